@@ -1,0 +1,35 @@
+"""SegAdversarial: attack, defend and measure medical segmentation networks on whole multi-modal volumes.
+
+Names are imported when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "Case": "case",
+    "Preprocessing": "preprocessing",
+    "SegmentationModel": "model",
+    "evaluate": "evaluation",
+    "open_model": "formats",
+    "InputError": "errors",
+}
+_MODULES = ("attacks", "objectives", "phantom", "metrics", "scene")
+
+__all__ = [*_HOME_OF, *_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"SegAdversarialLib has no {name}; it has {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,66 @@
+"""Attacks on segmentation networks. Every file in this folder is imported and every attack in it is found by its name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.result import AttackResult, Snapshot
+
+__all__ = ["ATTACKS", "Attack", "AttackResult", "Snapshot", "attack_class", "make_attack"]
+
+
+def _attack_classes(of: type[Attack]) -> Iterator[type[Attack]]:
+    for subclass in of.__subclasses__():
+        if "name" in vars(subclass):
+            yield subclass
+        yield from _attack_classes(subclass)
+
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+ATTACKS: dict[str, type[Attack]] = {cls.name: cls for cls in _attack_classes(Attack)}  # type: ignore[type-abstract]
+"""All attacks by the name that the command line and files use."""
+
+globals().update({cls.__name__: cls for cls in ATTACKS.values()})
+__all__ += [cls.__name__ for cls in ATTACKS.values()]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"There is no attack {name}; there are {', '.join(cls.__name__ for cls in ATTACKS.values())}.")
+
+
+def attack_class(name: str) -> type[Attack]:
+    """The attack with this name; capitals, dashes and underscores do not matter.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def plain(text: str) -> str:
+        return text.lower().replace("-", "").replace("_", "")
+
+    for known, cls in ATTACKS.items():
+        if plain(name) in (plain(known), plain(cls.__name__)):
+            return cls
+    raise InputError(f'There is no attack "{name}"; there are {", ".join(ATTACKS)}.')
+
+
+def make_attack(name: str, settings: Mapping[str, Any] | None = None) -> Attack:
+    """An attack from its name and its settings, as files and command lines give them.
+
+    Raises:
+        InputError: there is no such attack, or a setting is unknown or out of its bounds.
+    """
+    cls = attack_class(name)
+    try:
+        return cls(**dict(settings or {}))
+    except ValidationError as error:
+        raise InputError(f"{cls.title}: {first_problem(error)}") from None

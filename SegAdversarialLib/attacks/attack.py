@@ -1,0 +1,219 @@
+"""What all attacks have in common: a configuration that is called on a model and a case."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+
+from SegAdversarialLib.case import Case, read_label
+from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.result import AttackResult
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.engine.run import AttackRun
+    from SegAdversarialLib.model import SegmentationModel
+
+
+def parameter(default: Any, description: str, unit: str = "", **bounds: Any) -> Any:
+    """A field of an attack: its default, what it is in one line, its unit, and bounds as pydantic takes them."""
+    return Field(default, description=description, json_schema_extra={"unit": unit} if unit else None, **bounds)
+
+
+EPSILON_UNIT = "fraction of the largest intensity, or scanner units"
+"""What epsilon and lengths in its units are measured in; `epsilon_units` chooses."""
+
+
+class Attack(BaseModel, ABC):
+    """A configuration that is called: `attack(model, case) -> AttackResult`.
+
+    A subclass states its `name`, `title` and `citation`, adds its fields, and finds the adversarial image in `_search`. The
+    base checks everything, draws from one seeded generator, and keeps what lies outside `channels` and `region` untouched.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+
+    name: ClassVar[str]
+    """What the command line and files call it."""
+    title: ClassVar[str]
+    """What people call it."""
+    citation: ClassVar[str]
+    """Where it comes from."""
+    asks_network: ClassVar[bool] = True
+    """False for attacks that work without any network."""
+
+    channels: tuple[str, ...] | None = parameter(None, "Channels to attack; none: every channel that the network takes.")
+    region: Any = parameter(
+        None,
+        'Where to attack: a mask (array (K, J, I) or image file, other than 0 inside), "foreground" (voxels above 0 in any '
+        'channel), "reference" (labelled voxels), or none for everywhere.',
+    )
+    epsilon: float = parameter(
+        0.05, "Largest change of a voxel (for L2: Euclidean norm of the whole change).", EPSILON_UNIT, ge=0
+    )
+    epsilon_units: Literal["relative", "absolute"] = parameter(
+        "relative", "relative: a fraction of each channel's largest absolute intensity; absolute: scanner units."
+    )
+    clip: bool = parameter(True, "Keep the result inside each channel's own intensity range.")
+    quantize: bool = parameter(
+        False, "Round channels that are stored as integers, within the budget, so that saving them changes nothing."
+    )
+    seed: int = parameter(0, "Seed of every random draw.", ge=0, le=2**63 - 1)
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _one_channel_is_a_list(cls, channels: Any) -> Any:
+        return (channels,) if isinstance(channels, str) else channels
+
+    @field_validator("region", mode="after")
+    @classmethod
+    def _region_is_mask_or_text(cls, region: Any) -> Any:
+        if region is None or isinstance(region, (str, np.ndarray)):
+            return region
+        if hasattr(region, "__fspath__"):
+            return str(region)
+        raise ValueError('region must be a mask array, an image file, "foreground" or "reference"')
+
+    @model_validator(mode="after")
+    def _absolute_has_no_upper_bound(self) -> Attack:
+        if self.epsilon_units == "relative" and self.bounded_norm == "linf" and self.epsilon > 1:
+            raise ValueError(f"epsilon is {self.epsilon}, but relative to the largest intensity it must lie between 0 and 1")
+        return self
+
+    @field_serializer("region")
+    def _region_as_data(self, region: Any) -> Any:
+        return {"mask": fingerprint(region)} if isinstance(region, np.ndarray) else region
+
+    @property
+    def bounded_norm(self) -> Literal["linf", "l2"]:
+        """The norm that epsilon bounds."""
+        return "linf"
+
+    @property
+    def budget(self) -> float:
+        """The largest change of a voxel, in epsilon's units; more than epsilon where an attack adds something else to it."""
+        return self.epsilon
+
+    def __call__(
+        self,
+        model: SegmentationModel | None,
+        case: Case,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: CancelCheck | None = None,
+    ) -> AttackResult:
+        """Attack a case.
+
+        Args:
+            model: the network; may be None for attacks that do not ask one.
+            case: the subject; it is not changed.
+            progress: called with the finished fraction and a text.
+            cancel: asked between gradients; True ends the attack with `Cancelled`.
+
+        Raises:
+            InputError: the configuration does not fit the case or the network.
+            Cancelled: `cancel` said so.
+        """
+        from SegAdversarialLib.attacks.engine.run import AttackRun
+
+        if model is None and self.asks_network:
+            raise InputError(f"{self.title} needs a network to attack; give one.")
+        started = time.perf_counter()
+        with AttackRun.start(self, model, case, progress, cancel) as run:
+            found = self._search(run)
+            adversarial = case.with_image(run.finished_image(found))
+            return AttackResult(
+                original=case,
+                adversarial=adversarial,
+                perturbation=Perturbation.between(case, adversarial),
+                attack=self,
+                model=model.name if model is not None else "",
+                trace=run.trace,
+                snapshots=run.snapshots,
+                gradient_evaluations=run.gradient_evaluations,
+                forward_evaluations=run.forward_evaluations,
+                seconds=time.perf_counter() - started,
+                device=str(run.device),
+            )
+
+    @abstractmethod
+    def _search(self, run: AttackRun) -> Any:
+        """Find the adversarial image: a tensor (C, K, J, I) within the budget, from what the run knows."""
+
+    def check(self, model: SegmentationModel | None, case: Case) -> None:
+        """Find out whether the configuration fits a network and a case, before any work.
+
+        Raises:
+            InputError: it does not.
+        """
+        self.attacked_channels(model, case)
+        self.region_mask(case)
+
+    def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
+        """The positions of the case's channels that are attacked.
+
+        Raises:
+            InputError: the case, or the network, has no such channel.
+        """
+        taken = range(len(case.channels)) if model is None else model.channel_positions(case)
+        if self.channels is None:
+            return sorted(taken)
+        chosen = sorted({case.channel_index(x) for x in self.channels})
+        unused = [case.channels[n] for n in chosen if n not in taken]
+        if model is not None and unused:
+            raise InputError(
+                f"The network {model.name} does not take the channel(s) {', '.join(unused)}, so attacking is idle."
+            )
+        return chosen
+
+    def region_mask(self, case: Case) -> np.ndarray | None:
+        """The mask (K, J, I) bool that the region means on a case, or None for everywhere.
+
+        Raises:
+            InputError: it cannot be read, lies on another grid, or is empty.
+        """
+        if self.region is None:
+            return None
+        if isinstance(self.region, np.ndarray):
+            if self.region.shape != case.shape:
+                raise InputError(f"The region has the shape {self.region.shape}, the case {case.shape}; both must agree.")
+            mask = self.region != 0
+        elif self.region == "foreground":
+            mask = (case.image > 0).any(0)
+        elif self.region == "reference":
+            if case.label is None:
+                raise InputError("The region is the reference, but the case has no reference label map; give one.")
+            mask = case.label != 0
+        else:
+            mask = read_label(self.region, case) != 0
+        if not mask.any():
+            raise InputError("The region is empty: no voxel could be attacked.")
+        return mask
+
+    def describe(self) -> dict[str, Any]:
+        """The configuration as plain JSON data; with the attack's name it makes the same attack again."""
+        return {"attack": self.name, **self.model_dump(mode="json")}
+
+    def summary(self) -> str:
+        """One line for names of nodes and rows: "FGSM, epsilon 0.05, T1 + T2"."""
+        unit = "" if self.epsilon_units == "relative" else " (scanner units)"
+        where = " + ".join(self.channels) if self.channels else "all channels"
+        inside = "" if self.region is None else f", in {self.region if isinstance(self.region, str) else 'a region'}"
+        return f"{self.title}, epsilon {self.epsilon:g}{unit}, {where}{inside}"
+
+    @classmethod
+    def one_line(cls) -> str:
+        """The first line of the attack's documentation."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def fingerprint(array: np.ndarray) -> dict[str, Any]:
+    """What identifies a mask in a stored configuration: its shape, its size and a hash of it."""
+    mask = np.ascontiguousarray(array)
+    digest = hashlib.sha256(mask.tobytes()).hexdigest()[:16]
+    return {"shape": list(mask.shape), "voxels": int((mask != 0).sum()), "sha256": digest}

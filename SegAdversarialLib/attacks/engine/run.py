@@ -1,0 +1,189 @@
+"""One attack on one case while it goes on: tensors, budget, counters and trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from SegAdversarialLib.attacks.engine.trace import TraceWriter
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.result import Snapshot
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.attack import Attack
+    from SegAdversarialLib.model import BoundModel, Loss, SegmentationModel
+
+
+class AttackRun:
+    """What an attack works with.
+
+    Attributes:
+        original: (C, K, J, I) the case's image on the network's device.
+        allowed: (C, K, J, I) or smaller by broadcasting, bool: what may change; None for everything.
+        unit: (C, 1, 1, 1) what epsilon = 1 is in each channel, in intensity units.
+        trace, snapshots, gradient_evaluations, forward_evaluations: see `AttackResult`.
+    """
+
+    def __init__(self, attack: Attack, model: SegmentationModel | None, bound: BoundModel | None, case: Case) -> None:
+        self.attack, self.case, self.model, self._bound = attack, case, model, bound
+        self.original = torch.from_numpy(case.image) if bound is None else bound.image
+        self.device = self.original.device
+        self.positions = attack.attacked_channels(model, case)
+        self.allowed = self._allowed_voxels()
+        per_channel = self.original.flatten(1)
+        self.lowest = per_channel.amin(1).view(-1, 1, 1, 1)
+        self.highest = per_channel.amax(1).view(-1, 1, 1, 1)
+        largest = torch.maximum(self.lowest.abs(), self.highest.abs())
+        self.unit = largest if attack.epsilon_units == "relative" else torch.ones_like(largest)
+        self.snapshots: list[Snapshot] = []
+        self.gradient_evaluations = self.forward_evaluations = 0
+        self._progress: ProgressCallback | None = None
+        self._cancel: CancelCheck | None = None
+        self._trace: TraceWriter | None = None
+
+    @classmethod
+    @contextmanager
+    def start(
+        cls,
+        attack: Attack,
+        model: SegmentationModel | None,
+        case: Case,
+        progress: ProgressCallback | None,
+        cancel: CancelCheck | None,
+    ) -> Iterator[AttackRun]:
+        """A run on the model's device; for attacks that ask no network, on the CPU without it."""
+        if model is None or not attack.asks_network:
+            run = cls(attack, model, None, case)
+            run._progress, run._cancel = progress, cancel
+            yield run
+            return
+        with model.on(case) as bound:
+            run = cls(attack, model, bound, case)
+            run._progress, run._cancel = progress, cancel
+            yield run
+
+    @property
+    def head(self) -> OutputHead:
+        """What the network's outputs stand for."""
+        assert self.model is not None
+        return self.model.head
+
+    @property
+    def trace(self) -> list[dict[str, float]]:
+        """The rows written so far."""
+        return self._trace.rows if self._trace is not None else []
+
+    def generator(self, stream: int | str = 0) -> torch.Generator:
+        """A generator for one purpose (a restart, a channel); always on the CPU, so that every device draws the same."""
+        key = np.random.SeedSequence([self.attack.seed, *str(stream).encode()]).generate_state(2, np.uint32)
+        return torch.Generator().manual_seed(int(key[0]) << 32 | int(key[1]))
+
+    def report(self, fraction: float, message: str) -> None:
+        """Tell how far the attack is, and stop if the user wants it."""
+        check_cancel(self._cancel)
+        if self._progress is not None:
+            self._progress(fraction, message)
+
+    def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """Loss, gradient (C, K, J, I) and logits at an image; counted."""
+        assert self._bound is not None
+        self.gradient_evaluations += 1
+        return self._bound.differentiate(image, loss)
+
+    def ask(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits at an image, without a gradient; counted."""
+        assert self._bound is not None
+        self.forward_evaluations += 1
+        return self._bound.logits(image)
+
+    def record(self, restart: int, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:
+        """Add a row to the trace from what the step has computed anyway."""
+        if self._trace is None:
+            self._trace = TraceWriter(self, logits)
+        self._trace.add(restart, iteration, loss, logits, image)
+
+    def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
+        """The state at one iteration, on the CPU."""
+        return Snapshot(iteration, self.finished_image(image), self.head.label_map(logits).cpu().numpy())
+
+    @cached_property
+    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The least and the greatest image (C, K, J, I) that budget, intensity range, channels and region allow.
+
+        Where nothing may change both are the original, so that one clamp enforces all four at once, exactly.
+        """
+        limit = self.attack.budget * self.unit if self.attack.bounded_norm == "linf" else torch.full_like(self.unit, torch.inf)
+        least, greatest = self.original - limit, self.original + limit
+        if self.attack.clip:
+            least, greatest = least.clamp_(min=self.lowest), greatest.clamp_(max=self.highest)
+        if self.allowed is not None:
+            least = torch.where(self.allowed, least, self.original)
+            greatest = torch.where(self.allowed, greatest, self.original)
+        return least, greatest
+
+    def project(self, image: torch.Tensor) -> torch.Tensor:
+        """The nearest image within the budget, the intensity range, the channels and the region; works in place."""
+        if self.attack.bounded_norm == "l2":
+            change = image.sub_(self.original)
+            if self.allowed is not None:
+                change.mul_(self.allowed)
+            change.mul_((self.attack.epsilon / self.l2_norm(change)).clamp(max=1.0))
+            image = change.add_(self.original)
+        return image.clamp_(*self.bounds)
+
+    def l2_norm(self, change: torch.Tensor) -> torch.Tensor:
+        """Euclidean norm of a change (C, K, J, I) in epsilon's units; never 0."""
+        tiny = torch.finfo(change.dtype).tiny
+        return torch.linalg.vector_norm(change / self.unit.clamp_min(tiny)).clamp_min(tiny)
+
+    def finished_image(self, image: torch.Tensor) -> np.ndarray:
+        """The (C, K, J, I) float32 array of an image: untouched voxels bit-identical, integers where they were asked for."""
+        array = image.detach().to("cpu", torch.float32).numpy()
+        original = self.case.image
+        if self.attack.quantize:
+            array = self._quantized(array)
+        if self.allowed is not None:
+            array = np.where(self.allowed.cpu().numpy(), array, original)
+        return array
+
+    def finish(self, image: torch.Tensor) -> torch.Tensor:
+        """The image as it will be handed out (rounded, if so asked), back on the device: what the last trace row measures."""
+        return torch.from_numpy(self.finished_image(image)).to(self.original)
+
+    def _quantized(self, array: np.ndarray) -> np.ndarray:
+        """Whole numbers in the channels that are stored as integers, never further from the original than before the limit."""
+        array = array.copy()
+        assert self.case.dtypes is not None
+        for n, dtype in enumerate(self.case.dtypes):
+            if np.dtype(dtype).kind not in "iu" or n not in self.positions:
+                continue
+            original = self.case.image[n]
+            if not np.array_equal(np.rint(original), original):
+                raise InputError(
+                    f"Channel {self.case.channels[n]} is said to be stored as {dtype} but holds fractions; "
+                    "correct its type, or leave quantize off."
+                )
+            change = array[n] - original
+            if self.attack.bounded_norm == "linf":
+                limit = np.floor(self.attack.budget * float(self.unit[n]) * (1 + 1e-6))
+                change = np.clip(np.rint(change), -limit, limit)
+            else:
+                change = np.trunc(change)  # towards the original, so that no norm grows
+            limits = np.iinfo(dtype)
+            array[n] = np.clip(original + change, limits.min, limits.max)
+        return array
+
+    def _allowed_voxels(self) -> torch.Tensor | None:
+        mask = self.attack.region_mask(self.case)
+        if mask is None and len(self.positions) == len(self.case.channels):
+            return None
+        allowed = torch.zeros(len(self.case.channels), 1, 1, 1, dtype=torch.bool, device=self.device)
+        allowed[self.positions] = True
+        return allowed if mask is None else allowed & torch.from_numpy(mask).to(self.device)

@@ -1,0 +1,185 @@
+"""The command line's words. Nothing heavy is imported here, so that --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from SegAdversarialLib import __version__
+from SegAdversarialLib.errors import InputError
+
+_EPILOG = """examples:
+  segadversarial demo --output demo-results
+  segadversarial attack --channel T1=t1.nii.gz --channel T1ce=t1ce.nii.gz --channel T2=t2.nii.gz \\
+      --channel FLAIR=flair.nii.gz --label seg.nii.gz --attack fgsm --set epsilon=0.05 \\
+      --output results --scene results/scene.mrb
+  segadversarial attacks pgd
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="segadversarial",
+        description="Attack medical segmentation networks on whole multi-modal volumes, and measure what that does.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"SegAdversarial {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = _command(commands, "demo", "Attack the built-in network on a synthetic subject in every way.")
+    demo.add_argument("--output", default="demo-results", help="folder for the results (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=7, help="which synthetic subject (default: %(default)s)")
+    demo.add_argument("--size", type=int, default=64, help="its size in voxels along each axis (default: %(default)s)")
+    demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+
+    phantom = _command(commands, "phantom", "Write synthetic brain-tumour subjects as image files.")
+    phantom.add_argument("--output", required=True, help="folder; each subject gets one of its own in it")
+    phantom.add_argument("--seed", type=int, action="append", help="which subject (repeatable; default: 7)")
+    phantom.add_argument("--size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="slices, rows, columns (64)")
+
+    segment = _command(commands, "segment", "Segment a case.")
+    _add_case(segment)
+    _add_model(segment)
+    segment.add_argument("--output", required=True, help="folder for the results")
+
+    _add_attack(_command(commands, "attack", "Attack a case and measure what that does."))
+
+    listing = _command(commands, "attacks", "List the attacks, or all about one: parameters, units, bounds.")
+    listing.add_argument("attack", nargs="?", help="the attack to explain")
+    listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
+
+    runner = _command(commands, "run", "Run a job from its JSON specification.")
+    runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
+
+    info = _command(commands, "info", "Versions, devices and built-in networks, or all about one network.")
+    _add_model(info, default=None)
+    return parser
+
+
+def key_values(pairs: Sequence[str], what: str) -> dict[str, str]:
+    """["a=b"] as {"a": "b"}.
+
+    Raises:
+        InputError: a pair has no "=" or nothing on one side, or a key comes twice.
+    """
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key.strip() or not value.strip():
+            raise InputError(f'"{pair}" is not of the form {what}.')
+        if key.strip() in found:
+            raise InputError(f"{key.strip()} is given twice; give it once.")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def value_of(text: str) -> Any:
+    """A setting's value as JSON says it, or else the text itself; several values are separated by commas."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return [value_of(x) for x in text.split(",")] if "," in text and text[:1] not in "[{" else text
+
+
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.add_argument("--events", action="store_true", help="print JSON lines (events) instead of text and progress bars")
+    return parser
+
+
+def _add_case(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the case")
+    group.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="an image and the name of its channel (repeatable); a file with several channels: A,B,C=FILE",
+    )
+    group.add_argument("--label", metavar="FILE", help="reference label map")
+    group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
+    group.add_argument("--phantom-size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
+    group.add_argument("--name", default="", help="the subject's name")
+    group.add_argument("--resample", action="store_true", help="put all images onto the first one's grid")
+    group.add_argument("--replace-nonfinite", type=float, metavar="NUMBER", help="put this in the place of NaN and infinities")
+
+
+def _add_model(parser: argparse.ArgumentParser, default: str | None = "builtin:brain-tumour-phantom") -> None:
+    group = parser.add_argument_group(
+        "the network", "What a file does not say by itself comes from a JSON file beside it, or from these options."
+    )
+    group.add_argument("--model", default=default, metavar="FILE", help="network file or built-in name (default: %(default)s)")
+    group.add_argument(
+        "--trust", action="store_true", help="open files that are programs (TorchScript): you trust their source"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    group.add_argument(
+        "--model-settings", metavar="FILE", help="JSON file with the settings (default: the one beside the network)"
+    )
+    group.add_argument("--model-channels", metavar="A,B,C", help="channels that the network takes, in its order")
+    group.add_argument("--classes", metavar="0=NAME,1=NAME", help="label and name of each output, in their order")
+    group.add_argument(
+        "--stands-for",
+        action="append",
+        metavar="LABEL=A,B",
+        help="reference labels that a class covers, where not just its own (repeatable)",
+    )
+    group.add_argument("--head", choices=("softmax", "sigmoid"), help="exclusive classes, or overlapping regions")
+    group.add_argument(
+        "--preprocessing",
+        metavar="JSON",
+        help='such as {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "positive", "background": 0}}',
+    )
+    group.add_argument("--window", type=_numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
+    group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
+    group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
+    group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+
+
+def _add_attack(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    _add_model(parser)
+    group = parser.add_argument_group("the attack")
+    group.add_argument("--attack", action="append", required=True, metavar="NAME", help='see "attacks"; repeatable, or "all"')
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[ATTACK.]SETTING=VALUE",
+        help='a setting of the attacks, or of one of them: "pgd.steps=40" (repeatable)',
+    )
+    group.add_argument("--each-channel", action="store_true", help="also run every attack on each single channel")
+    group.add_argument("--regions", action="append", metavar="NAME=A,B", help="a structure to measure, as labels (repeatable)")
+    group.add_argument("--output", required=True, help="folder for the results")
+    group.add_argument("--scene", metavar="FILE.mrb", help="also write a scene for 3D Slicer")
+    group.add_argument("--pictures", action="store_true", help="also write pictures of Slicer's slice views")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(x) for x in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is not whole numbers separated by commas') from None
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    numbers = _numbers(text)
+    if len(numbers) not in (1, 3):
+        raise argparse.ArgumentTypeError(f'"{text}" is not one size or three (slices, rows, columns)')
+    return numbers * 3 if len(numbers) == 1 else numbers
+
+
+def labels_by_name(pairs: Mapping[str, str], what: str) -> dict[str, list[int]]:
+    """{"WT": "1,2,4"} as {"WT": [1, 2, 4]}.
+
+    Raises:
+        InputError: something is not a whole number.
+    """
+    try:
+        return {key: [int(x) for x in value.split(",")] for key, value in pairs.items()}
+    except ValueError:
+        raise InputError(f"{what} takes whole numbers separated by commas, such as 1,2,4.") from None

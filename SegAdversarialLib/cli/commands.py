@@ -1,0 +1,248 @@
+"""What each command does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from SegAdversarialLib.attacks import ATTACKS, attack_class, make_attack
+from SegAdversarialLib.cli.arguments import key_values, labels_by_name, value_of
+from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.jobs.specification import (
+    AttackJob,
+    CaseSource,
+    ModelSource,
+    PhantomJob,
+    PhantomSource,
+    SegmentJob,
+    read_job,
+)
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def demo(options: argparse.Namespace, console: Console) -> None:
+    """Every attack of the papers on one phantom, with table, scene and pictures."""
+    size = (options.size,) * 3
+    cheng = {"attack": "universal-random-perturbation"}
+    channels = ("T1", "T1ce", "T2", "FLAIR")
+    output = Path(options.output)
+    job = _made(
+        AttackJob,
+        output=str(output),
+        model={"device": options.device},
+        case={"phantom": {"seed": options.seed, "shape": size}},
+        attacks=(
+            *({**cheng, "channels": (channel,)} for channel in channels),
+            cheng,
+            {"attack": "fgsm"},
+            {"attack": "ifgsm", "snapshot_every": 2},
+            {"attack": "tifgsm"},
+            {"attack": "pgd", "snapshot_every": 5},
+        ),
+        scene=str(output / "scene.mrb"),
+        pictures=True,
+    )
+    console.say(f"A synthetic subject (seed {options.seed}, {options.size}^3 voxels) against the built-in network.")
+    _run(job, console)
+
+
+def phantom(options: argparse.Namespace, console: Console) -> None:
+    """Write synthetic subjects."""
+    _run(_made(PhantomJob, output=options.output, seeds=tuple(options.seed or (7,)), shape=options.size), console)
+
+
+def segment(options: argparse.Namespace, console: Console) -> None:
+    """Segment a case."""
+    _run(_made(SegmentJob, output=options.output, case=_case(options), model=_model(options)), console)
+
+
+def attack(options: argparse.Namespace, console: Console) -> None:
+    """Attack a case."""
+    regions = labels_by_name(key_values(options.regions, "NAME=LABEL,LABEL"), "--regions") if options.regions else None
+    job = _made(
+        AttackJob,
+        output=options.output,
+        case=_case(options),
+        model=_model(options),
+        attacks=_attacks(options.attack, options.set),
+        each_channel=options.each_channel,
+        regions=regions,
+        scene=options.scene,
+        pictures=options.pictures,
+    )
+    _run(job, console)
+
+
+def list_attacks(options: argparse.Namespace, console: Console) -> None:
+    """List the attacks, or explain one."""
+    chosen = [attack_class(options.attack)] if options.attack else list(ATTACKS.values())
+    if options.json:
+        print(json.dumps({cls.name: cls.model_json_schema() for cls in chosen}, indent=2, ensure_ascii=False))
+        return
+    for cls in chosen:
+        console.say(f"{cls.name}: {cls.title}. {cls.one_line()}\n  {cls.citation}")
+        properties = cls.model_json_schema()["properties"]
+        for name, field in properties.items():
+            console.say(f"    {name} = {_shown(field.get('default'))}{_limits(field)}\n        {field.get('description', '')}")
+        console.emit({"event": "attack", "name": cls.name, "schema": cls.model_json_schema()})
+        console.say()
+
+
+def run_file(options: argparse.Namespace, console: Console) -> None:
+    """Run a job from its file."""
+    _run(read_job(options.specification), console)
+
+
+def info(options: argparse.Namespace, console: Console) -> None:
+    """Versions and devices, or what a network is."""
+    from SegAdversarialLib.formats import builtin
+    from SegAdversarialLib.jobs.results import versions
+    from SegAdversarialLib.jobs.running import open_source
+
+    if options.model is not None:
+        found: dict[str, Any] = open_source(_model(options)).describe()
+    else:
+        import torch
+
+        gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+        found = {**versions(), "devices": ["cpu", *gpus], "networks": builtin.names(), "attacks": list(ATTACKS)}
+    console.emit({"event": "info", **found})
+    for key, value in found.items():
+        console.say(f"{key + ':':16} {value if isinstance(value, (str, int, float)) else json.dumps(value)}")
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
+    "demo": demo,
+    "phantom": phantom,
+    "segment": segment,
+    "attack": attack,
+    "attacks": list_attacks,
+    "run": run_file,
+    "info": info,
+}
+
+
+def _run(job: PhantomJob | SegmentJob | AttackJob, console: Console) -> None:
+    """Run a job with its scene and pictures, and print its table."""
+    from SegAdversarialLib.cli.display import Display
+    from SegAdversarialLib.evaluation import format_table
+    from SegAdversarialLib.jobs.running import run
+
+    display = Display(job, console) if isinstance(job, AttackJob) and (job.scene or job.pictures) else None
+    rows = run(job, console.emit, observe=display.show if display else None)
+    if display is not None:
+        display.finish()
+    console.say("\n" + format_table(rows))
+    console.say(f"\nWritten to {job.output}")
+
+
+def _case(options: argparse.Namespace) -> CaseSource:
+    phantom_source = None
+    if options.phantom is not None:
+        phantom_source = _made(PhantomSource, seed=options.phantom, shape=options.phantom_size)
+    return _made(
+        CaseSource,
+        channels=key_values(options.channel, "NAME=FILE"),
+        label=options.label,
+        name=options.name,
+        resample=options.resample,
+        replace_nonfinite=options.replace_nonfinite,
+        phantom=phantom_source,
+    )
+
+
+def _model(options: argparse.Namespace) -> ModelSource:
+    changes: dict[str, Any] = {
+        "channels": options.model_channels.split(",") if options.model_channels else None,
+        "classes": _classes(options),
+        "head": options.head,
+        "preprocessing": _json_object(options.preprocessing, "--preprocessing"),
+        "window": options.window,
+        "overlap": options.overlap,
+        "size_multiple": options.size_multiple,
+        "window_batch": options.window_batch,
+    }
+    return _made(
+        ModelSource,
+        path=options.model,
+        trust=options.trust,
+        device=options.device,
+        settings=options.model_settings,
+        changes={key: value for key, value in changes.items() if value is not None},
+    )
+
+
+def _classes(options: argparse.Namespace) -> list[dict[str, Any]] | None:
+    if options.classes is None:
+        if options.stands_for:
+            raise InputError("--stands-for belongs to --classes; give both.")
+        return None
+    named = key_values(options.classes.split(","), "LABEL=NAME,LABEL=NAME")
+    covers = labels_by_name(key_values(options.stands_for or [], "LABEL=LABEL,LABEL"), "--stands-for")
+    unknown = sorted(set(covers) - set(named))
+    if unknown:
+        raise InputError(f"--stands-for names the label(s) {', '.join(unknown)}, which are not among --classes.")
+    return [{"label": label, "name": name, "stands_for": covers.get(label, [])} for label, name in named.items()]
+
+
+def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{option} is no JSON ({error}).") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{option} must be a JSON object in braces.")
+    return found
+
+
+def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...]:
+    """The configurations of the named attacks; a plain setting goes to every one of them that has it."""
+    classes = list(ATTACKS.values()) if "all" in names else [attack_class(name) for name in names]
+    given = {key: value_of(value) for key, value in key_values(settings, "SETTING=VALUE").items()}
+    configured: list[dict[str, Any]] = [{"attack": cls.name} for cls in classes]
+    for key, value in given.items():
+        owner, dot, field = key.rpartition(".")
+        owners = [n for n, cls in enumerate(classes) if not dot or cls is attack_class(owner)]
+        takers = [n for n in owners if field in classes[n].model_fields]
+        if not takers:
+            known = ", ".join(sorted({name for n in owners for name in classes[n].model_fields}))
+            raise InputError(f"No chosen attack has the setting {key}; they have {known or 'none: the attack is not chosen'}.")
+        for n in takers:
+            configured[n][field] = value
+    for configuration in configured:
+        make_attack(configuration["attack"], {key: x for key, x in configuration.items() if key != "attack"})
+    return tuple(configured)
+
+
+def _made(cls: type[Settings], **values: Any) -> Settings:
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from None
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _limits(field: dict[str, Any]) -> str:
+    parts = [
+        f"{sign} {field[key]}"
+        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="))
+        if key in field
+    ]
+    choices = field.get("enum")
+    if choices:
+        parts.append("one of " + ", ".join(map(str, choices)))
+    if field.get("unit"):
+        parts.insert(0, field["unit"])
+    return f"  ({', '.join(parts)})" if parts else ""

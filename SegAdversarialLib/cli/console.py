@@ -1,0 +1,105 @@
+"""What the command line shows: a progress bar and tables for people, or events as JSON lines for programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from SegAdversarialLib.errors import Cancelled, InputError
+
+INPUT_WRONG = 2
+STOPPED = 130
+
+
+class Console:
+    """Takes a job's events and shows them.
+
+    Attributes:
+        status: the exit status so far.
+    """
+
+    def __init__(self, events: bool = False) -> None:
+        self._events = events
+        self._bar: Any = None
+        self._last_message = ""
+        self.status = 0
+
+    def emit(self, event: dict[str, Any]) -> None:
+        """Show one event of a job."""
+        if self._events:
+            print(json.dumps(event, ensure_ascii=False), flush=True)
+        elif event["event"] == "progress":
+            self._show_progress(event["fraction"], event["message"])
+        elif event["event"] == "log":
+            self.say(event["message"], sys.stderr)
+
+    def say(self, text: str = "", stream: Any = None) -> None:
+        """Print text for people; programs that read events get none of it."""
+        if self._events:
+            return
+        self._pause_bar()
+        print(text, file=stream or sys.stdout, flush=True)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Turn what goes wrong into one sentence and an exit status, and warnings of the library into log events."""
+        handler = _ToConsole(self)
+        logger = logging.getLogger("SegAdversarialLib")
+        logger.addHandler(handler)
+        logger.propagate = False
+        try:
+            yield
+        except InputError as error:
+            self._fail(str(error), INPUT_WRONG)
+        except (KeyboardInterrupt, Cancelled):
+            self._fail("Stopped; what was finished before is kept.", STOPPED)
+        except MemoryError:
+            self._fail("There is not enough memory; use smaller windows (--window) or a smaller volume.", INPUT_WRONG)
+        finally:
+            logger.removeHandler(handler)
+            self._close_bar()
+
+    def _fail(self, message: str, status: int) -> None:
+        self.status = status
+        self._close_bar()
+        if self._events:
+            self.emit({"event": "error", "message": message})
+        else:
+            print(f"segadversarial: {message}", file=sys.stderr, flush=True)
+
+    def _show_progress(self, fraction: float, message: str) -> None:
+        if not sys.stderr.isatty():
+            if message != self._last_message:
+                print(f"{fraction:4.0%}  {message}", file=sys.stderr, flush=True)
+            self._last_message = message
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            layout = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}  {desc}"
+            self._bar = tqdm(total=1.0, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=layout)
+        self._bar.set_description_str(message, refresh=False)
+        self._bar.n = max(self._bar.n, fraction)
+        self._bar.refresh()
+
+    def _pause_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class _ToConsole(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.emit({"event": "log", "level": record.levelname.lower(), "message": record.getMessage()})

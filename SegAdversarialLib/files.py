@@ -1,0 +1,100 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from SegAdversarialLib.errors import InputError
+
+RESULT_MARKER = "result.json"
+"""The file that tells a folder of results made by this software from anybody else's folder."""
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well it takes the place of `path`, else it is removed.
+
+    The temporary name keeps the suffix, so that writers that choose a format by it (SimpleITK, matplotlib) still do.
+
+    Raises:
+        InputError: the folder cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(_unwritable(path, error)) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; when the block ends well it takes the place of `path`, else it is removed.
+
+    An earlier result of this software (a folder with `result.json`) is replaced; any other folder that already exists
+    and is not empty is refused, so that nothing of the user's is lost.
+
+    Raises:
+        InputError: the folder exists and is not ours, cannot be written to, or the disk is full.
+    """
+    path = Path(path)
+    check_replaceable(path)
+    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
+    retired = path.with_name(f".replaced-{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            os.replace(path, retired)
+        os.replace(temporary, path)
+    except OSError as error:
+        if retired.exists() and not path.exists():
+            os.replace(retired, path)
+        raise InputError(_unwritable(path, error)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def check_replaceable(path: Path) -> None:
+    """Refuse a result folder that would hide something which this software did not write.
+
+    Raises:
+        InputError: `path` is a file, or a folder with content but without our `result.json`.
+    """
+    if path.is_file():
+        raise InputError(f"{path} is a file; give a folder for the results.")
+    if path.is_dir() and any(path.iterdir()) and not (path / RESULT_MARKER).is_file():
+        raise InputError(
+            f"The folder {path} already holds files that are not SegAdversarial results; give another output folder."
+        )
+
+
+def check_writable(folder: str | Path) -> None:
+    """Find out before hours of work whether results can be written to `folder` (which is made if it is missing).
+
+    Raises:
+        InputError: it cannot be made, is a file, or cannot be written to.
+    """
+    with whole_file(Path(folder) / "probe") as probe:
+        probe.write_bytes(b"")
+    (Path(folder) / "probe").unlink(missing_ok=True)
+
+
+def file_name(text: str) -> str:
+    """Turn a channel or attack name into a file name: letters, digits, dot, dash and underscore are kept."""
+    return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text) or "_"
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"Cannot write {path}: {error.strerror or error}; choose a folder that you may write to, on a disk with room."

@@ -1,0 +1,44 @@
+"""TorchScript files: whole networks as programs, opened only when their source is trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from SegAdversarialLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from SegAdversarialLib.formats.settings import ModelSettings
+
+
+def opens(path: Path, settings: ModelSettings) -> bool:
+    """Whether the file is TorchScript: it says so, or ends like one and has no architecture named for it."""
+    if settings.format is not None:
+        return settings.format == "torchscript"
+    return settings.network is None and path.suffix.lower() in {".ts", ".torchscript", ".pt", ".pth"}
+
+
+def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
+    """The network in the file.
+
+    Raises:
+        InputError: its source is not trusted, or it is damaged.
+    """
+    import torch
+
+    if not trust:
+        raise InputError(
+            f"{path} is a TorchScript file, a program that could do anything with your files; if you trust its source, say so "
+            "(--trust, or trust=True)."
+        )
+    try:
+        return torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"{path} is no TorchScript network, or it is damaged ({_reason(error)}).") from error
+
+
+def _reason(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:160] if lines else type(error).__name__

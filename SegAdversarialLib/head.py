@@ -1,0 +1,129 @@
+"""What the output channels of a segmentation network stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from SegAdversarialLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+BRATS_REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
+"""BraTS: whole tumour, tumour core and enhancing tumour as sets of label values."""
+
+
+@dataclass(frozen=True)
+class OutputHead:
+    """The meaning of a network's N output channels.
+
+    Attributes:
+        kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
+            own logit is above 0; label maps are painted in the order of the outputs, later ones on top).
+        labels: the label value that each output writes into a label map.
+        names: the outputs' names.
+        regions: the reference label values that each output stands for; several where the network merges what the
+            reference tells apart.
+    """
+
+    kind: Literal["softmax", "sigmoid"]
+    labels: tuple[int, ...]
+    names: tuple[str, ...]
+    regions: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(
+        cls,
+        classes: Mapping[int, str] | Sequence[str],
+        kind: Literal["softmax", "sigmoid"] = "softmax",
+        regions: Mapping[int, Sequence[int]] | None = None,
+    ) -> OutputHead:
+        """Make a head from `{label value: name}` in the order of the outputs (a list of names counts from 0), and the
+        outputs' reference labels where they are not just their own value.
+
+        Raises:
+            InputError: there are no classes, two have the same name, or a region is named for a label that is no class.
+        """
+        named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
+        labels = tuple(int(x) for x in named)
+        if not labels or (kind == "softmax" and len(labels) < 2):
+            raise InputError("A network needs at least two classes for softmax, one for sigmoid, in the order of its outputs.")
+        if len(set(named.values())) != len(named):
+            raise InputError(f"The classes need different names; they are {', '.join(map(str, named.values()))}.")
+        merged = {int(label): tuple(int(x) for x in values) for label, values in (regions or {}).items()}
+        unknown = sorted(set(merged) - set(labels))
+        if unknown:
+            raise InputError(
+                f"Regions are given for label(s) {unknown}, which are no classes; the classes are {list(labels)}."
+            )
+        return cls(kind, labels, tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels))
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """The positions of the outputs that are structures, not background: those that do not stand for label 0."""
+        return tuple(n for n, region in enumerate(self.regions) if 0 not in region)
+
+    def output(self, structure: str | int) -> int:
+        """The position of the output with this name or label value.
+
+        Raises:
+            InputError: there is none.
+        """
+        for n, (label, name) in enumerate(zip(self.labels, self.names)):
+            if structure == label or str(structure).lower() in (str(label), name.lower()):
+                return n
+        raise InputError(f"The network has no class {structure}; it has {self.describe()}.")
+
+    def describe(self) -> str:
+        """The classes in words: "0 background, 1 tumour"."""
+        return ", ".join(f"{label} {name}" for label, name in zip(self.labels, self.names))
+
+    def check_label(self, label: np.ndarray) -> None:
+        """Check that every value of a reference label map belongs to some class (label 0 may belong to none).
+
+        Raises:
+            InputError: it holds a value that no class stands for.
+        """
+        known = {0}.union(*self.regions)
+        missing = [int(x) for x in np.unique(label) if int(x) not in known]
+        if missing:
+            raise InputError(
+                f"The reference holds the label value(s) {', '.join(map(str, missing))}, which none of the network's classes "
+                f"({self.describe()}) stands for; say which class they belong to (regions) or give another reference."
+            )
+
+    def masks(self, label: torch.Tensor) -> torch.Tensor:
+        """The voxels that each output should claim: (N, K, J, I) bool from a reference label map (K, J, I)."""
+        import torch
+
+        claimed = torch.empty((len(self.labels), *label.shape), dtype=torch.bool, device=label.device)
+        for mask, region in zip(claimed, self.regions):
+            torch.eq(label, region[0], out=mask)
+            for value in region[1:]:
+                mask |= label == value
+        return claimed
+
+    def predicted(self, logits: torch.Tensor) -> torch.Tensor:
+        """The voxels that each output claims: (N, K, J, I) bool from logits of the same shape."""
+        import torch
+
+        if self.kind == "sigmoid":
+            return logits > 0
+        winner = logits.argmax(0)
+        return torch.stack([winner == n for n in range(len(self.labels))])
+
+    def label_map(self, logits: torch.Tensor) -> torch.Tensor:
+        """The label map (K, J, I) int16 that the logits (N, K, J, I) say."""
+        import torch
+
+        if self.kind == "softmax":
+            values = torch.tensor(self.labels, dtype=torch.int16, device=logits.device)
+            return values[logits.argmax(0)]
+        painted = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
+        for label, mask in zip(self.labels, self.predicted(logits)):
+            painted[mask] = label
+        return painted

@@ -1,0 +1,221 @@
+"""Running jobs: events on the way, files at the end of each finished part."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
+from SegAdversarialLib.evaluation import Evaluation, compare, evaluate, write_table
+from SegAdversarialLib.files import check_writable, file_name
+from SegAdversarialLib.formats import open_model
+from SegAdversarialLib.jobs import results
+from SegAdversarialLib.jobs.specification import AttackJob, CaseSource, ModelSource, PhantomJob, SegmentJob
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model import Prediction, SegmentationModel
+
+Emit = Callable[[dict[str, Any]], None]
+"""Called with each event: plain JSON data with its kind under "event"."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttackOutcome:
+    """One attack of a job: its name, what it found, what that did, the network's classes, and the folder it was written to."""
+
+    name: str
+    result: AttackResult
+    evaluation: Evaluation
+    classes: dict[int, str]
+    folder: Path
+
+
+Observe = Callable[[AttackOutcome], None]
+"""Called with each finished attack while its volumes are still in memory."""
+
+
+def run(
+    job: PhantomJob | SegmentJob | AttackJob,
+    emit: Emit | None = None,
+    cancel: CancelCheck | None = None,
+    observe: Observe | None = None,
+) -> list[dict[str, Any]]:
+    """Run a job.
+
+    Args:
+        job: what is to be done.
+        emit: gets the events: progress (fraction, message), log (level, message), trace (a row), result.
+        cancel: asked between units of work; True ends the job with `Cancelled`, and what was finished stays on disk.
+        observe: gets each finished attack.
+
+    Returns:
+        The rows of the job's table.
+
+    Raises:
+        InputError: something that the job names is wrong; nothing half-written is left.
+        Cancelled: `cancel` said so.
+    """
+    emit = emit or (lambda event: None)
+    if isinstance(job, PhantomJob):
+        return _run_phantom(job, emit, cancel)
+    if isinstance(job, SegmentJob):
+        return _run_segment(job, emit)
+    return _run_attack(job, emit, cancel, observe)
+
+
+def open_case(source: CaseSource) -> Case:
+    """Read, or make, the case that a job works on."""
+    if source.phantom is not None:
+        from SegAdversarialLib import phantom
+
+        return phantom.subject(seed=source.phantom.seed, shape=source.phantom.shape)
+    return Case.read(
+        dict(source.channels),
+        source.label,
+        name=source.name,
+        resample=source.resample,
+        replace_nonfinite=source.replace_nonfinite,
+    )
+
+
+def open_source(source: ModelSource) -> SegmentationModel:
+    """Open the network that a job works with."""
+    return open_model(source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes)
+
+
+def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
+    from SegAdversarialLib import phantom
+
+    check_writable(job.output)
+    rows = []
+    for done, seed in enumerate(job.seeds):
+        check_cancel(cancel)
+        emit(_progress(done / len(job.seeds), f"phantom {seed}"))
+        case = phantom.subject(seed=seed, shape=job.shape)
+        folder = Path(job.output) / case.name
+        written = case.write(folder)
+        rows.append({"subject": case.name, **{key: str(path) for key, path in written.items()}})
+        emit({"event": "result", "name": case.name, "folder": str(folder)})
+    return rows
+
+
+def _run_segment(job: SegmentJob, emit: Emit) -> list[dict[str, Any]]:
+    folder = Path(job.output)
+    results.prepare_output(folder, [], job.case.files)
+    emit(_progress(0.0, "reading"))
+    case, model = open_case(job.case), open_source(job.model)
+    emit(_progress(0.1, f"segmenting {case.name}"))
+    prediction = model.predict(case)
+    path = results.write_segmentation(folder / results.CLEAN_FILE, prediction.labels, case)
+    results.write_json(folder / results.JOB_FILE, job.model_dump(mode="json"))
+    rows = _clean_rows(prediction, model, case)
+    write_table(rows, folder / results.TABLE_FILE)
+    emit({"event": "result", "name": "segment", "file": str(path), "rows": results.plain(rows)})
+    return rows
+
+
+def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
+    """Volume, and Dice where there is a reference, of each structure that a network sees in a case."""
+    from SegAdversarialLib.metrics import dice, volume_ml
+
+    head = model.head
+    if case.label is not None:
+        head.check_label(case.label)
+    rows: list[dict[str, Any]] = []
+    for n in head.foreground:
+        row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
+        if case.label is not None:
+            row["Dice"] = dice(prediction.masks[n], np.isin(case.label, head.regions[n]))
+        rows.append(row)
+    return rows
+
+
+def _run_attack(job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None) -> list[dict[str, Any]]:
+    folder = Path(job.output)
+    configured = [_configured(data) for data in job.attacks]
+    emit(_progress(0.0, "reading"))
+    case, model = open_case(job.case), open_source(job.model)
+    model.channel_positions(case)
+    if case.label is not None:
+        model.head.check_label(case.label)
+    runs = dict(_named(_varied(configured, model.channels if job.each_channel else ())))
+    for attack in runs.values():
+        attack.check(model, case)
+    results.prepare_output(folder, list(runs), job.case.files)
+    emit(_progress(0.0, f"segmenting {case.name}"))
+    clean = model.predict(case)
+    results.write_segmentation(folder / results.CLEAN_FILE, clean.labels, case)
+    results.write_json(folder / results.JOB_FILE, job.model_dump(mode="json"))
+    rows: list[dict[str, Any]] = []
+    for done, (name, attack) in enumerate(runs.items()):
+        outcome = _one_attack(name, attack, model, case, clean, job, _part_of(emit, done, len(runs)), cancel)
+        rows += compare({name: outcome.evaluation})
+        write_table(rows, folder / results.TABLE_FILE)
+        for row in outcome.result.trace:
+            emit({"event": "trace", "name": name, **results.plain(row)})
+        emit({"event": "result", "name": name, "folder": str(outcome.folder), "row": results.plain(rows[-1])})
+        if observe is not None:
+            observe(outcome)
+    return rows
+
+
+def _one_attack(
+    name: str,
+    attack: Attack,
+    model: SegmentationModel,
+    case: Case,
+    clean: Prediction,
+    job: AttackJob,
+    progress: Callable[[float, str], None],
+    cancel: CancelCheck | None,
+) -> AttackOutcome:
+    """Attack, measure and write."""
+    result = attack(model, case, progress=lambda x, text: progress(0.9 * x, text), cancel=cancel)
+    check_cancel(cancel)
+    progress(0.9, f"{attack.title}: measuring")
+    evaluation = evaluate(result, model, regions=job.regions, clean=clean)
+    folder = Path(job.output) / name
+    results.write_attack(folder, result, evaluation, model)
+    return AttackOutcome(name, result, evaluation, dict(zip(model.head.labels, model.head.names)), folder)
+
+
+def _configured(data: Mapping[str, Any]) -> Attack:
+    settings = dict(data)
+    if "attack" not in settings:
+        raise InputError('Each attack of a job needs its name, such as {"attack": "fgsm", "epsilon": 0.05}.')
+    return make_attack(settings.pop("attack"), settings)
+
+
+def _varied(attacks: list[Attack], channels: tuple[str, ...]) -> Iterator[Attack]:
+    """Each attack, followed by the same on each single channel where that was asked for and makes a difference."""
+    for attack in attacks:
+        yield attack
+        if len(channels) > 1 and attack.channels is None:
+            for channel in channels:
+                yield attack.model_copy(update={"channels": (channel,)})
+
+
+def _named(attacks: Iterator[Attack]) -> Iterator[tuple[str, Attack]]:
+    """A folder name for each attack: its own name, its channels, and a number where that is taken."""
+    taken: set[str] = set()
+    for attack in attacks:
+        base = file_name("-".join([attack_class(attack.name).name, *(attack.channels or ())]))
+        name = next(x for x in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))) if x not in taken)
+        taken.add(name)
+        yield name, attack
+
+
+def _part_of(emit: Emit, done: int, parts: int) -> Callable[[float, str], None]:
+    """Progress of one part, as progress of the whole."""
+    return lambda fraction, message: emit(_progress((done + fraction) / parts, message))
+
+
+def _progress(fraction: float, message: str) -> dict[str, Any]:
+    return {"event": "progress", "fraction": round(fraction, 4), "message": message}

@@ -1,0 +1,116 @@
+"""What a job is to do, as validated data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from SegAdversarialLib.errors import InputError, first_problem
+
+DEFAULT_MODEL = "builtin:brain-tumour-phantom"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSource(_Strict):
+    """Which network, and what is not in its own settings file."""
+
+    path: str = Field(DEFAULT_MODEL, description="Network file, or a built-in network's name.")
+    trust: bool = Field(False, description="The file's source is trusted: programs (TorchScript) open only then.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    settings: str | None = Field(None, description="JSON file with its settings; none: the one beside it.")
+    changes: dict[str, Any] = Field(default_factory=dict, description="Settings that take the place of the file's.")
+
+
+class PhantomSource(_Strict):
+    """A synthetic subject."""
+
+    seed: int = Field(7, ge=0, description="Which subject.")
+    shape: tuple[int, int, int] = Field((64, 64, 64), description="Slices, rows, columns.")
+
+
+class CaseSource(_Strict):
+    """Where a subject comes from: image files, or the phantom."""
+
+    channels: dict[str, str] = Field(
+        default_factory=dict, description='A file for each channel name; "A,B,C" names a file of three channels.'
+    )
+    label: str | None = Field(None, description="Reference label map.")
+    name: str = Field("", description="The subject's name; none: the first file's folder.")
+    resample: bool = Field(False, description="Put everything onto the first channel's grid.")
+    replace_nonfinite: float | None = Field(None, description="What takes the place of NaN and infinities; none: refused.")
+    phantom: PhantomSource | None = Field(None, description="A synthetic subject instead of files.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> CaseSource:
+        if bool(self.channels) == (self.phantom is not None):
+            raise ValueError("a case needs image files for its channels, or else a phantom")
+        return self
+
+    @property
+    def files(self) -> list[Path]:
+        """All the files that are read."""
+        return [Path(x) for x in (*self.channels.values(), *([self.label] if self.label else []))]
+
+
+class _WithOutput(_Strict):
+    output: str = Field(description="Folder for the results.")
+
+
+class PhantomJob(_WithOutput):
+    """Write synthetic subjects as image files."""
+
+    kind: Literal["phantom"] = "phantom"
+    seeds: tuple[int, ...] = Field((7,), min_length=1, description="Which subjects.")
+    shape: tuple[int, int, int] = Field((64, 64, 64), description="Slices, rows, columns.")
+
+
+class SegmentJob(_WithOutput):
+    """Segment a case."""
+
+    kind: Literal["segment"] = "segment"
+    model: ModelSource = ModelSource()
+    case: CaseSource
+
+
+class AttackJob(_WithOutput):
+    """Attack a case, with one attack or several, and measure what each has done."""
+
+    kind: Literal["attack"] = "attack"
+    model: ModelSource = ModelSource()
+    case: CaseSource
+    attacks: tuple[dict[str, Any], ...] = Field(
+        min_length=1, description='Configurations, each with its name: {"attack": "fgsm", "epsilon": 0.05}.'
+    )
+    each_channel: bool = Field(False, description="Also run every attack on each single channel.")
+    regions: dict[str, tuple[int, ...]] | None = Field(
+        None, description="Structures to measure beside the network's own, as label values; none: BraTS' where they apply."
+    )
+    scene: str | None = Field(None, description="Slicer scene (.mrb) to write.")
+    pictures: bool = Field(False, description="Also write pictures of the slice views.")
+
+
+Job = Annotated[PhantomJob | SegmentJob | AttackJob, Field(discriminator="kind")]
+
+
+def read_job(path: str | Path) -> PhantomJob | SegmentJob | AttackJob:
+    """Read a job's specification from a JSON file.
+
+    Raises:
+        InputError: the file is missing, no JSON, or says something that no job takes.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no job file {path}; check the path.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"The job file {path} is no readable JSON ({error}).") from error
+    try:
+        return TypeAdapter(Job).validate_python(data)
+    except ValidationError as error:
+        raise InputError(f"The job file {path}: {first_problem(error)}") from None

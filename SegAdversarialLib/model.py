@@ -1,0 +1,352 @@
+"""A segmentation network that takes cases as they came from the scanner, and its exact gradient."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.objectives import Objective
+from SegAdversarialLib.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+_log = logging.getLogger(__name__)
+
+Loss = Callable[["torch.Tensor"], "torch.Tensor"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a network says of a case: `labels` (K, J, I) int16, and `masks` (N, K, J, I) bool, what each output claims."""
+
+    labels: np.ndarray
+    masks: np.ndarray
+
+
+class SegmentationModel:
+    """A network with its preprocessing, its windows and the meaning of its outputs, on a device.
+
+    Make one with `from_network`, or open a file with `open_model`.
+
+    Attributes:
+        channels: the case channels that the network takes, in its order.
+        head: what its outputs stand for.
+        preprocessing: what it wants done to a case.
+        device: where it runs.
+        name: what results call it.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        channels: Sequence[str],
+        head: OutputHead,
+        preprocessing: Preprocessing,
+        *,
+        window: Sequence[int] | None,
+        overlap: float,
+        size_multiple: int,
+        window_batch: int | None,
+        device: str,
+        name: str,
+    ) -> None:
+        self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
+        self.window = tuple(int(x) for x in window) if window is not None else None
+        self.overlap, self.size_multiple = overlap, size_multiple
+        self._check()
+        self.device = choose_device(device)
+        self.network = network.to(self.device)
+        self.dtype = _dtype_of(network)
+        slices = 16 if preprocessing.dimensions == 2 else 1
+        self.window_batch = window_batch or (slices if self.device.type == "cpu" else 4 * slices)
+
+    @classmethod
+    def from_network(
+        cls,
+        network: torch.nn.Module,
+        *,
+        channels: Sequence[str],
+        classes: Mapping[int, str] | Sequence[str],
+        preprocessing: Preprocessing | None = None,
+        window: Sequence[int] | None = None,
+        overlap: float = 0.5,
+        head: Literal["softmax", "sigmoid"] = "softmax",
+        regions: Mapping[int, Sequence[int]] | None = None,
+        size_multiple: int = 1,
+        window_batch: int | None = None,
+        device: str = "cpu",
+        name: str = "network",
+    ) -> SegmentationModel:
+        """Wrap any torch network that maps (B, C, *window) to logits (B, N, *window).
+
+        The network is moved to the device; its weights, their `requires_grad` and its training mode stay as they are.
+
+        Args:
+            network: 3D, or 2D (then `preprocessing.axes` has two letters).
+            channels: the case channels that it takes, in its order.
+            classes: `{label value: name}` in the order of its outputs.
+            preprocessing: what it wants done to a case; None: nothing.
+            window: size that it sees at once, in its own axis order, in voxels; None: the whole volume (or slice).
+            overlap: share of a window that its neighbour sees too, in [0, 1).
+            head: "softmax" for exclusive classes, "sigmoid" for overlapping regions.
+            regions: `{label value: reference label values}` where a class stands for others than its own value.
+            size_multiple: sizes that it takes are multiples of this; volumes are zero-padded to it.
+            window_batch: windows in one go; None: 1 on a CPU, 4 on a GPU (16 and 64 slices).
+            device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+            name: what results call it.
+
+        Raises:
+            InputError: the settings do not fit together.
+        """
+        return cls(
+            network,
+            channels,
+            OutputHead.of(classes, head, regions),
+            preprocessing or Preprocessing(),
+            window=window,
+            overlap=overlap,
+            size_multiple=size_multiple,
+            window_batch=window_batch,
+            device=device,
+            name=name,
+        )
+
+    def logits(self, case: Case) -> np.ndarray:
+        """Logits on the case's own grid: (N, K, J, I), in the network's float type."""
+        with self.on(case) as bound:
+            return bound.logits(bound.image).cpu().numpy()
+
+    def segment(self, case: Case) -> np.ndarray:
+        """Label map on the case's own grid: (K, J, I) int16."""
+        return self.predict(case).labels
+
+    def predict(self, case: Case) -> Prediction:
+        """Label map, and what each output claims, on the case's own grid."""
+        with self.on(case) as bound:
+            logits = bound.logits(bound.image)
+            return Prediction(self.head.label_map(logits).cpu().numpy(), self.head.predicted(logits).cpu().numpy())
+
+    def value_and_gradient(self, case: Case, objective: Objective) -> tuple[float, np.ndarray]:
+        """The objective of the whole volume and its exact gradient with respect to the case's image.
+
+        Memory is one window's graph and a few volumes, whatever the volume's size: two forwards and one backward for each
+        window, one and one where a single window holds the volume.
+
+        Returns:
+            The value, and the gradient (C, K, J, I) in objective units per intensity unit; zero in channels that the network
+            does not take.
+
+        Raises:
+            InputError: the case lacks a channel, or the reference does not fit the network's classes.
+        """
+        with self.on(case) as bound:
+            loss = objective.bind(self.head, self.device, self.dtype)
+            value, gradient, _ = bound.differentiate(bound.image, loss)
+            return value, gradient.cpu().numpy()
+
+    @contextmanager
+    def on(self, case: Case) -> Iterator[BoundModel]:
+        """The model on one case's grid, for loops that work on tensors; while it lasts the network's parameters are frozen.
+
+        Raises:
+            InputError: the case lacks a channel that the network takes.
+        """
+        positions = self.channel_positions(case)
+        with _frozen(self.network):
+            yield BoundModel(self, case, positions)
+
+    def channel_positions(self, case: Case) -> list[int]:
+        """Where the network's channels are among the case's, by name.
+
+        Raises:
+            InputError: the case lacks one of them.
+        """
+        try:
+            return [case.channel_index(channel) for channel in self.channels]
+        except InputError:
+            raise InputError(
+                f"The network {self.name} takes {len(self.channels)} channel(s), {', '.join(self.channels)}; "
+                f"the case {case.name} has {len(case.channels)}: {', '.join(case.channels)}."
+            ) from None
+
+    def describe(self) -> dict[str, Any]:
+        """What it is, as plain JSON data."""
+        return {
+            "name": self.name,
+            "channels": list(self.channels),
+            "classes": [
+                {"label": label, "name": name, "stands_for": list(region)}
+                for label, name, region in zip(self.head.labels, self.head.names, self.head.regions)
+            ],
+            "head": self.head.kind,
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+            "window": list(self.window) if self.window else None,
+            "overlap": self.overlap,
+            "size_multiple": self.size_multiple,
+            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "device": str(self.device),
+        }
+
+    def _check(self) -> None:
+        dimensions = self.preprocessing.dimensions
+        if not self.channels or len(set(self.channels)) != len(self.channels):
+            raise InputError(f"The network's channels must be named, each by another name; they are {list(self.channels)}.")
+        if self.window is not None and (len(self.window) != dimensions or min(self.window) < 1):
+            raise InputError(f"The window must be {dimensions} sizes of at least 1 voxel; it is {list(self.window)}.")
+        if not 0 <= self.overlap < 1:
+            raise InputError(f"The overlap must be at least 0 and below 1; it is {self.overlap}.")
+        if self.size_multiple < 1:
+            raise InputError(f"The size multiple must be at least 1; it is {self.size_multiple}.")
+        chosen = self.preprocessing.normalization
+        if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
+            raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
+
+
+class BoundModel:
+    """A model on one case's grid: tensors on its device in, tensors out.
+
+    Attributes:
+        image: the case's image, (C, K, J, I) in the network's float type.
+    """
+
+    def __init__(self, model: SegmentationModel, case: Case, positions: list[int]) -> None:
+        import torch
+
+        from SegAdversarialLib.sliding_window import SlidingWindow
+
+        self.model, self._positions = model, positions
+        self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
+        self._steps = model.preprocessing.on_grid(case.shape, case.affine)
+        self._windows = SlidingWindow(
+            model.network,
+            self._steps.network_shape,
+            len(model.head.labels),
+            model.window,
+            model.overlap,
+            model.size_multiple,
+            2 if model.preprocessing.dimensions == 2 else 3,
+            model.window_batch,
+        )
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
+        import torch
+
+        with torch.no_grad():
+            return self._steps.restore(self._windows(self._prepare(image)))
+
+    def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """The loss of an image's logits, its gradient (C, K, J, I), and the logits (N, K, J, I) themselves."""
+        if self._windows.is_single:
+            return self._differentiate_at_once(image, loss)
+        return self._differentiate_by_windows(image, loss)
+
+    def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        import torch
+
+        with torch.enable_grad():
+            leaf = image.detach().requires_grad_(True)
+            logits = self._steps.restore(self._windows(self._prepare(leaf)))
+            value = loss(logits)
+            (gradient,) = torch.autograd.grad(value, leaf)
+        return float(value.detach()), gradient, logits.detach()
+
+    def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        import torch
+
+        image = image.detach()
+        with torch.no_grad():
+            prepared = self._prepare(image)
+            blended = self._windows(prepared)
+        with torch.enable_grad():
+            leaf = blended.requires_grad_(True)
+            logits = self._steps.restore(leaf)
+            value = loss(logits)
+            (upstream,) = torch.autograd.grad(value, leaf)
+        # From here on only numbers are needed: the objective's graph must not stay beside the windows' graphs.
+        number, logits = float(value.detach()), logits.detach()
+        del value, leaf, blended
+        pulled = self._windows.pull_back(prepared, upstream)
+        del prepared, upstream
+        return number, self._pull_back_preparation(image, pulled), logits
+
+    def _prepare(self, image: torch.Tensor) -> torch.Tensor:
+        """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""
+        import torch
+
+        return torch.stack([self._steps.forward_channel(image[c], n) for n, c in enumerate(self._positions)])
+
+    def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
+        """The gradient on the case's grid from the one on the network's; a channel at a time, to keep one graph alive."""
+        import torch
+
+        gradient = torch.zeros_like(image)
+        for n, c in enumerate(self._positions):
+            with torch.enable_grad():
+                leaf = image[c].detach().requires_grad_(True)
+                prepared = self._steps.forward_channel(leaf, n)
+                (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
+        return gradient
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that was asked for, or the CPU, with a warning that says so, where it is not to be had.
+
+    Args:
+        wanted: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first GPU there is.
+
+    Raises:
+        InputError: it is no device name.
+    """
+    import torch
+
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise InputError(f'There is no kind of device "{wanted}"; use auto, cpu, cuda, cuda:1 or mps.') from None
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        _log.warning("The device %s is not available; running on the CPU instead.", wanted)
+        return torch.device("cpu")
+    return device
+
+
+def _dtype_of(network: torch.nn.Module) -> torch.dtype:
+    import torch
+
+    return next((x.dtype for x in network.parameters() if x.is_floating_point()), torch.float32)
+
+
+@contextmanager
+def _frozen(network: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode and no parameter gradients inside; everything as it was outside.
+
+    Frozen parameters spare convolutions from keeping their inputs, which is most of a graph's memory.
+    """
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    training = [module for module in network.modules() if getattr(module, "training", False)]
+    try:
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        network.eval()
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module in training:
+            module.training = True

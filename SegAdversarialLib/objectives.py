@@ -1,0 +1,225 @@
+"""What an attack climbs or descends: scalars of a volume's logits and a reference.
+
+Every objective is a loss: low where the network agrees with the reference. Attacks that break a segmentation climb it;
+attacks towards a target, and the inverse ones, descend it. The reference is a label map (K, J, I), or what each output
+should claim, (N, K, J, I) bool or probabilities (a network's own answer).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.head import OutputHead
+
+if TYPE_CHECKING:
+    import torch
+
+Temperature = float | Literal["auto"]
+
+_AUTO_MARGIN = 2.0
+"""Rescaled logits lead by this much on average: far enough from saturation for gradients to live (p = 0.88 of two)."""
+
+
+class Objective(ABC):
+    """A loss against a fixed reference.
+
+    Args:
+        reference: (K, J, I) label map, or (N, K, J, I) bool or probabilities, one volume for each output of the network.
+        classes: names or label values of the structures that count; None: all (of the foreground, for overlap losses).
+        region: (K, J, I) bool; only voxels inside count. None: all.
+        temperature: the logits are divided by this first, which revives the gradients of a saturated (over-confident or
+            distilled) network; "auto" measures it once on the first logits, so that the winning class leads by 2 on average
+            over the reference's and the network's foreground (never below 1).
+
+    Raises:
+        InputError: the temperature is not above 0, or the region has another shape than the reference.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        reference: np.ndarray,
+        *,
+        classes: Sequence[str | int] | None = None,
+        region: np.ndarray | None = None,
+        temperature: Temperature = 1.0,
+    ) -> None:
+        if reference is None:
+            raise InputError("The objective needs a reference; give a label map, or attack against the prediction.")
+        if temperature != "auto" and not float(temperature) > 0:
+            raise InputError(f"The temperature must be above 0; it is {temperature}.")
+        if region is not None and tuple(region.shape) != tuple(reference.shape[-3:]):
+            raise InputError(
+                f"The region has the shape {region.shape}, the reference {reference.shape[-3:]}; both must agree."
+            )
+        self.reference = np.asarray(reference)
+        self.classes = tuple(classes) if classes is not None else None
+        self.region = region
+        self.temperature = temperature
+
+    def bind(self, head: OutputHead, device: torch.device | str, dtype: torch.dtype) -> BoundObjective:
+        """The objective for one network: a callable that takes logits (N, K, J, I) to a scalar tensor.
+
+        Raises:
+            InputError: the reference holds labels that no class stands for, or a class is unknown.
+        """
+        import torch
+
+        if self.reference.ndim == 3:
+            head.check_label(self.reference)
+            targets = head.masks(torch.as_tensor(self.reference, device=device))
+        else:
+            targets = torch.as_tensor(self.reference, device=device)
+            targets = targets if targets.dtype == torch.bool else targets.to(dtype)
+        if targets.shape[0] != len(head.labels):
+            raise InputError(f"The reference has {targets.shape[0]} outputs, the network {len(head.labels)}.")
+        region = None if self.region is None else torch.as_tensor(self.region, device=device).bool()
+        outputs = None if self.classes is None else tuple(sorted({head.output(x) for x in self.classes}))
+        return BoundObjective(self, head, targets, region, outputs)
+
+    @abstractmethod
+    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
+        """The scalar of logits (N, K, J, I), already divided by the temperature."""
+
+
+@dataclass
+class BoundObjective:
+    """An objective with its reference as one mask for each output of a certain network, on its device.
+
+    Attributes:
+        targets: (N, K, J, I) bool or probabilities.
+        region: (K, J, I) bool or None.
+        outputs: positions of the outputs that count, or None for the objective's own choice.
+        temperature: measured on the first logits where it is to be "auto".
+    """
+
+    objective: Objective
+    head: OutputHead
+    targets: torch.Tensor
+    region: torch.Tensor | None
+    outputs: tuple[int, ...] | None
+    temperature: float | None = None
+
+    def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+        """The loss, a scalar tensor; differentiable in the logits (N, K, J, I)."""
+        if self.temperature is None:
+            wanted = self.objective.temperature
+            self.temperature = self._measured(logits.detach()) if wanted == "auto" else float(wanted)
+        return self.objective.loss(logits if self.temperature == 1 else logits / self.temperature, self)
+
+    @property
+    def structures(self) -> tuple[int, ...]:
+        """The outputs that count for overlap losses."""
+        return self.head.foreground if self.outputs is None else self.outputs
+
+    def _measured(self, logits: torch.Tensor) -> float:
+        structures = list(self.head.foreground)
+        voxels = (self.targets[structures] > 0.5).any(0) | self.head.predicted(logits)[structures].any(0)
+        if self.region is not None:
+            voxels &= self.region
+        if not voxels.any():
+            voxels[...] = True
+        inside = logits[:, voxels]
+        margin = inside.abs() if self.head.kind == "sigmoid" else inside.topk(2, dim=0).values.diff(dim=0).abs()
+        return max(1.0, float(margin.mean()) / _AUTO_MARGIN)
+
+
+class SoftDice(Objective):
+    """Soft Dice loss, 1 - D, over the foreground classes (Liu et al. 2021, eq. 5 and 6).
+
+    D = 1/N * sum over the foreground of (2 sum(F Y) + gamma) / (sum(F) + sum(Y) + gamma), with the probabilities F, the
+    reference Y and, as printed, N counting the background too; so the best value is 1/N, not 0. Limited to some classes, N is
+    their number plus one. A sigmoid head has no background to count.
+
+    Args:
+        gamma: small positive number in numerator and denominator; an absent structure that nothing claims has D = 1.
+    """
+
+    name = "soft_dice"
+
+    def __init__(self, reference: np.ndarray, *, gamma: float = 1e-5, **common: object) -> None:
+        super().__init__(reference, **common)  # type: ignore[arg-type]
+        if not gamma > 0:
+            raise InputError(f"gamma must be above 0; it is {gamma}.")
+        self.gamma = gamma
+
+    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
+        """1 - D for logits (N, K, J, I)."""
+        softmax = bound.head.kind == "softmax"
+        probabilities = logits.softmax(0) if softmax else logits.sigmoid()
+        total = logits.new_zeros(())
+        for n in bound.structures:
+            claimed, wanted = probabilities[n], bound.targets[n]
+            if bound.region is not None:
+                claimed, wanted = claimed * bound.region, wanted * bound.region
+            overlap = (claimed * wanted).sum()
+            total = total + (2 * overlap + self.gamma) / (claimed.sum() + wanted.sum() + self.gamma)
+        return 1 - total / (len(bound.structures) + (1 if softmax else 0))
+
+
+class CrossEntropy(Objective):
+    """Mean cross-entropy in nats over the voxels that count.
+
+    With classes given, over the voxels whose reference is one of them. A sigmoid head has the mean binary cross-entropy of the
+    outputs that count.
+    """
+
+    name = "cross_entropy"
+
+    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
+        """The mean cross-entropy of logits (N, K, J, I)."""
+        import torch
+        import torch.nn.functional as functional
+
+        outputs = list(range(len(logits))) if bound.outputs is None else list(bound.outputs)
+        targets = bound.targets[outputs]
+        if bound.head.kind == "sigmoid":
+            voxelwise = functional.binary_cross_entropy_with_logits(
+                logits[outputs], targets.to(logits.dtype), reduction="none"
+            ).mean(0)
+            weight = torch.ones_like(voxelwise) if bound.region is None else bound.region.to(logits.dtype)
+        else:
+            voxelwise = -(targets * logits.log_softmax(0)[outputs]).sum(0)
+            weight = targets.sum(0, dtype=logits.dtype)
+            if bound.region is not None:
+                weight = weight * bound.region
+        if bound.region is not None:
+            voxelwise = voxelwise * bound.region
+        return voxelwise.sum() / weight.sum().clamp_min(1)
+
+
+class MaskedCrossEntropy(Objective):
+    """Cross-entropy weighted by the reference's foreground, so that only the organs of interest count.
+
+    -sum_{c>0} S0(c) * sum_c S0(c) log S(c) (Chen et al. 2019, eq. 5), averaged over the foreground: divided by the sum of
+    the weights. With classes given, only they make up the foreground. For a sigmoid head the inner sum is the binary
+    cross-entropy of the outputs, averaged.
+    """
+
+    name = "masked_cross_entropy"
+
+    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
+        """The masked cross-entropy of logits (N, K, J, I)."""
+        import torch.nn.functional as functional
+
+        targets = bound.targets
+        weight = targets[list(bound.structures)].to(logits.dtype).amax(0)
+        if bound.head.kind == "sigmoid":
+            inner = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(0)
+        else:
+            weight = targets[list(bound.structures)].sum(0, dtype=logits.dtype)
+            inner = -(targets * logits.log_softmax(0)).sum(0)
+        if bound.region is not None:
+            weight = weight * bound.region
+        return (weight * inner).sum() / weight.sum().clamp_min(1e-6)
+
+
+OBJECTIVES: dict[str, type[Objective]] = {x.name: x for x in (SoftDice, CrossEntropy, MaskedCrossEntropy)}
+"""The objectives by the name that configurations use."""

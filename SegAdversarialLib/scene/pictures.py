@@ -1,0 +1,194 @@
+"""Pictures of results as Slicer's slice views show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.files import file_name, whole_file
+from SegAdversarialLib.scene.results import attacked_channels
+from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of, color_of
+from SegAdversarialLib.scene.view import TILE, Frame, frame_of, stage
+from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like, diverging_colors
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.evaluation import Evaluation
+    from SegAdversarialLib.result import AttackResult
+
+_DOTS_PER_INCH = 100
+_TITLE, _HEAD, _FOOT, _GAP = 64, 76, 64, 16
+_BACKGROUND, _TEXT, _FAINT = "#16181d", "#f2f3f5", "#a9b0bb"
+
+
+@dataclass(frozen=True, eq=False)
+class _Tile:
+    title: str
+    note: str
+    pixels: np.ndarray
+    scale: float | None = None
+
+
+def write_pictures(
+    case: Case,
+    outcomes: Iterable[tuple[AttackResult, Evaluation]],
+    folder: str | Path,
+    *,
+    channel: str | None = None,
+    names: Mapping[int, str] | None = None,
+) -> list[Path]:
+    """Write a picture of each result on a case.
+
+    Args:
+        case: the subject that all results are about.
+        outcomes: results with their evaluations.
+        folder: where the PNG files go; they are named after the attacks.
+        channel, names: see `picture`.
+
+    Raises:
+        InputError: see `picture`.
+    """
+    written: list[Path] = []
+    for result, evaluation in outcomes:
+        name = file_name("_".join(x for x in (case.name, result.attack.summary()) if x).replace(", ", "_").replace(" ", "-"))
+        path = Path(folder) / f"{name}.png"
+        if path in written:
+            path = path.with_stem(f"{path.stem}_{len(written) + 1}")
+        written.append(picture(result, evaluation, path, channel=channel, names=names))
+    return written
+
+
+def picture(
+    result: AttackResult,
+    evaluation: Evaluation,
+    path: str | Path,
+    *,
+    channel: str | None = None,
+    names: Mapping[int, str] | None = None,
+) -> Path:
+    """Write a picture of a result: six axial slice views of Slicer's with the same section of the body.
+
+    Above: the original, the adversarial image, the change with its scale. Below: the reference, what the network says of
+    the original, what it says of the adversarial image. The section is the one with the largest labelled area. The
+    patient's right is on the left.
+
+    Args:
+        path: a PNG file; it is written whole or not at all.
+        channel: the channel to show; the first attacked one unless given.
+        names: the label values' names; the case's own unless given.
+
+    Raises:
+        InputError: there is no such channel, views cannot be drawn on this machine, or the file cannot be written.
+    """
+    path, case = Path(path), result.original
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path} must end in .png.")
+    shown = case.channels[case.channel_index(channel)] if channel else attacked_channels(result)[0]
+    if shown not in attacked_channels(result):
+        raise InputError(f"Channel {shown} was not attacked; show one of {', '.join(attacked_channels(result))}.")
+    labels = case.label if case.label is not None and (case.label > 0).any() else evaluation.clean
+    frame = frame_of(case.channel(shown), labels, case.affine)
+    classes = classes_of(names or case.label_names, [case.label, evaluation.clean, evaluation.attacked])
+    tiles = _draw_tiles(result, evaluation, shown, frame, classes)
+    subtitle = ", ".join(x for x in (case.name, shown, f"axial section at S {frame.center[2]:.0f} mm") if x)
+    with whole_file(path) as temporary:
+        _montage(tiles, result.attack.summary(), subtitle, classes).savefig(temporary, dpi=_DOTS_PER_INCH)
+    return path
+
+
+def _draw_tiles(
+    result: AttackResult, evaluation: Evaluation, channel: str, frame: Frame, classes: Mapping[int, str]
+) -> list[_Tile]:
+    case, rows = result.original, evaluation.rows
+    values, changed = case.channel(channel), result.adversarial.channel(channel)
+    largest = float(np.abs(changed - values).max())
+    with stage() as place:
+        before = add_input_volume(place.scene, "before", values, case.affine)
+        after = add_volume_like(place.scene, "after", changed, case.affine, before)
+        change = add_perturbation_volume(place.scene, "change", "", changed - values, case.affine, before)
+
+        def tile(title: str, note: str, volume: Any, labels: np.ndarray | None = None) -> _Tile:
+            over = [] if labels is None else [add_segmentation(place.scene, title, labels, case.affine, classes, volume)]
+            place.show(volume, over)
+            return _Tile(title, note, place.draw(frame))
+
+        return [
+            tile("Original", channel, before),
+            tile("Adversarial", _quality(rows, channel), after),
+            replace(tile("Change", "" if largest else "none", change), scale=largest or None),
+            tile("Reference", "" if case.label is not None else "none", before, case.label),
+            tile("Network on the original", _dice(rows, "before"), before, evaluation.clean),
+            tile("Network on the adversarial", _dice(rows, "after"), after, evaluation.attacked),
+        ]
+
+
+def _montage(tiles: Sequence[_Tile], title: str, subtitle: str, classes: Mapping[int, str]) -> Any:
+    """Tiles in two rows of three, pixel for pixel, with titles above and the classes' colours below."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    columns, (width, height) = 3, TILE
+    rows = -(-len(tiles) // columns)
+    total_width = columns * width + (columns + 1) * _GAP
+    total_height = _TITLE + rows * (_HEAD + height) + _FOOT
+    figure = Figure(figsize=(total_width / _DOTS_PER_INCH, total_height / _DOTS_PER_INCH), facecolor=_BACKGROUND)
+    middle = 1 - 0.62 * _TITLE / total_height
+    figure.text(_GAP / total_width, middle, title, color=_TEXT, size=25, weight="bold", va="center")
+    figure.text(1 - _GAP / total_width, middle, subtitle, color=_FAINT, size=19, va="center", ha="right")
+    for n, tile in enumerate(tiles):
+        left = _GAP + (n % columns) * (width + _GAP)
+        top = _TITLE + (n // columns) * (_HEAD + height) + _HEAD
+        place = (left / total_width, 1 - (top + height) / total_height, width / total_width, height / total_height)
+        _draw_tile(figure, place, tile)
+    if classes:
+        patches = [Patch(color=color_of(value), label=name) for value, name in classes.items()]
+        figure.legend(
+            handles=patches, loc="lower center", ncols=min(len(patches), 6), frameon=False, labelcolor=_TEXT, fontsize=19,
+            borderaxespad=0.4,
+        )  # fmt: skip
+    return figure
+
+
+def _draw_tile(figure: Any, place: tuple[float, float, float, float], tile: _Tile) -> None:
+    axes = figure.add_axes(place)
+    axes.imshow(tile.pixels, interpolation="none", aspect="auto")
+    axes.set_axis_off()
+    above = {"textcoords": "offset points", "xycoords": "axes fraction", "va": "bottom"}
+    axes.annotate(tile.title, (0, 1), (2, 9), color=_TEXT, size=21, **above)
+    axes.annotate(tile.note, (1, 1), (-2, 10), color=_FAINT, size=17, ha="right", **above)
+    axes.text(0.015, 0.5, "R", transform=axes.transAxes, color=_FAINT, size=17, va="center")
+    axes.text(0.5, 0.985, "A", transform=axes.transAxes, color=_FAINT, size=17, va="top", ha="center")
+    if tile.scale is None:
+        return
+    bar = axes.inset_axes((0.55, 1.027, 0.28, 0.024))
+    bar.imshow(diverging_colors()[None], aspect="auto")
+    bar.set_axis_off()
+    for end, sign, side in ((0.54, "\N{MINUS SIGN}", "right"), (0.84, "+", "left")):
+        text = f"{sign}{tile.scale:.4g}"
+        axes.text(end, 1.037, text, transform=axes.transAxes, color=_FAINT, size=17, va="center", ha=side)
+
+
+def _dice(rows: Sequence[Mapping[str, Any]], when: str) -> str:
+    """Dice of up to three structures, or their mean."""
+    values = {
+        str(x["structure"]): x.get(when) for x in rows if str(x.get("metric", "")).lower() == "dice" and "structure" in x
+    }
+    known = {name: float(x) for name, x in values.items() if x is not None and np.isfinite(x)}
+    if len(known) == 1:
+        return f"Dice {next(iter(known.values())):.3f}"
+    if len(known) > 3:
+        return f"mean Dice {np.mean(list(known.values())):.3f}"
+    return "Dice " + ", ".join(f"{name} {value:.2f}" for name, value in known.items()) if known else ""
+
+
+def _quality(rows: Sequence[Mapping[str, Any]], channel: str) -> str:
+    """PSNR of a channel, where it was measured."""
+    for row in rows:
+        if row.get("channel") == channel and str(row.get("metric", "")).lower().startswith("psnr"):
+            return f"{channel}, PSNR {float(row['value']):.1f} dB"
+    return channel

@@ -1,0 +1,138 @@
+"""Label maps as segmentation nodes: the same class has the same name, colour and terminology wherever it appears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from SegAdversarialLib.scene.application import add_node
+
+# Red, green, blue and yellow for the values 1 to 4 (BraTS: necrotic core, oedema, unused, enhancing tumour), further ones
+# as far from these as they get; they begin anew after the last.
+_PALETTE = (
+    (0.90, 0.22, 0.27),
+    (0.16, 0.72, 0.50),
+    (0.26, 0.52, 0.96),
+    (0.99, 0.82, 0.18),
+    (0.68, 0.40, 0.90),
+    (0.97, 0.55, 0.16),
+    (0.36, 0.84, 0.95),
+    (0.96, 0.52, 0.74),
+    (0.60, 0.78, 0.22),
+    (0.70, 0.52, 0.40),
+)
+
+_ALTERED = "SCT^49755003^Morphologically Altered Structure"
+_ANATOMY = "SCT^123037004^Anatomical Structure"
+_TISSUE = "SCT^85756007^Tissue~SCT^85756007^Tissue"
+# Words in a class's name and what they mean in Slicer's list; the first that fits counts.
+_TERMS = (
+    (("necro", "ncr", "non-enhancing", "nonenhancing"), f"{_ALTERED}~SCT^6574001^Necrosis"),
+    (("edema", "oedema"), f"{_ALTERED}~SCT^79654002^Edema"),
+    (("tumor", "tumour", "lesion", "enhancing", "cancer", "metasta", "glioma", "mass"), f"{_ALTERED}~SCT^4147007^Mass"),
+    (("liver",), f"{_ANATOMY}~SCT^10200004^Liver"),
+    (("spleen",), f"{_ANATOMY}~SCT^78961009^Spleen"),
+    (("kidney",), f"{_ANATOMY}~SCT^64033007^Kidney"),
+    (("aorta",), f"{_ANATOMY}~SCT^15825003^Aorta"),
+    (("gallbladder",), f"{_ANATOMY}~SCT^28231008^Gallbladder"),
+    (("bladder",), f"{_ANATOMY}~SCT^89837001^Bladder"),
+    (("pancreas",), f"{_ANATOMY}~SCT^15776009^Pancreas"),
+    (("stomach",), f"{_ANATOMY}~SCT^69695003^Stomach"),
+    (("prostate",), f"{_ANATOMY}~SCT^41216001^Prostate"),
+    (("lung",), f"{_ANATOMY}~SCT^39607008^Lung"),
+    (("heart",), f"{_ANATOMY}~SCT^80891009^Heart"),
+    (("white matter",), f"{_ANATOMY}~SCT^389080008^White Matter"),
+    (("gray matter", "grey matter"), f"{_ANATOMY}~SCT^389081007^Gray Matter"),
+    (("brain",), f"{_ANATOMY}~SCT^12738006^Brain"),
+)
+_LIST = "Segmentation category and type - 3D Slicer General Anatomy list"
+_REGION = "~^^~Anatomic codes - DICOM master list~^^~^^"
+
+
+def color_of(value: int) -> tuple[float, float, float]:
+    """The colour (red, green, blue from 0 to 1) of a label value, everywhere in this software's scenes and pictures."""
+    return _PALETTE[(value - 1) % len(_PALETTE)]
+
+
+def classes_of(names: Mapping[int, str] | None, maps: Iterable[np.ndarray | None]) -> dict[int, str]:
+    """The foreground classes that are named or occur in any of the label maps, by value, each with a name."""
+    values = {int(x) for x in names or () if x > 0}
+    for labels in maps:
+        if labels is not None:
+            values.update(np.flatnonzero(np.bincount(np.maximum(labels, 0).ravel())).tolist())
+    values.discard(0)
+    return {value: (names or {}).get(value) or f"label {value}" for value in sorted(values)}
+
+
+def add_segmentation(
+    scene: Any, name: str, labels: np.ndarray, affine: np.ndarray, classes: Mapping[int, str], grid: Any
+) -> Any:
+    """Add a segmentation.
+
+    Args:
+        labels: (K, J, I) label map.
+        affine: (i, j, k) to RAS, in mm.
+        classes: name by label value; each gets a segment, an empty one where the class does not occur.
+        grid: the volume node that gives the reference geometry and, where it has one, the transform.
+    """
+    node = add_node(scene, "vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(grid)
+    node.SetAndObserveTransformNodeID(grid.GetTransformNodeID())
+    fill_segmentation(node, labels, affine, classes)
+    show_clearly(node.GetDisplayNode())
+    return node
+
+
+def fill_segmentation(node: Any, labels: np.ndarray, affine: np.ndarray, classes: Mapping[int, str]) -> None:
+    """Give a segmentation node one segment for each class; all of them share one label map, as Slicer stores them."""
+    import slicer
+
+    image = _oriented_image(labels, affine)
+    representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    segmentation = node.GetSegmentation()
+    segmentation.SetSourceRepresentationName(representation)
+    for value, name in classes.items():
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        segment.SetColor(*color_of(value))
+        segment.SetLabelValue(value)
+        segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_of(name))
+        segment.AddRepresentation(representation, image)
+        segmentation.AddSegment(segment, segment_id(value))
+
+
+def segment_id(value: int) -> str:
+    """The identifier of a class's segment in every segmentation."""
+    return f"Segment_{value}"
+
+
+def terminology_of(name: str) -> str:
+    """The terminology entry, in Slicer's notation, that a class's name suggests; "Tissue" if none."""
+    lowered = name.lower()
+    term = next((meaning for words, meaning in _TERMS if any(word in lowered for word in words)), _TISSUE)
+    return f"{_LIST}~{term}{_REGION}"
+
+
+def show_clearly(display: Any) -> None:
+    """Let the anatomy shine through the filled segments."""
+    display.SetOpacity2DFill(0.35)
+    display.SetOpacity2DOutline(1.0)
+    display.SetSliceIntersectionThickness(2)
+
+
+def _oriented_image(labels: np.ndarray, affine: np.ndarray) -> Any:
+    import slicer
+    import slicer.util
+    import vtk
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    byte = labels.min() >= 0 and labels.max() <= 255
+    image = slicer.vtkOrientedImageData()
+    image.SetDimensions(*labels.shape[::-1])
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR if byte else vtk.VTK_SHORT, 1)
+    vtk_to_numpy(image.GetPointData().GetScalars())[:] = labels.ravel()
+    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(affine))
+    return image

@@ -1,0 +1,127 @@
+"""Channels and perturbations as scalar volume nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from SegAdversarialLib.scene.application import add_node
+
+COLOR_NODE_NAME = "SegAdversarial change"
+
+# Dark in the middle, so that what was not changed sinks into the background of Slicer's views; blue below, orange above,
+# which people with every kind of colour vision can tell apart.
+_DIVERGING = np.array(
+    [
+        (0.38, 0.76, 1.00),
+        (0.16, 0.50, 0.94),
+        (0.08, 0.22, 0.50),
+        (0.05, 0.05, 0.06),
+        (0.52, 0.16, 0.05),
+        (0.92, 0.42, 0.09),
+        (1.00, 0.72, 0.30),
+    ]
+)
+_NUMBER_OF_COLORS = 255
+
+
+def add_volume(scene: Any, name: str, array: np.ndarray, affine: np.ndarray) -> Any:
+    """Add a scalar volume.
+
+    Args:
+        array: (K, J, I), of any integer or float type; the node's voxels get the same type.
+        affine: (i, j, k) to RAS, in mm.
+    """
+    node = add_node(scene, "vtkMRMLScalarVolumeNode", name)
+    fill_volume(node, array, affine)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def fill_volume(node: Any, array: np.ndarray, affine: np.ndarray) -> None:
+    """Give a volume node its voxels, (K, J, I), and its place in space."""
+    import slicer.util
+
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine))
+    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
+
+
+def add_input_volume(scene: Any, name: str, array: np.ndarray, affine: np.ndarray) -> Any:
+    """Add a channel as it came from the scanner, in grey, from its darkest to nearly its brightest voxel."""
+    node = add_volume(scene, name, array, affine)
+    low, high = np.percentile(array, (0.1, 99.95))
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    if high > low:
+        display.SetWindowLevelMinMax(float(low), float(high))
+    return node
+
+
+def add_volume_like(scene: Any, name: str, array: np.ndarray, affine: np.ndarray, like: Any) -> Any:
+    """Add a volume that is displayed, and transformed, exactly as another one."""
+    node = add_volume(scene, name, array, affine)
+    node.SetAndObserveTransformNodeID(like.GetTransformNodeID())
+    display_like(node, like)
+    return node
+
+
+def display_like(node: Any, like: Any) -> None:
+    """Show a volume in the window, level and colours of another one."""
+    display, model = node.GetDisplayNode(), like.GetDisplayNode()
+    if model is None:
+        return
+    display.SetAndObserveColorNodeID(model.GetColorNodeID())
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(model.GetWindow(), model.GetLevel())
+    display.SetInterpolate(model.GetInterpolate())
+
+
+def add_perturbation_volume(scene: Any, name: str, title: str, array: np.ndarray, affine: np.ndarray, like: Any) -> Any:
+    """Add the change of a channel in diverging colours, with a symmetric window and a colour legend.
+
+    Args:
+        title: the legend's title.
+        array: (K, J, I) float32, in the channel's intensity units.
+        like: the channel's volume, whose transform is shared.
+    """
+    node = add_volume(scene, name, array, affine)
+    node.SetAndObserveTransformNodeID(like.GetTransformNodeID())
+    largest = float(np.abs(array).max()) or 1.0
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(_diverging_color_node(scene).GetID())
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(2 * largest, 0)
+    # interpolating between changes of opposite sign would show changes that nobody made
+    display.SetInterpolate(False)
+    _add_color_legend(scene, node, title)
+    return node
+
+
+def diverging_colors() -> np.ndarray:
+    """The colours of changes from the most negative to the most positive: (255, 3), red, green, blue from 0 to 1."""
+    stops = np.linspace(-1, 1, len(_DIVERGING))
+    positions = np.linspace(-1, 1, _NUMBER_OF_COLORS)
+    return np.stack([np.interp(positions, stops, part) for part in _DIVERGING.T], axis=1)
+
+
+def _add_color_legend(scene: Any, volume: Any, title: str) -> None:
+    legend = add_node(scene, "vtkMRMLColorLegendDisplayNode", f"{volume.GetName()} legend")
+    volume.AddAndObserveDisplayNodeID(legend.GetID())
+    legend.SetAndObservePrimaryDisplayNode(volume.GetDisplayNode())
+    legend.SetTitleText(title)
+    legend.SetLabelFormat("%.4g")
+    legend.SetNumberOfLabels(5)
+
+
+def _diverging_color_node(scene: Any) -> Any:
+    """The colour table of all perturbations in a scene."""
+    found = scene.GetFirstNode(COLOR_NODE_NAME, "vtkMRMLColorTableNode")
+    if found is not None:
+        return found
+    node = add_node(scene, "vtkMRMLColorTableNode", COLOR_NODE_NAME)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(_NUMBER_OF_COLORS)
+    for n, color in enumerate(diverging_colors()):
+        node.SetColor(n, f"{2 * n / (_NUMBER_OF_COLORS - 1) - 1:+.3f}", *color.tolist(), 1.0)
+    return node

@@ -1,0 +1,198 @@
+"""A network over a whole volume in overlapping windows: blended logits, and their exact gradient at bounded memory.
+
+With windows f_w, importance weights m and their sum M over all windows, the blended logits are
+L = sum_w place(m * f_w(crop_w(z))) / M. The gradient of a scalar of L with respect to z is therefore the sum over windows of
+place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, so the memory is one window's, whatever the volume's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as functional
+
+from SegAdversarialLib.errors import InputError
+
+Shape = tuple[int, int, int]
+Slices = tuple[slice, ...]
+_log = logging.getLogger(__name__)
+
+
+class SlidingWindow:
+    """A network on volumes of one shape.
+
+    Args:
+        network: maps (B, C, *window) to (B, N, *window); a 2D network gets (B, C, rows, columns).
+        shape: spatial shape of the volumes; for a 2D network the first axis counts slices.
+        outputs: N, for checking what the network gives.
+        window: spatial size of a window (as many numbers as the network has dimensions); None: the whole volume (slice).
+        overlap: share of a window that its neighbour sees too, in [0, 1).
+        multiple: sizes that the network takes are multiples of this; volumes are zero-padded to it.
+        dimensions: 2 or 3.
+        batch_size: windows in one go; halved, for good, when a GPU runs out of memory.
+        blending: importance of a voxel by its place in the window, "gaussian" (MONAI's, sigma 1/8 of the window) or
+            "constant".
+    """
+
+    def __init__(
+        self,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        shape: Shape,
+        outputs: int,
+        window: Sequence[int] | None = None,
+        overlap: float = 0.5,
+        multiple: int = 1,
+        dimensions: Literal[2, 3] = 3,
+        batch_size: int = 1,
+        blending: Literal["gaussian", "constant"] = "gaussian",
+    ) -> None:
+        self._network, self._outputs, self._dimensions = network, outputs, dimensions
+        self.shape, self.batch_size = shape, batch_size
+        self._blending = blending
+        wanted = list(window) if window is not None else list(shape[-dimensions:])
+        wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
+        self.window = tuple(wanted)
+        missing = [max(0, size - have) for size, have in zip(self.window, shape)]
+        self._before = tuple(gap // 2 for gap in missing)
+        self._padded = tuple(have + gap for have, gap in zip(shape, missing))
+        self.places = self._window_places(overlap)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether the volume goes through the network in one go, so that one graph holds it all."""
+        return (
+            len(self.places) <= self.batch_size
+            and all(place[axis].stop - place[axis].start == self._padded[axis] for place in self.places for axis in (1, 2))
+            and (self._dimensions == 2 or len(self.places) == 1)
+        )
+
+    def __call__(self, volume: torch.Tensor) -> torch.Tensor:
+        """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`."""
+        padded = self._pad(volume)
+        if self.is_single:
+            crops = torch.stack([padded[(slice(None), *place)] for place in self.places])
+            return self._unpad(torch.cat(list(self._ask(crops)), dim=1))
+        weights = self._weights(volume)
+        blended = padded.new_zeros((self._outputs, *self._padded))
+        for places, logits in self._each_batch(padded):
+            for place, part in zip(places, logits):
+                blended[(slice(None), *place)] += part * weights
+            del logits
+        blended /= self._total(weights)
+        return self._unpad(blended)
+
+    def pull_back(self, volume: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient with respect to `volume` (C, *shape) when `gradient` (N, *shape) is that with respect to the logits."""
+        padded = self._pad(volume)
+        weights = self._weights(volume)
+        upstream = self._pad(gradient)
+        upstream = upstream / self._total(weights)
+        pulled = torch.zeros_like(padded)
+        for places in self._batches():
+            for place, part in zip(places, self._differentiate(padded, upstream, weights, places)):
+                pulled[(slice(None), *place)] += part
+        return self._unpad(pulled)
+
+    def _differentiate(
+        self, padded: torch.Tensor, upstream: torch.Tensor, weights: torch.Tensor, places: list[Slices]
+    ) -> list[torch.Tensor]:
+        """Input gradients of some windows, in smaller batches if the memory does not suffice."""
+
+        def run(some: list[Slices]) -> list[torch.Tensor]:
+            crops = torch.stack([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
+            seeds = torch.stack([upstream[(slice(None), *place)] * weights for place in some])
+            with torch.enable_grad():
+                logits = self._ask(crops)
+            (gradient,) = torch.autograd.grad(logits, crops, seeds)
+            return list(gradient)
+
+        return self._with_less_memory(run, places)
+
+    def _each_batch(self, padded: torch.Tensor) -> Iterator[tuple[list[Slices], list[torch.Tensor]]]:
+        def run(some: list[Slices]) -> list[torch.Tensor]:
+            with torch.no_grad():
+                return list(self._ask(torch.stack([padded[(slice(None), *place)] for place in some])))
+
+        for places in self._batches():
+            yield places, self._with_less_memory(run, places)
+
+    def _with_less_memory(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
+        """`run` on all places at once, or on halves where that is more than the GPU holds."""
+        try:
+            return run(places)
+        except torch.OutOfMemoryError as error:
+            if len(places) == 1:
+                raise InputError(
+                    f"A single window of {'x'.join(map(str, self.window))} voxels does not fit into the device's memory; "
+                    "use a smaller window or another device."
+                ) from error
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        half = len(places) // 2
+        self.batch_size = max(1, min(self.batch_size, half))
+        _log.warning("Out of device memory with %d windows at a time; going on with %d.", len(places), self.batch_size)
+        return self._with_less_memory(run, places[:half]) + self._with_less_memory(run, places[half:])
+
+    def _ask(self, crops: torch.Tensor) -> torch.Tensor:
+        """Logits (B, N, *window) of crops (B, C, *window)."""
+        logits = self._network(crops.squeeze(2) if self._dimensions == 2 else crops)
+        if isinstance(logits, (tuple, list)):  # deep supervision: the full resolution comes first
+            logits = logits[0]
+        if not isinstance(logits, torch.Tensor):
+            raise InputError(f"The network gives a {type(logits).__name__}; it must give a tensor of logits.")
+        if self._dimensions == 2:
+            logits = logits.unsqueeze(2)
+        expected = (crops.shape[0], self._outputs, *crops.shape[2:])
+        if tuple(logits.shape) != expected:
+            raise InputError(
+                f"The network gives a tensor of shape {tuple(logits.shape)} for an input of {tuple(crops.shape)}; with "
+                f"{self._outputs} classes it must be {expected}: check the classes, the window and the size multiple."
+            )
+        return logits
+
+    def _batches(self) -> Iterator[list[Slices]]:
+        waiting = self.places
+        while waiting:
+            batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
+            yield batch
+
+    def _window_places(self, overlap: float) -> list[Slices]:
+        from monai.data.utils import dense_patch_slices
+
+        steps = [
+            size if size == 1 or size >= whole else max(1, int(size * (1 - overlap)))
+            for size, whole in zip(self.window, self._padded)
+        ]
+        return [tuple(place) for place in dense_patch_slices(self._padded, self.window, steps)]
+
+    def _weights(self, like: torch.Tensor) -> torch.Tensor:
+        from monai.data.utils import compute_importance_map
+
+        size = self.window[3 - self._dimensions :]
+        weights = compute_importance_map(size, mode=self._blending, sigma_scale=0.125, device=like.device, dtype=like.dtype)
+        return weights.reshape(self.window)
+
+    def _total(self, weights: torch.Tensor) -> torch.Tensor:
+        """The sum of all windows' importance at each voxel."""
+        total = weights.new_zeros(self._padded)
+        for place in self.places:
+            total[place] += weights
+        return total
+
+    def _pad(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._padded == tuple(self.shape):
+            return tensor
+        sides: list[int] = []
+        for axis in (2, 1, 0):
+            before = self._before[axis]
+            sides += [before, self._padded[axis] - self.shape[axis] - before]
+        return functional.pad(tensor, sides)
+
+    def _unpad(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._padded == tuple(self.shape):
+            return tensor
+        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
+        return tensor[(slice(None), *inner)]

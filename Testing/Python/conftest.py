@@ -1,0 +1,62 @@
+"""What the tests share: small networks and cases, and where the optional real data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from SegAdversarialLib import Case
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL_DATA = Path(os.environ.get("SEGADVERSARIAL_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+def tiny_network(channels: int = 2, outputs: int = 3, dimensions: int = 3, seed: int = 0) -> torch.nn.Module:
+    """A random smooth network with a receptive field of 5 voxels, in float64."""
+    torch.manual_seed(seed)
+    convolution = torch.nn.Conv3d if dimensions == 3 else torch.nn.Conv2d
+    layers = [convolution(channels, 6, 3, padding=1), torch.nn.Tanh(), convolution(6, outputs, 3, padding=1)]
+    return torch.nn.Sequential(*layers).double()
+
+
+def toy_case(
+    shape: tuple[int, int, int] = (14, 16, 18),
+    channels: tuple[str, ...] = ("A", "B"),
+    labels: int = 3,
+    seed: int = 0,
+    affine: np.ndarray | None = None,
+    dtype: str = "int16",
+) -> Case:
+    """Random intensities around 300 (whole numbers), random blocks of labels."""
+    generator = np.random.default_rng(seed)
+    image = np.rint(generator.normal(300, 80, (len(channels), *shape))).astype(np.float32)
+    blocks = generator.integers(0, labels, tuple(-(-n // 4) for n in shape))
+    label = blocks.repeat(4, 0).repeat(4, 1).repeat(4, 2)[: shape[0], : shape[1], : shape[2]]
+    return Case(image, channels, np.eye(4) if affine is None else affine, label, name="toy", dtypes=(dtype,) * len(channels))
+
+
+def oblique_affine() -> np.ndarray:
+    """Anisotropic, oblique, nearest to L-P-S."""
+    angle = np.deg2rad(20)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([-0.9, -1.1, 2.5])
+    affine[:3, 3] = [31.5, -12.25, 70.0]
+    return affine
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real volumes and networks; tests that want it are skipped where it is missing."""
+    if not REAL_DATA.is_dir():
+        pytest.skip(f"no real data in {REAL_DATA} (set SEGADVERSARIAL_TEST_DATA)")
+    return REAL_DATA
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,142 @@
+"""Cases: reading, writing, geometry, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from conftest import oblique_affine, toy_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from SegAdversarialLib import Case, InputError
+from SegAdversarialLib.geometry import Reorientation, affine_of_itk, itk_image, orientation_of
+
+CODES = [a + b + c for a in "RL" for b in "AP" for c in "SI"] + ["SRA", "PIL", "ASL", "IRP"]
+
+
+@pytest.mark.parametrize("extension", [".nii.gz", ".nrrd", ".mha"])
+def test_round_trip(extension: str, tmp_path: Path) -> None:
+    case = toy_case(affine=oblique_affine())
+    written = case.write(tmp_path, extension)
+    again = Case.read({"A": written["A"], "B": written["B"]}, written["label"], name="toy")
+    np.testing.assert_array_equal(again.image, case.image)
+    np.testing.assert_array_equal(again.label, case.label)
+    np.testing.assert_allclose(again.affine, case.affine, atol=1e-5)
+    assert again.channels == case.channels and again.dtypes == case.dtypes
+    image = SimpleITK.ReadImage(str(written["A"]))
+    point = np.array(image.TransformIndexToPhysicalPoint((3, 5, 7)))
+    np.testing.assert_allclose(point * [-1, -1, 1], (case.affine @ [3, 5, 7, 1])[:3], atol=1e-4)
+    assert image.GetPixel(3, 5, 7) == case.image[0, 7, 5, 3]
+    assert sorted(x.name for x in tmp_path.iterdir()) == sorted(x.name for x in written.values())
+
+
+def test_fractions_are_stored_as_float(tmp_path: Path) -> None:
+    case = toy_case()
+    written = case.with_image(case.image + np.float32(0.25)).write(tmp_path)
+    assert SimpleITK.ReadImage(str(written["A"])).GetPixelID() == SimpleITK.sitkFloat32
+    assert Case.read({"A": written["A"]}).image[0, 0, 0, 0] == case.image[0, 0, 0, 0] + np.float32(0.25)
+
+
+def test_files_of_several_channels(tmp_path: Path) -> None:
+    case = toy_case()
+    parts = [itk_image(values, case.affine) for values in case.image]
+    stacked, vector = tmp_path / "stacked.nii.gz", tmp_path / "vector.nrrd"
+    SimpleITK.WriteImage(SimpleITK.JoinSeries(parts), str(stacked))
+    SimpleITK.WriteImage(SimpleITK.Compose(parts), str(vector))
+    for path in (stacked, vector):
+        for key in ("A,B", ("A", "B")):
+            again = Case.read({key: path})
+            np.testing.assert_array_equal(again.image, case.image)
+            np.testing.assert_allclose(again.affine, case.affine, atol=1e-5)
+    with pytest.raises(InputError, match=r"holds 2 channel\(s\), but 3 were named"):
+        Case.read({"A,B,C": stacked})
+
+
+def test_flat_images_are_one_slice(tmp_path: Path) -> None:
+    flat = SimpleITK.GetImageFromArray(np.arange(12, dtype=np.int16).reshape(3, 4))
+    flat.SetSpacing((0.5, 2.0))
+    SimpleITK.WriteImage(flat, str(tmp_path / "flat.mha"))
+    case = Case.read({"A": tmp_path / "flat.mha"})
+    assert case.shape == (1, 3, 4) and case.spacing == (0.5, 2.0, 1.0)
+
+
+def test_grids_that_differ(tmp_path: Path) -> None:
+    case = toy_case(affine=oblique_affine())
+    moved = case.affine.copy()
+    moved[:3, 3] += 1.0
+    case.write(tmp_path / "one")
+    Case(case.image, case.channels, moved, case.label, dtypes=case.dtypes).write(tmp_path / "other")
+    files = {"A": tmp_path / "one" / "A.nii.gz", "B": tmp_path / "other" / "B.nii.gz"}
+    with pytest.raises(InputError) as caught:
+        Case.read(files)
+    for part in ("Channel B", "18x16x14 voxels of 0.9x1.1x2.5 mm", "axes LPS", "(31.5, -12.25, 70)", "(32.5, -11.25, 71)"):
+        assert part in str(caught.value)
+    resampled = Case.read(files, resample=True)
+    expected = SimpleITK.GetArrayFromImage(
+        SimpleITK.Resample(SimpleITK.ReadImage(str(files["B"])), SimpleITK.ReadImage(str(files["A"])))
+    )
+    np.testing.assert_array_equal(resampled.image[1], expected)
+    with pytest.raises(InputError, match="The label map .* lies on another grid"):
+        Case.read({"A": files["A"]}, label=tmp_path / "other" / "label.nii.gz")
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    case = toy_case()
+    spoilt = case.image.copy()
+    spoilt[1, 2, 3, :2] = [np.nan, np.inf]
+    with pytest.raises(InputError, match=r"Channel B holds 2 voxel\(s\) that are NaN or infinite"):
+        Case(spoilt, ("A", "B"), case.affine)
+    SimpleITK.WriteImage(itk_image(spoilt[1], case.affine), str(tmp_path / "spoilt.nii.gz"))
+    with pytest.raises(InputError, match="Channel T1 holds 2"):
+        Case.read({"T1": tmp_path / "spoilt.nii.gz"})
+    assert Case.read({"T1": tmp_path / "spoilt.nii.gz"}, replace_nonfinite=-1).image[0, 2, 3, 0] == -1
+    (tmp_path / "text.nii.gz").write_text("not an image")
+    refused = [
+        (lambda: Case.read({"A": tmp_path / "none.nii.gz"}), "There is no file .*none.nii.gz"),
+        (lambda: Case.read({"A": tmp_path / "text.nii.gz"}), "text.nii.gz cannot be read as an image"),
+        (lambda: Case.read({"A": tmp_path}), "is a folder"),
+        (lambda: Case.read({}), "No image"),
+        (lambda: Case(case.image, ("A", "A"), case.affine), "must differ"),
+        (lambda: Case(case.image[0], ("A",), case.affine), "must have the shape"),
+        (lambda: Case(case.image, ("A", "B"), np.zeros((4, 4))), "affine"),
+        (lambda: Case(case.image, ("A", "B"), case.affine, case.label[:3]), "label map has the shape"),
+        (lambda: Case(case.image, ("A", "B"), case.affine, case.label + 0.5), "whole numbers"),
+        (lambda: case.channel("T9"), "no channel T9"),
+    ]
+    for call, message in refused:
+        with pytest.raises(InputError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_orientation_is_itks(code: str) -> None:
+    """Turned to a code, array and geometry are what SimpleITK's own reorientation gives."""
+    case = toy_case((3, 4, 5), affine=oblique_affine())
+    filter = SimpleITK.DICOMOrientImageFilter()
+    # ITK names where axes come from in LPS letters, as nibabel names where they point
+    filter.SetDesiredCoordinateOrientation(code)
+    turned = filter.Execute(itk_image(case.image[0], case.affine))
+    assert orientation_of(affine_of_itk(turned)) == code
+    turn = Reorientation.between(orientation_of(case.affine), code)
+    import torch
+
+    ours = turn.apply(torch.from_numpy(case.image))
+    np.testing.assert_array_equal(ours[0].numpy(), SimpleITK.GetArrayFromImage(turned))
+    assert turn.shape(case.shape) == tuple(ours.shape[1:])
+    np.testing.assert_array_equal(turn.undo(ours).numpy(), case.image)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sampled_from(CODES), st.sampled_from(CODES))
+def test_orientation_there_and_back(have: str, want: str) -> None:
+    import torch
+
+    volume = torch.arange(24).reshape(1, 2, 3, 4)
+    there = Reorientation.between(have, want)
+    back = Reorientation.between(want, have)
+    assert torch.equal(back.apply(there.apply(volume)), volume)
+    assert torch.equal(there.undo(there.apply(volume)), volume)

@@ -1,0 +1,241 @@
+"""The command line as a newcomer meets it: real commands, wrong input, interruption, a full disk."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, tiny_network, toy_case
+
+from SegAdversarialLib import Case, InputError, attacks
+from SegAdversarialLib.case import write_volume
+from SegAdversarialLib.cli import main
+from SegAdversarialLib.geometry import itk_image
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """A case of two channels with labels, and a network for it with its settings beside it."""
+    case = toy_case()
+    case.write(tmp_path / "case")
+    torch.jit.script(tiny_network().float()).save(str(tmp_path / "net.ts"))
+    settings = {"channels": ["A", "B"], "classes": ["background", "core", "rim"]}
+    (tmp_path / "net.json").write_text(json.dumps(settings))
+    names = {name: str(tmp_path / "case" / f"{name}.nii.gz") for name in ("A", "B", "label")}
+    return {**names, "model": str(tmp_path / "net.ts"), "output": str(tmp_path / "results")}
+
+
+def attack_words(files: dict[str, str], *more: str, **changes: str) -> list[str]:
+    chosen = {**files, **changes}
+    words = ["attack", "--model", chosen["model"], "--trust", "--device", "cpu", "--output", chosen["output"]]
+    words += ["--channel", f"A={chosen['A']}", "--channel", f"B={chosen['B']}", "--label", chosen["label"]]
+    return [*words, *(more or ("--attack", "fgsm"))]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_attack_writes_everything(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--attack", "fgsm", "--attack", "ifgsm", "--set", "epsilon=0.03", "--set", "ifgsm.steps=2", "--each-channel")
+    assert main(attack_words(files, *words, "--set", "quantize=true")) == 0
+    output = Path(files["output"])
+    runs = ["fgsm", "fgsm-A", "fgsm-B", "ifgsm", "ifgsm-A", "ifgsm-B"]
+    assert sorted(x.name for x in output.iterdir() if x.is_dir()) == runs
+    assert [row["attack"] for row in rows_of(output / "results.csv")] == runs
+    case = Case.read({"A": files["A"], "B": files["B"]}, files["label"])
+    model_settings = json.loads((output / "ifgsm-B" / "result.json").read_text())
+    assert model_settings["attack"]["epsilon"] == 0.03 and model_settings["attack"]["steps"] == 2
+    assert not (output / "ifgsm-B" / "A.nii.gz").exists()
+    adversarial = Case.read({"B": output / "ifgsm-B" / "B.nii.gz"})
+    change = Case.read({"B": output / "ifgsm-B" / "perturbation-B.nii.gz"})
+    assert adversarial.dtypes == ("int16",)
+    np.testing.assert_array_equal(case.image[1] + change.image[0], adversarial.image[0])
+    assert "rim" in capsys.readouterr().out
+    trace = rows_of(output / "ifgsm" / "trace.csv")
+    assert [row["iteration"] for row in trace] == ["0", "1", "2"]
+    metrics = rows_of(output / "ifgsm" / "metrics.csv")
+    after = next(row for row in metrics if row["structure"] == "rim" and row["metric"] == "Dice")
+    assert float(after["after"]) == pytest.approx(float(trace[-1]["dice rim"]))
+    # the job file runs the same again, over its own results
+    assert main(["run", str(output / "job.json")]) == 0
+    assert not [x for x in output.iterdir() if x.name.startswith(".")]
+
+
+def test_segment_phantom_and_listing(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["segment", "--model", files["model"], "--trust", "--channel", f"A={files['A']}", "--channel", f"B={files['B']}"]
+    assert main([*words, "--output", str(tmp_path / "segmented")]) == 0
+    assert Case.read({"s": tmp_path / "segmented" / "segmentation-clean.nii.gz"}).dtypes == ("int16",)
+    assert main(["phantom", "--output", str(tmp_path / "cohort"), "--seed", "3", "--seed", "4", "--size", "32"]) == 0
+    assert sorted(x.name for x in (tmp_path / "cohort").iterdir()) == ["phantom-003", "phantom-004"]
+    capsys.readouterr()
+    assert main(["attacks"]) == 0
+    shown = capsys.readouterr().out
+    for cls in attacks.ATTACKS.values():
+        assert cls.name in shown and cls.citation in shown
+    assert main(["attacks", "pgd", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["pgd"]["properties"]["restarts"]["minimum"] == 1
+    assert main(["info", "--model", files["model"], "--trust"]) == 0
+    assert "rim" in capsys.readouterr().out
+
+
+def test_events_are_json_lines(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(attack_words(files, "--attack", "ifgsm", "--set", "steps=2", "--events")) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert {"progress", "trace", "result"} == set(kinds)
+    fractions = [event["fraction"] for event in events if event["event"] == "progress"]
+    assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] <= 1
+    assert events[kinds.index("trace")]["psnr"] is None  # JSON has no infinity
+    assert main(attack_words(files, "--attack", "fgsm", "--events", "--set", "epsilon=-1")) == 2
+    assert json.loads(capsys.readouterr().out)["event"] == "error"
+
+
+def spoil(tmp_path: Path) -> dict[str, str]:
+    """Files that are wrong in one way each."""
+    case = toy_case()
+    nan = case.image[0].copy()
+    nan[0, 0, 0] = np.nan
+    moved = case.affine.copy()
+    moved[0, 3] = 3
+    import SimpleITK
+
+    made = {"nan": itk_image(nan, case.affine), "moved": itk_image(case.image[1], moved)}
+    made["five"] = itk_image(np.full(case.shape, 5, np.int16), case.affine)
+    for name, image in made.items():
+        SimpleITK.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+    (tmp_path / "text.nii.gz").write_text("no image")
+    (tmp_path / "corrupt.ts").write_bytes(b"PK\x03\x04 no network")
+    (tmp_path / "corrupt.json").write_text('{"channels": ["A", "B"], "classes": ["a", "b", "c"]}')
+    (tmp_path / "file").write_text("in the way")
+    return {path.name.split(".")[0]: str(path) for path in tmp_path.iterdir() if path.suffix != ".json"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (lambda f, s: attack_words(f, A="none.nii.gz"), "There is no file none.nii.gz"),
+        (lambda f, s: attack_words(f, A=s["text"]), "cannot be read as an image"),
+        (lambda f, s: attack_words(f, B=s["moved"]), "lies on another grid"),
+        (lambda f, s: attack_words(f, A=s["nan"]), "Channel A holds 1 voxel"),
+        (lambda f, s: attack_words(f, label=s["five"]), "label value(s) 5, which none of the network's classes"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon=-0.1"), "epsilon"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilom=0.1"), "No chosen attack has the setting epsilom"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon"), "not of the form SETTING=VALUE"),
+        (lambda f, s: attack_words(f, "--attack", "magic"), 'no attack "magic"; there are'),
+        (lambda f, s: attack_words(f, model=s["corrupt"]), "or it is damaged"),
+        (lambda f, s: attack_words(f, model="none.ts"), "no network file none.ts"),
+        (lambda f, s: attack_words(f, output=s["file"]), "Cannot write"),
+        (lambda f, s: attack_words(f, output=str(Path(f["A"]).parent / ".." / "case" / "A.nii.gz")), "Cannot write"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--scene", "scene.zip"), "must end in .mrb"),
+        (lambda f, s: [x for x in attack_words(f) if x != "--trust"], "if you trust its source"),
+        (lambda f, s: [*attack_words(f)[:10], "--attack", "fgsm"], "takes 2 channel(s), A, B"),
+        (lambda f, s: ["segment", "--output", f["output"]], "needs image files"),
+        (lambda f, s: ["run", "none.json"], "no job file"),
+        (lambda f, s: ["run", f["A"]], "no readable JSON"),
+    ],
+)
+def test_wrong_input_is_one_sentence(
+    words: Any, message: str, files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "wrong").mkdir()
+    command = words(files, spoil(tmp_path / "wrong"))
+    before = sorted(str(x) for x in tmp_path.rglob("*"))
+    assert main(command) == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if "%" not in line[:5]]
+    assert len(error) == 1 and error[0].startswith("segadversarial: ") and message in error[0]
+    left = [x for x in sorted(str(x) for x in tmp_path.rglob("*")) if x not in before]
+    assert [x for x in left if x != files["output"]] == []
+
+
+def test_inputs_and_strangers_files_are_not_overwritten(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    output = Path(files["output"])
+    (output / "fgsm").mkdir(parents=True)
+    (output / "fgsm" / "thesis.txt").write_text("mine")
+    assert main(attack_words(files)) == 2
+    assert (output / "fgsm" / "thesis.txt").read_text() == "mine"
+    (output / "fgsm" / "thesis.txt").unlink()
+    (output / "results.csv").write_text("mine too")
+    assert main(attack_words(files)) == 2
+    assert (output / "results.csv").read_text() == "mine too"
+    (output / "results.csv").unlink()
+    assert main(attack_words(files)) == 0
+    adversarial = output / "fgsm" / "A.nii.gz"
+    before = adversarial.read_bytes()
+    assert main(attack_words(files, A=str(adversarial))) == 2
+    assert adversarial.read_bytes() == before
+    assert "lies where results would be written" in capsys.readouterr().err
+
+
+def test_interruption_leaves_what_is_finished(files: dict[str, str]) -> None:
+    words = attack_words(files, "--attack", "fgsm", "--attack", "pgd", "--set", "pgd.steps=10000", "--events")
+    command = [sys.executable, "-m", "SegAdversarialLib", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "PGD: step 3" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    process.stdout.read()
+    assert process.wait(30) == 130
+    output = Path(files["output"])
+    assert (output / "fgsm" / "result.json").is_file()
+    assert [row["attack"] for row in rows_of(output / "results.csv")] == ["fgsm"]
+    assert [x.name for x in output.iterdir() if x.is_dir()] == ["fgsm"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a small disk")
+def test_full_disk(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True).returncode:
+        pytest.skip("this machine mounts no small disk")
+    try:
+        assert main(attack_words(files, output=str(disk / "results"))) == 2
+        assert "Cannot write" in capsys.readouterr().err
+        kept = [x for x in (disk / "results").rglob("*") if x.is_file()]
+        assert {x.name for x in kept} <= {"job.json", "segmentation-clean.nii.gz"}
+        if disk / "results" / "segmentation-clean.nii.gz" in kept:
+            assert Case.read({"labels": disk / "results" / "segmentation-clean.nii.gz"}).shape == toy_case().shape
+        for extension in (".nii", ".nii.gz", ".nrrd", ".mha"):
+            volume = np.random.default_rng(0).normal(size=(20, 30, 40)).astype(np.float32)
+            with pytest.raises(InputError, match="Cannot write"):
+                write_volume(disk / f"volume{extension}", volume, np.eye(4))
+            assert not list(disk.glob("*volume*"))
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_unwritable_folder(files: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert main(attack_words(files, output=str(tmp_path / "locked" / "results"))) == 2
+
+
+def test_help_is_quick_and_imports_are_light() -> None:
+    """Best of three runs, so that a busy machine does not fail it; the limits are the project's promise to its users."""
+
+    def seconds(*words: str) -> float:
+        best = float("inf")
+        for _ in range(3):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *words], check=True, capture_output=True, cwd=ROOT)
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert seconds("-c", "import SegAdversarialLib") < 0.5
+    assert seconds("-m", "SegAdversarialLib", "--help") < 1.5
+    heavy = "torch", "monai", "slicer", "SimpleITK", "scipy", "vtk", "pandas"
+    code = f"import sys, SegAdversarialLib.attacks; sys.exit(bool(set(sys.modules) & set({heavy!r})))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

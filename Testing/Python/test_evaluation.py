@@ -1,0 +1,289 @@
+"""Evaluations of real results by a stand-in model whose answer is the image itself."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.evaluation import COLUMNS, compare, evaluate, format_table, write_table
+from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
+from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.result import AttackResult
+
+AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
+BRATS = OutputHead.of({0: "background", 1: "necrosis", 2: "edema", 4: "enhancing"})
+
+
+class ReadsLabelsFromFirstChannel:
+    """Says of each voxel the label that its first channel holds."""
+
+    def __init__(self, head: OutputHead) -> None:
+        self.head = head
+        self.asked: list[Case] = []
+
+    def predict(self, case: Case) -> SimpleNamespace:
+        self.asked.append(case)
+        labels = torch.from_numpy(case.image[0].round().astype(np.int16))
+        return SimpleNamespace(masks=self.head.masks(labels).numpy(), labels=labels.numpy())
+
+
+def brats_labels() -> np.ndarray:
+    label = np.zeros((6, 10, 12), dtype=np.int16)
+    label[1:5, 2:8, 2:10] = 2
+    label[2:4, 3:6, 3:7] = 1
+    label[2:3, 4:6, 4:6] = 4
+    return label
+
+
+def result_of(clean: np.ndarray, attacked: np.ndarray, label: np.ndarray | None) -> AttackResult:
+    """A result whose model says `clean` before and `attacked` after; the second channel stays as it was."""
+    untouched = np.arange(clean.size, dtype=np.float32).reshape(clean.shape)
+    original = Case(np.stack([clean.astype(np.float32), untouched]), ("T1", "FLAIR"), AFFINE, label, name="subject")
+    adversarial = original.with_image(np.stack([attacked.astype(np.float32), untouched]))
+    return AttackResult(
+        original, adversarial, Perturbation.between(original, adversarial), SimpleNamespace(seed=0), "stand-in"
+    )
+
+
+@pytest.fixture
+def broken() -> AttackResult:
+    """The model was right but for one column, and loses half the tumour and all of label 4."""
+    label = brats_labels()
+    clean = label.copy()
+    clean[:, :, 2] = 0
+    attacked = clean.copy()
+    attacked[:, 5:] = 0
+    attacked[attacked == 4] = 2
+    return result_of(clean, attacked, label)
+
+
+def test_rows_hold_the_metrics_of_every_class_and_brats_region(broken):
+    found = evaluate(broken, ReadsLabelsFromFirstChannel(BRATS))
+    label, clean, attacked = broken.original.label, broken.original.image[0], broken.adversarial.image[0]
+    sets = {"necrosis": [1], "edema": [2], "enhancing": [4], "WT": [1, 2, 4], "TC": [1, 4], "ET": [4]}
+    assert list(found.success) == list(sets)
+    for name, values in sets.items():
+        reference, before, after = (np.isin(x, values) for x in (label, clean, attacked))
+        for metric, function in (("Dice", dice), ("IoU", iou)):
+            row = found.get(name, metric)
+            assert (row["before"], row["after"]) == (function(before, reference), function(after, reference))
+            assert row["drop"] == pytest.approx((row["before"] - row["after"]) / row["before"])
+        row = found.get(name, "HD95")
+        assert row["before"] == hd95(before, reference, (1, 2, 4))
+        assert row["after"] == pytest.approx(hd95(after, reference, (1, 2, 4)), nan_ok=True)
+        assert math.isnan(row["drop"]) and row["unit"] == "mm"
+        row = found.get(name, "Volume")
+        assert (row["before"], row["after"]) == (volume_ml(before, (1, 2, 4)), volume_ml(after, (1, 2, 4)))
+    assert found.reference == "label"
+    assert found.clean.dtype == found.attacked.dtype == np.int16
+    assert np.array_equal(found.clean, clean) and np.array_equal(found.attacked, attacked)
+    assert found.success["enhancing"] and found.get("ET", "Dice")["after"] == 0.0
+    assert math.isnan(found.get("et", "hd95")["after"])
+
+
+def test_image_rows(broken):
+    found = evaluate(broken, ReadsLabelsFromFirstChannel(BRATS))
+    before, after = broken.original.image[0], broken.adversarial.image[0]
+    assert found.get("T1", "PSNR")["value"] == psnr(before, after)
+    assert found.get("T1", "SSIM")["value"] == ssim(before, after)
+    assert found.get("T1", "Largest change")["value"] == 4.0
+    untouched = {row["metric"]: row["value"] for row in found.rows if row.get("channel") == "FLAIR"}
+    assert untouched == {"PSNR": math.inf, "SSIM": 1.0, "RMSE": 0.0, "Perceptibility": 0.0, "Largest change": 0.0}
+
+
+def test_rows_are_plain_data(broken):
+    rows = evaluate(broken, ReadsLabelsFromFirstChannel(BRATS)).rows
+    assert {type(value) for row in rows for value in row.values()} == {str, float, bool}
+    assert all(set(row) <= set(COLUMNS) for row in rows)
+    assert len(json.loads(json.dumps(rows))) == len(rows) == 6 * 4 + 2 * 5
+
+
+def test_the_model_is_asked_once_for_each_image(broken):
+    model = ReadsLabelsFromFirstChannel(BRATS)
+    first = evaluate(broken, model)
+    assert model.asked == [broken.original, broken.adversarial]
+    clean = model.predict(broken.original)
+    model.asked.clear()
+    assert repr(evaluate(broken, model, clean=clean).rows) == repr(first.rows)
+    assert model.asked == [broken.adversarial]
+
+
+def test_prediction_of_another_grid_is_refused(broken):
+    clean = SimpleNamespace(labels=np.zeros((1, 2, 3), np.int16), masks=np.zeros((4, 1, 2, 3), bool))
+    with pytest.raises(InputError, match="shape"):
+        evaluate(broken, ReadsLabelsFromFirstChannel(BRATS), clean=clean)
+
+
+def test_without_labels_the_clean_prediction_is_the_reference(broken):
+    unlabelled = replace(
+        broken, original=replace(broken.original, label=None), adversarial=replace(broken.adversarial, label=None)
+    )
+    found = evaluate(unlabelled, ReadsLabelsFromFirstChannel(BRATS))
+    assert found.reference == "prediction"
+    for name in found.success:
+        assert found.get(name, "Dice")["before"] == found.get(name, "IoU")["before"] == 1.0
+        assert found.get(name, "HD95")["before"] == 0.0
+    clean, attacked = broken.original.image[0] > 0, broken.adversarial.image[0] > 0
+    assert found.get("WT", "Dice")["after"] == dice(attacked, clean)
+
+
+def test_labels_unknown_to_the_model_are_refused_before_it_is_asked(broken):
+    model = ReadsLabelsFromFirstChannel(OutputHead.of(["background", "tumour"]))
+    with pytest.raises(InputError, match="2, 4"):
+        evaluate(broken, model)
+    assert not model.asked
+
+
+def test_merged_classes():
+    head = OutputHead.of(["background", "tumour"], regions={1: (1, 2, 4)})
+    label = brats_labels()
+    found = evaluate(result_of(label > 0, np.zeros_like(label), label), ReadsLabelsFromFirstChannel(head))
+    assert list(found.success) == ["tumour"]
+    assert (found.get("tumour", "Dice")["before"], found.get("tumour", "Dice")["after"]) == (1.0, 0.0)
+    assert found.success == {"tumour": True}
+
+
+def test_sigmoid_head_with_overlapping_regions(broken):
+    head = OutputHead.of({2: "WT", 1: "TC", 4: "ET"}, "sigmoid", regions={2: (1, 2, 4), 1: (1, 4)})
+    softmax = evaluate(broken, ReadsLabelsFromFirstChannel(BRATS))
+    sigmoid = evaluate(broken, ReadsLabelsFromFirstChannel(head), regions={"edema": (2,)})
+    assert list(sigmoid.success) == ["WT", "TC", "ET", "edema"]
+    for name in sigmoid.success:
+        assert sigmoid.get(name, "Dice") == softmax.get(name, "Dice")
+
+
+def test_regions_of_the_caller(broken):
+    model = ReadsLabelsFromFirstChannel(BRATS)
+    found = evaluate(broken, model, regions={"tumour": (1, 2, 4)})
+    assert list(found.success) == ["necrosis", "edema", "enhancing", "tumour"]
+    assert found.get("tumour", "Dice")["after"] == evaluate(broken, model).get("WT", "Dice")["after"]
+    label = brats_labels()
+    merged = OutputHead.of(["background", "edema", "core"], regions={1: (2,), 2: (1, 4)})
+    said = np.select([np.isin(label, (1, 4)), label == 2], [2, 1], 0)
+    # masks follow the model's own labels here, so the reference alone has BraTS' labels
+    other = SimpleNamespace(
+        head=merged,
+        predict=lambda case: SimpleNamespace(
+            labels=case.image[0].astype(np.int16), masks=np.stack([case.image[0] == n for n in range(3)])
+        ),
+    )
+    found = evaluate(result_of(said, said * 0, label), other, regions={"whole": (1, 2, 4)})
+    assert [found.get(name, "Dice")["before"] for name in ("edema", "core", "whole")] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("head", "regions", "message"),
+    [
+        (BRATS, {"edema": (2,)}, "own outputs"),
+        (BRATS, {"new": (3,)}, "knows"),
+        (BRATS, {"new": ()}, "knows"),
+        (OutputHead.of(["background", "tumour"], regions={1: (1, 2, 4)}), {"core": (1, 4)}, "does not tell apart"),
+    ],
+)
+def test_unfit_regions_are_refused(broken, head, regions, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(broken, ReadsLabelsFromFirstChannel(head), regions=regions)
+
+
+def test_success_begins_at_thirty_percent():
+    head = OutputHead.of(["background", "organ"])
+    label = np.zeros((1, 1, 40), dtype=np.int16)
+    label[..., :20] = 1
+    expected = {20: False, 11: False, 10: True, 0: True}
+    for kept, success in expected.items():
+        attacked = label.copy()
+        attacked[..., kept:20] = 0
+        found = evaluate(result_of(label, attacked, label), ReadsLabelsFromFirstChannel(head))
+        row = found.get("organ", "Dice")
+        assert row["after"] == pytest.approx(2 * kept / (20 + kept))
+        assert found.success == {"organ": success}
+    # from 2 * 4 / 28 to 2 * 3 / 30 is a drop of 30 %, though a little less in floating-point numbers
+    clean, attacked = label * 0, label * 0
+    clean[..., 16:24], attacked[..., 17:27] = 1, 1
+    found = evaluate(result_of(clean, attacked, label), ReadsLabelsFromFirstChannel(head))
+    assert found.get("organ", "Dice")["drop"] == pytest.approx(0.3)
+    assert found.get("organ", "Dice")["drop"] < 0.3 and found.success == {"organ": True}
+
+
+def test_a_structure_that_was_never_found_has_no_drop():
+    head = OutputHead.of(["background", "organ"])
+    label = np.ones((1, 4, 4), dtype=np.int16)
+    nothing = np.zeros_like(label)
+    found = evaluate(result_of(nothing, nothing, label), ReadsLabelsFromFirstChannel(head))
+    row = found.get("organ", "Dice")
+    assert (row["before"], row["after"], row["success"]) == (0.0, 0.0, False)
+    assert math.isnan(row["drop"])
+
+
+def test_unknown_row_is_refused(broken):
+    with pytest.raises(InputError, match="no Dice of liver; it has necrosis Dice"):
+        evaluate(broken, ReadsLabelsFromFirstChannel(BRATS)).get("liver", "Dice")
+
+
+def test_frame_csv_and_table(broken, tmp_path):
+    found = evaluate(broken, ReadsLabelsFromFirstChannel(BRATS))
+    frame = found.frame()
+    assert tuple(frame.columns) == COLUMNS and len(frame) == len(found.rows)
+    assert frame[frame.structure == "WT"].set_index("metric").after["Dice"] == found.get("WT", "Dice")["after"]
+    path = found.write_csv(tmp_path / "new" / "metrics.csv")
+    assert [x.name for x in path.parent.iterdir()] == ["metrics.csv"]
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(found.rows) and tuple(rows[0]) == COLUMNS
+    assert float(rows[0]["after"]) == found.rows[0]["after"]
+    undefined = next(x for x in rows if x["structure"] == "ET" and x["metric"] == "HD95")
+    assert undefined["after"] == "" and undefined["channel"] == "" and undefined["success"] == ""
+    text = found.table()
+    line = next(x for x in text.splitlines() if x.startswith("ET") and "HD95" in x)
+    assert line.split() == ["ET", "HD95", "mm", f"{found.get('ET', 'HD95')['before']:.4g}", "undefined"]
+    assert "against the label" in text and "inf" in text and "nan" not in text
+
+
+def test_failed_csv_leaves_nothing(broken, tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match="Cannot write"):
+        evaluate(broken, ReadsLabelsFromFirstChannel(BRATS)).write_csv(tmp_path / "folder.csv")
+    with pytest.raises(ValueError):
+        write_table([{"a": 1.0}], tmp_path / "table.csv", ["b"])
+    assert [x.name for x in tmp_path.iterdir()] == ["folder.csv"]
+
+
+def test_compare_lines_attacks_up(broken, tmp_path):
+    model = ReadsLabelsFromFirstChannel(BRATS)
+    harmless = replace(broken, adversarial=broken.original)
+    rows = compare({"FGSM": evaluate(broken, model), "nothing": evaluate(harmless, model, regions={})})
+    assert [row["attack"] for row in rows] == ["FGSM", "nothing"]
+    # the untouched channel is left out of the mean
+    assert rows[0]["mean PSNR"] == psnr(broken.original.image[0], broken.adversarial.image[0])
+    assert rows[1]["mean PSNR"] == math.inf
+    assert rows[0]["WT Dice after"] < rows[0]["WT Dice before"] and "WT Dice before" not in rows[1]
+    assert rows[1]["edema Dice before"] == rows[1]["edema Dice after"]
+    lines = format_table(rows).splitlines()
+    assert len(lines) == 6 and lines[2].split()[:4] == ["attack", "reference", "before", "after"]
+    assert lines[5].startswith("nothing  label")
+    with write_table(rows, tmp_path / "compare.csv").open(newline="") as file:
+        assert [row["mean PSNR"] for row in csv.DictReader(file)] == [repr(rows[0]["mean PSNR"]), "inf"]
+
+
+def test_table_is_aligned():
+    values = {"a": 1.0, "long one": math.nan, "b": 123456.7}
+    text = format_table([{"name": name, "mean value": value} for name, value in values.items()])
+    assert text.splitlines() == [
+        "               mean",
+        "name          value",
+        "--------  ---------",
+        "a                 1",
+        "long one  undefined",
+        "b            123457",
+    ]
+    assert format_table([]) == ""

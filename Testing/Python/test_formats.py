@@ -1,0 +1,135 @@
+"""Opening network files: what they need, what is refused, and that nothing in them runs unasked."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from conftest import tiny_network, toy_case
+from monai.networks.nets import UNet
+
+from SegAdversarialLib import InputError, open_model
+
+UNET: dict[str, Any] = {"spatial_dims": 3, "in_channels": 2, "out_channels": 3, "channels": [4, 8], "strides": [2]}
+SETTINGS: dict[str, Any] = {"channels": ["A", "B"], "classes": ["background", "core", "rim"]}
+
+
+def scripted(folder: Path) -> Path:
+    path = folder / "net.ts"
+    torch.jit.script(tiny_network().float()).save(str(path))
+    return path
+
+
+def monai_file(folder: Path, weights: str = "net.safetensors") -> tuple[Path, torch.nn.Module]:
+    torch.manual_seed(3)
+    network = UNet(**UNET)
+    if weights.endswith(".safetensors"):
+        safetensors.torch.save_file(network.state_dict(), str(folder / weights))
+    else:
+        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, folder / weights)
+    settings = {**SETTINGS, "format": "monai", "network": {"name": "UNet", "arguments": UNET}, "weights": weights}
+    (folder / "net.json").write_text(json.dumps({**settings, "size_multiple": 2, "window": [8, 8, 8]}))
+    return folder / "net.json", network
+
+
+def test_torchscript_needs_trust(tmp_path: Path) -> None:
+    path = scripted(tmp_path)
+    with pytest.raises(InputError, match="net.ts is a TorchScript file.*trust"):
+        open_model(path, **SETTINGS)
+    model = open_model(path, trust=True, device="cpu", **SETTINGS)
+    case = toy_case()
+    with torch.no_grad():
+        expected = tiny_network().float()(torch.from_numpy(case.image)[None])[0].numpy()
+    np.testing.assert_allclose(model.logits(case), expected, rtol=1e-4, atol=1e-3)
+
+
+def test_settings_beside_the_file_and_from_the_caller(tmp_path: Path) -> None:
+    path = scripted(tmp_path)
+    with pytest.raises(InputError, match="not known which channels and classes"):
+        open_model(path, trust=True)
+    core = {"label": 7, "name": "core", "stands_for": [1, 2]}
+    classes = [{"label": 0, "name": "background"}, core, {"label": 4, "name": "rim"}]
+    (tmp_path / "net.json").write_text(json.dumps({"channels": ["T2", "T1"], "classes": classes, "overlap": 0.25}))
+    model = open_model(path, trust=True)
+    assert model.channels == ("T2", "T1") and model.head.labels == (0, 7, 4) and model.overlap == 0.25
+    assert model.head.regions == ((0,), (1, 2), (4,))
+    changed = open_model(path, trust=True, channels=["A", "B"], preprocessing={"orientation": "LPS"})
+    assert changed.channels == ("A", "B") and changed.preprocessing.orientation == "LPS" and changed.head.labels == (0, 7, 4)
+    (tmp_path / "other.json").write_text(json.dumps({**SETTINGS, "window": [4, 4, 4]}))
+    assert open_model(path, trust=True, settings=tmp_path / "other.json").window == (4, 4, 4)
+
+
+@pytest.mark.parametrize("weights", ["net.safetensors", "net.pt"])
+def test_monai_networks(weights: str, tmp_path: Path) -> None:
+    path, network = monai_file(tmp_path, weights)
+    case = toy_case((8, 8, 8))
+    for opened in (path, tmp_path / weights):
+        model = open_model(opened, device="cpu")
+        with torch.no_grad():
+            expected = network.eval()(torch.from_numpy(case.image)[None])[0].numpy()
+        np.testing.assert_allclose(model.logits(case), expected, rtol=1e-4, atol=1e-2)
+
+
+class Exploit:
+    """A pickle that runs a command when it is opened carelessly."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("trust", [True, False])
+def test_nothing_in_a_checkpoint_runs(trust: bool, tmp_path: Path) -> None:
+    path, network = monai_file(tmp_path, "net.pt")
+    marker = tmp_path / "ran"
+    torch.save({"state_dict": network.state_dict(), "extra": Exploit(marker)}, tmp_path / "net.pt")
+    with pytest.raises(InputError, match="holds more than weights"):
+        open_model(path, trust=trust)
+    assert not marker.exists()
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    path, network = monai_file(tmp_path)
+    settings = json.loads(path.read_text())
+
+    def changed(**changes: Any) -> Path:
+        file = tmp_path / "changed.json"
+        file.write_text(json.dumps({key: value for key, value in {**settings, **changes}.items() if value is not None}))
+        return file
+
+    (tmp_path / "broken.safetensors").write_bytes(b"not weights")
+    (tmp_path / "bad.ts").write_bytes(b"not a program")
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "picture.png").write_bytes(b"png")
+    narrow = {**UNET, "channels": [4, 6]}
+    refused = [
+        (lambda: open_model(tmp_path / "none.ts"), "no network file"),
+        (lambda: open_model("builtin:none"), "no built-in network"),
+        (lambda: open_model(tmp_path / "bad.ts", trust=True, **SETTINGS), "no TorchScript network, or it is damaged"),
+        (lambda: open_model(tmp_path / "broken.json"), "no readable JSON"),
+        (lambda: open_model(tmp_path / "picture.png"), "no network file that this software opens"),
+        (lambda: open_model(path, settings=tmp_path / "none.json"), "no settings file"),
+        (lambda: open_model(changed(weights="broken.safetensors")), "damaged"),
+        (lambda: open_model(changed(weights="none.safetensors")), "no weights file"),
+        (lambda: open_model(changed(network=None)), "name the MONAI architecture"),
+        (lambda: open_model(changed(network={"name": "os"})), 'no network "os"'),
+        (lambda: open_model(changed(network={"name": "UNet", "arguments": {"depth": 3}})), "arguments of the MONAI network"),
+        (lambda: open_model(changed(network={"name": "UNet", "arguments": narrow})), "do not belong to this UNet"),
+        (lambda: open_model(changed(windows=[4, 4, 4])), "no setting windows"),
+        (lambda: open_model(changed(overlap=1.5)), "overlap"),
+        (lambda: open_model(changed(window=[4, 4])), "window must be 3 sizes"),
+        (lambda: open_model(changed(preprocessing={"orientation": "XYZ"})), "orientation"),
+        (lambda: open_model(path, device="abacus"), "no kind of device"),
+    ]
+    for call, message in refused:
+        with pytest.raises(InputError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,199 @@
+"""The gradient of a whole volume against plain autograd through everything at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import oblique_affine, tiny_network, toy_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.inferers import sliding_window_inference
+
+from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, objectives
+from SegAdversarialLib.objectives import Objective
+from SegAdversarialLib.sliding_window import SlidingWindow
+
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
+
+
+def wrapped(network: torch.nn.Module, **settings: object) -> SegmentationModel:
+    return SegmentationModel.from_network(
+        network,
+        channels=("B", "A"),
+        classes=["background", "core", "rim"],
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+def plain_autograd(network: torch.nn.Module, case: Case, objective: str, window: int, dtype: torch.dtype) -> np.ndarray:
+    """Everything in one graph, in other words than the library's: MONAI's sliding window over a z-scored, resampled image.
+
+    Fits a case whose axes point to L, P, S and a network that wants R, A, S and half as many slices.
+    """
+    leaf = torch.tensor(case.image, dtype=dtype, requires_grad=True)
+    volume = torch.stack([leaf[1], leaf[0]]).flip(2).flip(3)  # the network takes B, A
+    slices, rows, columns = case.shape
+    volume = torch.nn.functional.interpolate(volume[None], size=(slices * 2, rows, columns), mode="trilinear")[0]
+    inside = (volume > volume.mean((1, 2, 3), keepdim=True)).to(dtype)
+    count = inside.sum((1, 2, 3), keepdim=True)
+    mean = (volume * inside).sum((1, 2, 3), keepdim=True) / count
+    variance = ((volume - mean) ** 2 * inside).sum((1, 2, 3), keepdim=True) / count
+    scores = (volume - mean) / variance.sqrt()
+    logits = sliding_window_inference(scores[None], (window,) * 3, 1, network, overlap=0.5, mode="gaussian", sigma_scale=0.125)
+    logits = torch.nn.functional.interpolate(logits, size=case.shape, mode="trilinear")[0].flip(2).flip(3)
+    target = torch.as_tensor(case.label).long()
+    if objective == "cross_entropy":
+        value = torch.nn.functional.cross_entropy(logits[None], target[None])
+    else:
+        one_hot = torch.nn.functional.one_hot(target, 3).movedim(-1, 0)[1:].to(dtype)
+        claimed = logits.softmax(0)[1:]
+        overlap = (2 * (claimed * one_hot).sum((1, 2, 3)) + 1e-5) / (claimed.sum((1, 2, 3)) + one_hot.sum((1, 2, 3)) + 1e-5)
+        value = 1 - overlap.sum() / 3
+    value.backward()
+    assert leaf.grad is not None
+    return leaf.grad.numpy()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("objective", ["soft_dice", "cross_entropy"])
+@pytest.mark.parametrize("window", [10, 30])
+def test_gradient_is_autograds(dtype: torch.dtype, objective: str, window: int) -> None:
+    network = tiny_network().to(dtype)
+    case = toy_case(affine=oblique_affine())
+    i, j, k = case.spacing
+    preprocessing = Preprocessing(
+        orientation="RAS", spacing=(i, j, k / 2), normalization={"kind": "zscore", "mask": "above_mean"}
+    )
+    model = wrapped(network, preprocessing=preprocessing, window=(window,) * 3)
+    kind: type[Objective] = objectives.OBJECTIVES[objective]
+    _, gradient = model.value_and_gradient(case, kind(case.label))
+    expected = plain_autograd(network, case, objective, window, dtype)
+    error = np.linalg.norm(gradient - expected) / np.linalg.norm(expected)
+    assert gradient.shape == case.image.shape
+    assert error < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("axes", ["kji", "ijk", "jki", "ji", "ki", "ij"])
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_gradient_follows_finite_differences(axes: str, head: str) -> None:
+    """Any order of axes, slices as well as volumes, with and without overlapping windows."""
+    network = tiny_network(dimensions=len(axes))
+    case = toy_case((9, 12, 11), labels=3)
+    classes = {0: "background", 1: "core", 2: "rim"} if head == "softmax" else {2: "whole", 1: "core", 4: "rim"}
+    regions = None if head == "softmax" else {2: (1, 2), 1: (1,), 4: (2,)}
+    preprocessing = Preprocessing(axes=axes, size=(10, 13, 8), normalization={"kind": "rescale", "low": 2.5, "high": 97})
+    for window in (None, (5,) * len(axes)):
+        model = SegmentationModel.from_network(
+            network,
+            channels=("A", "B"),
+            classes=classes,
+            head=head,
+            regions=regions,
+            preprocessing=preprocessing,
+            window=window,
+        )
+        objective = objectives.SoftDice(case.label)
+        _, gradient = model.value_and_gradient(case, objective)
+        direction = np.random.default_rng(0).normal(size=case.image.shape)
+        with model.on(case) as bound:
+            loss = objective.bind(model.head, "cpu", torch.float64)
+            along = torch.from_numpy(direction)
+            step = 1e-4
+            values = [float(loss(bound.logits(bound.image + sign * step * along))) for sign in (1, -1)]
+        assert (values[0] - values[1]) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=1e-5, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(3, 14)] * 3),
+    window=st.tuples(*[st.integers(3, 9)] * 3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.7]),
+    batch=st.integers(1, 4),
+)
+def test_blended_logits_and_pull_back(
+    shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float, batch: int
+) -> None:
+    """Logits are MONAI's; the pull-back is the transposed derivative, whatever the sizes."""
+    network = tiny_network()
+    windows = SlidingWindow(network, shape, 3, window, overlap, batch_size=batch)
+    generator = torch.Generator().manual_seed(0)
+    volume = torch.randn(2, *shape, dtype=torch.float64, generator=generator, requires_grad=True)
+    upstream = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
+    expected = sliding_window_inference(volume[None], window, 1, network, overlap=overlap, mode="gaussian", sigma_scale=0.125)[
+        0
+    ]
+    (pulled,) = torch.autograd.grad(expected, volume, upstream)
+    with torch.no_grad():
+        torch.testing.assert_close(windows(volume), expected.detach(), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(windows.pull_back(volume.detach(), upstream), pulled, rtol=1e-9, atol=1e-9)
+
+
+def test_parameters_are_left_as_they_were() -> None:
+    network = tiny_network().train()
+    network[0].weight.requires_grad_(False)
+    model = wrapped(network, window=(8, 8, 8))
+    case = toy_case()
+    model.value_and_gradient(case, objectives.SoftDice(case.label))
+    assert network.training and network[2].training
+    assert [x.requires_grad for x in network.parameters()] == [False, True, True, True]
+    assert all(x.grad is None for x in network.parameters())
+
+
+def test_channels_go_by_name() -> None:
+    network, case = tiny_network(), toy_case()
+    more = Case(np.stack([case.image[1], case.image[0] * 7, case.image[0]]), ("B", "C", "a"), case.affine, case.label)
+    model = wrapped(network)
+    objective = objectives.CrossEntropy(case.label)
+    value, gradient = model.value_and_gradient(case, objective)
+    again, other = model.value_and_gradient(more, objective)
+    assert again == value
+    np.testing.assert_array_equal(other[[2, 0]], gradient)
+    assert not other[1].any()
+    with pytest.raises(InputError, match="takes 2 channel"):
+        model.segment(Case(case.image[:1], ("A",), case.affine))
+
+
+class OutOfMemoryAbove(torch.nn.Module):
+    """Stands in for a GPU that holds only so many windows."""
+
+    def __init__(self, network: torch.nn.Module, limit: int) -> None:
+        super().__init__()
+        self.network, self.limit = network, limit
+        self.largest = 0
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > self.limit:
+            raise torch.OutOfMemoryError("out of memory")
+        self.largest = max(self.largest, len(batch))
+        return self.network(batch)
+
+
+def test_smaller_batches_when_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
+    case = toy_case()
+    settings = {"window": (8, 8, 8), "window_batch": 8}
+    expected = wrapped(tiny_network(), **settings).value_and_gradient(case, objectives.SoftDice(case.label))
+    cramped = OutOfMemoryAbove(tiny_network(), 3)
+    value, gradient = wrapped(cramped, **settings).value_and_gradient(case, objectives.SoftDice(case.label))
+    assert value == pytest.approx(expected[0], rel=1e-12)
+    np.testing.assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-18)
+    assert 1 <= cramped.largest <= 3
+    assert "Out of device memory" in caplog.text
+    with pytest.raises(InputError, match="single window"):
+        wrapped(OutOfMemoryAbove(tiny_network(), 0), **settings).segment(case)
+
+
+def test_wrong_output_is_explained() -> None:
+    model = SegmentationModel.from_network(tiny_network(), channels=("A", "B"), classes=["background", "core"])
+    with pytest.raises(InputError, match="with 2 classes it must be"):
+        model.segment(toy_case())
+
+
+def test_missing_device_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    model = wrapped(tiny_network(), device="cuda")
+    assert str(model.device) == "cpu"
+    assert "not available" in caplog.text
+    with pytest.raises(InputError, match="no kind of device"):
+        wrapped(tiny_network(), device="abacus")

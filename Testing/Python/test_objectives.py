@@ -1,0 +1,143 @@
+"""Objectives against the papers' formulas written out, torch's own losses, and finite differences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from SegAdversarialLib import InputError, objectives
+from SegAdversarialLib.head import OutputHead
+
+SOFTMAX = OutputHead.of({0: "background", 1: "core", 2: "oedema", 4: "rim"})
+SIGMOID = OutputHead.of({2: "WT", 1: "TC", 4: "ET"}, "sigmoid", {2: (1, 2, 4), 1: (1, 4)})
+
+
+def sample(outputs: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    label = generator.choice([0, 1, 2, 4], (3, 4, 5)).astype(np.int16)
+    return torch.from_numpy(generator.normal(0, 2, (outputs, 3, 4, 5))), label
+
+
+def value(objective: objectives.Objective, logits: torch.Tensor, head: OutputHead = SOFTMAX) -> float:
+    return float(objective.bind(head, "cpu", torch.float64)(logits))
+
+
+def test_soft_dice_is_lius() -> None:
+    """Equation 5 with loops over voxels, N counting the background."""
+    logits, label = sample(4)
+    shares = torch.softmax(logits, 0).numpy()
+    total = 0.0
+    for n, wanted in ((1, 1), (2, 2), (3, 4)):
+        overlap = claimed = truth = 0.0
+        for voxel in np.ndindex(label.shape):
+            y = float(label[voxel] == wanted)
+            overlap, claimed, truth = overlap + shares[(n, *voxel)] * y, claimed + shares[(n, *voxel)], truth + y
+        total += (2 * overlap + 0.01) / (claimed + truth + 0.01)
+    assert value(objectives.SoftDice(label, gamma=0.01), logits) == pytest.approx(1 - total / 4, rel=1e-12)
+
+
+def test_cross_entropy_is_torchs() -> None:
+    logits, label = sample(4)
+    indices = torch.from_numpy(np.searchsorted([0, 1, 2, 4], label))
+    expected = torch.nn.functional.cross_entropy(logits[None], indices[None])
+    assert value(objectives.CrossEntropy(label), logits) == pytest.approx(float(expected), rel=1e-12)
+    only = torch.nn.functional.cross_entropy(logits[:, label == 4].T, indices[label == 4])
+    assert value(objectives.CrossEntropy(label, classes=("rim",)), logits) == pytest.approx(float(only), rel=1e-12)
+    targets = torch.stack([torch.from_numpy(np.isin(label, x)) for x in ((1, 2, 4), (1, 4), (4,))]).double()
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits[:3], targets)
+    assert value(objectives.CrossEntropy(label), logits[:3], SIGMOID) == pytest.approx(float(expected), rel=1e-12)
+
+
+def test_masked_cross_entropy_is_chens() -> None:
+    """Equation 5: the foreground of S0 times the cross-entropy, over the foreground; S0 may be soft."""
+    logits, label = sample(4)
+    log_shares = torch.log_softmax(logits, 0).numpy()
+    for soft in (False, True):
+        reference = torch.softmax(sample(4, seed=1)[0], 0).numpy() if soft else np.stack([label == x for x in (0, 1, 2, 4)])
+        weight = reference[1:].sum(0)
+        expected = -(weight * (reference * log_shares).sum(0)).sum() / weight.sum()
+        given_as = reference if soft else label
+        assert value(objectives.MaskedCrossEntropy(given_as), logits) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+@pytest.mark.parametrize("head", [SOFTMAX, SIGMOID], ids=["softmax", "sigmoid"])
+@pytest.mark.parametrize("settings", [{}, {"classes": (4, 2)}, {"temperature": 3.0}, {"region": True}], ids=str)
+def test_gradients(name: str, head: OutputHead, settings: dict[str, Any]) -> None:
+    logits, label = sample(len(head.labels))
+    if settings.get("region"):
+        settings = {"region": np.arange(60).reshape(3, 4, 5) % 3 == 0}
+    bound = objectives.OBJECTIVES[name](label, **settings).bind(head, "cpu", torch.float64)
+    assert torch.autograd.gradcheck(bound, (logits.requires_grad_(True),))
+
+
+@pytest.mark.parametrize("name", objectives.OBJECTIVES)
+@pytest.mark.parametrize("head", [SOFTMAX, SIGMOID], ids=["softmax", "sigmoid"])
+def test_outside_the_region_nothing_counts(name: str, head: OutputHead) -> None:
+    logits, label = sample(len(head.labels))
+    region = np.zeros(label.shape, dtype=bool)
+    region[1:, :2] = True
+    bound = objectives.OBJECTIVES[name](label, region=region).bind(head, "cpu", torch.float64)
+    (gradient,) = torch.autograd.grad(bound(logits.requires_grad_(True)), logits)
+    assert not gradient[:, ~torch.from_numpy(region)].any()
+    inside = objectives.OBJECTIVES[name](label[1:, :2]).bind(head, "cpu", torch.float64)
+    logits = logits.detach()
+    assert float(bound(logits)) == pytest.approx(float(inside(logits[:, 1:, :2])), rel=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1000), st.floats(0.5, 50))
+def test_laws(seed: int, temperature: float) -> None:
+    """Confident and right is best; a temperature is a division of the logits; one-hot and label map agree."""
+    logits, label = sample(4, seed)
+    one_hot = np.stack([label == x for x in (0, 1, 2, 4)])
+    right = torch.from_numpy(60.0 * one_hot)
+    for kind in objectives.OBJECTIVES.values():
+        best = value(kind(label), right)
+        assert best <= value(kind(label), logits) + 1e-12
+        scaled = value(kind(label, temperature=temperature), logits)
+        assert scaled == pytest.approx(value(kind(label), logits / temperature), rel=1e-12)
+        assert value(kind(one_hot), logits) == pytest.approx(value(kind(label), logits), rel=1e-12)
+    assert value(objectives.SoftDice(label), right) == pytest.approx(0.25, abs=1e-6)
+
+
+def test_automatic_temperature() -> None:
+    """Measured once, so that the winner leads by 2 on average; never below 1."""
+    _, label = sample(4)
+    one_hot = torch.from_numpy(np.stack([label == x for x in (0, 1, 2, 4)]))
+    bound = objectives.SoftDice(label, temperature="auto").bind(SOFTMAX, "cpu", torch.float64)
+    bound(500.0 * one_hot)
+    assert bound.temperature == pytest.approx(250)
+    bound(1.0 * one_hot)
+    assert bound.temperature == pytest.approx(250)
+    calm = objectives.SoftDice(label, temperature="auto").bind(SOFTMAX, "cpu", torch.float64)
+    calm(0.5 * one_hot)
+    assert calm.temperature == 1
+
+
+def test_what_is_refused() -> None:
+    _, label = sample(4)
+    with pytest.raises(InputError, match="value.* 4, which none"):
+        objectives.SoftDice(label).bind(OutputHead.of(["background", "a", "b"]), "cpu", torch.float64)
+    with pytest.raises(InputError, match="no class liver"):
+        objectives.SoftDice(label, classes=["liver"]).bind(SOFTMAX, "cpu", torch.float64)
+    with pytest.raises(InputError, match="temperature"):
+        objectives.SoftDice(label, temperature=0)
+    with pytest.raises(InputError, match="region has the shape"):
+        objectives.SoftDice(label, region=np.ones((2, 2, 2), bool))
+    with pytest.raises(InputError, match="gamma"):
+        objectives.SoftDice(label, gamma=0)
+
+
+def test_label_maps_of_heads() -> None:
+    """Exclusive classes by the largest logit, regions painted in the outputs' order."""
+    logits = torch.tensor([[1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 2.0, -2.0]]).reshape(3, 1, 1, 4)
+    assert SIGMOID.label_map(logits).tolist() == [[[2, 1, 4, 0]]]
+    assert SOFTMAX.label_map(torch.cat([logits, torch.zeros(1, 1, 1, 4)])).tolist() == [[[0, 0, 2, 4]]]
+    reference = SIGMOID.masks(torch.tensor([[[0, 1, 2, 4]]]))
+    assert reference.int().flatten(1).tolist() == [[0, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]]
