@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import file_name, whole_file
+from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.files import file_name, is_file, whole_file
 from SegAdversarialLib.geometry import (
     affine_of_itk,
     check_affine,
     describe_grid,
+    is_orthogonal,
     itk_image,
     same_grid,
     spacing_of,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One subject as it came from the scanner.
+    """One subject as it came from the scanner. Arrays are kept as they are given where that is possible, not copied.
 
     Attributes:
         image: (C, K, J, I) float32, in the scanner's own units.
@@ -147,12 +149,15 @@ class Case:
         for key, path in channels.items():
             wanted = tuple(x.strip() for x in key.split(",")) if isinstance(key, str) else tuple(key)
             for channel, volume in zip(wanted, _volumes(Path(path), wanted)):
+                volume = _replaced(volume, replace_nonfinite)
                 if first is None:
                     first = volume
                 volume = _on_grid_of(first, first_path, volume, f"channel {channel} ({path})", resample, linear=True)
                 array = _array(volume)
+                if array.dtype.kind in "iu" and max(abs(int(array.min())), abs(int(array.max()))) > 2**24:
+                    raise InputError(f"Channel {channel} ({path}) holds whole numbers beyond 2^24, which float32 cannot keep.")
                 dtypes.append(str(array.dtype) if array.dtype.kind in "iu" else "float32")
-                arrays.append(_replaced(array, replace_nonfinite))
+                arrays.append(array.astype(np.float32))
                 names.append(channel)
         assert first is not None
         labels = None
@@ -172,8 +177,11 @@ class Case:
             The file of each channel name, and of "label" if there is one.
 
         Raises:
-            InputError: the folder cannot be written to.
+            InputError: the folder cannot be written to, or two channels would become one file.
         """
+        names = [file_name(x).lower() for x in (*self.channels, *(["label"] if self.label is not None else []))]
+        if len(set(names)) != len(names):
+            raise InputError(f"The channels {', '.join(self.channels)} (and label) would become files of the same name.")
         written = {}
         assert self.dtypes is not None
         for channel, values, dtype in zip(self.channels, self.image, self.dtypes):
@@ -207,7 +215,8 @@ def stored(values: np.ndarray, dtype: str) -> np.ndarray:
     kind = np.dtype(dtype)
     if kind.kind in "iu":
         limits = np.iinfo(kind)
-        if values.min() >= limits.min and values.max() <= limits.max and (np.rint(values) == values).all():
+        # as Python's numbers: in float32 the limits of int32 would be rounded up
+        if float(values.min()) >= limits.min and float(values.max()) <= limits.max and (np.rint(values) == values).all():
             return values.astype(kind)
     return values.astype(np.float32)
 
@@ -221,12 +230,14 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Pat
     import SimpleITK
 
     path = Path(path)
+    if path.name.endswith((".nii", ".nii.gz")) and not is_orthogonal(affine):
+        raise InputError(f"{path} cannot hold this grid, whose axes are sheared: NIfTI through ITK keeps right angles only.")
     image = itk_image(array.astype(np.uint8) if array.dtype == bool else array, affine)
     with whole_file(path) as temporary:
         try:
             SimpleITK.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
-            raise OSError(f"the image writer failed ({_last_sentence(error)})") from error
+            raise OSError(f"the image writer failed ({detail_of(error)})") from error
         _check_complete(temporary, array.size * image.GetSizeOfPixelComponent())
     return path
 
@@ -265,17 +276,15 @@ def _volumes(path: Path, names: tuple[str, ...]) -> list[SimpleITK.Image]:
     """The 3D images in a file, one for each name."""
     import SimpleITK
 
-    if not path.exists():
+    if not is_file(path):
+        if os.path.isdir(path):
+            raise InputError(f"{path} is a folder; give an image file (NIfTI, NRRD or MHA) for {', '.join(names)}.")
         raise InputError(f"There is no file {path} (for {', '.join(names)}); check the path.")
-    if path.is_dir():
-        raise InputError(
-            f"{path} is a folder; give an image file such as NIfTI (.nii.gz), NRRD or MHA for {', '.join(names)}."
-        )
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         raise InputError(
-            f"{path} cannot be read as an image ({_last_sentence(error)}); NIfTI, NRRD and MHA files are right."
+            f"{path} cannot be read as an image ({detail_of(error)}); NIfTI, NRRD and MHA files are right."
         ) from error
     image = _with_lost_nonfinite(image, path)
     if image.GetNumberOfComponentsPerPixel() > 1:
@@ -326,7 +335,9 @@ def _on_grid_of(
         return volume
     if resample:
         interpolator = SimpleITK.sitkLinear if linear else SimpleITK.sitkNearestNeighbor
-        return SimpleITK.Resample(volume, first, SimpleITK.Transform(), interpolator, 0.0, volume.GetPixelID())
+        # beyond the image there is air: the least intensity (-1000 in CT, not 0), and no label
+        outside = float(np.nanmin(_array(volume))) if linear else 0.0
+        return SimpleITK.Resample(volume, first, SimpleITK.Transform(), interpolator, outside, volume.GetPixelID())
     raise InputError(
         f"{what[0].upper()}{what[1:]} lies on another grid ({describe_grid(volume.GetSize()[::-1], there)}) than {first_path} "
         f"({describe_grid(first.GetSize()[::-1], here)}); resample it, or ask for resampling onto the first channel."
@@ -339,13 +350,13 @@ def _array(image: SimpleITK.Image) -> np.ndarray:
     return SimpleITK.GetArrayFromImage(image)
 
 
-def _replaced(array: np.ndarray, number: float | None) -> np.ndarray:
-    if number is None or array.dtype.kind not in "fc":
-        return array.astype(np.float32)
-    return np.where(np.isfinite(array), array, number).astype(np.float32)
+def _replaced(image: SimpleITK.Image, number: float | None) -> SimpleITK.Image:
+    """The image with `number` in the place of NaN and infinities, if a number is given."""
+    import SimpleITK
 
-
-def _last_sentence(error: BaseException) -> str:
-    """The end of an ITK error, which says what happened after lines of source positions."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
+    array = _array(image)
+    if number is None or array.dtype.kind != "f" or np.isfinite(array).all():
+        return image
+    replaced = SimpleITK.GetImageFromArray(np.where(np.isfinite(array), array, number).astype(array.dtype))
+    replaced.CopyInformation(image)
+    return replaced

@@ -30,6 +30,12 @@ def check_cancel(cancel: CancelCheck | None) -> None:
         raise Cancelled("Cancelled by the user; what was finished is kept.")
 
 
+def detail_of(error: BaseException) -> str:
+    """What a library's error says after its source positions and stack: the last line, cut to a readable length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200].rstrip(".") if lines else type(error).__name__
+
+
 _TYPES = {"float", "int", "str", "bool", "none"}
 
 
@@ -38,10 +44,11 @@ def first_problem(error: ValidationError) -> str:
     problem = error.errors()[0]
     # pydantic also puts the type that it tried into the path, which tells the user nothing
     parts = [str(x) for x in problem["loc"] if isinstance(x, int) or (x.isidentifier() and x not in _TYPES)]
-    where = ".".join(parts) or "the settings"
+    where = ".".join(parts)
     if problem["type"] == "extra_forbidden":
         return f"there is no setting {where}."
     message = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
     shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"{where}: {message[0].lower()}{message[1:].rstrip('.')}{shown}."
+    sentence = f"{message[0].lower()}{message[1:].rstrip('.')}{shown}."
+    return f"{where}: {sentence}" if where else sentence[0].upper() + sentence[1:]

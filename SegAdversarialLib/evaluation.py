@@ -120,7 +120,7 @@ def evaluate(
     case, head = result.original, model.head
     if case.label is not None:
         head.check_label(case.label)
-    wanted = _regions_of(head, regions)
+    wanted = check_regions(head, regions)
     clean = model.predict(case) if clean is None else clean
     _check_grid(clean, case)
     attacked = model.predict(result.adversarial)
@@ -183,8 +183,12 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path, columns: Se
     return path
 
 
-def _regions_of(head: OutputHead, regions: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
-    """The regions to measure beside the model's own outputs, as sets of reference labels."""
+def check_regions(head: OutputHead, regions: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
+    """The regions to measure beside a model's own outputs, as sets of reference labels: the caller's, or else BraTS'.
+
+    Raises:
+        InputError: a region does not fit the model's classes.
+    """
     names = {head.names[n] for n in head.foreground}
     if regions is None:
         plain = head.regions == tuple((label,) for label in head.labels)

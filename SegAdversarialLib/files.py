@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,6 +67,14 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(retired, ignore_errors=True)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False also where the name is impossible or the folder may not be entered."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def check_replaceable(path: Path) -> None:
     """Refuse a result folder that would hide something which this software did not write.
 
@@ -86,9 +95,12 @@ def check_writable(folder: str | Path) -> None:
     Raises:
         InputError: it cannot be made, is a file, or cannot be written to.
     """
-    with whole_file(Path(folder) / "probe") as probe:
-        probe.write_bytes(b"")
-    (Path(folder) / "probe").unlink(missing_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
+            pass
+    except OSError as error:
+        raise InputError(_unwritable(Path(folder), error)) from error
 
 
 def file_name(text: str) -> str:

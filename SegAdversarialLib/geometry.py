@@ -31,7 +31,7 @@ def check_affine(affine: np.ndarray) -> np.ndarray:
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or not np.allclose(matrix[3], [0, 0, 0, 1]):
         raise InputError(f"The affine must be a 4x4 matrix of finite numbers that ends in 0 0 0 1; it is {matrix.tolist()}.")
-    if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
+    if abs(np.linalg.det(matrix[:3, :3])) <= 1e-6 * np.prod(np.linalg.norm(matrix[:3, :3], axis=0)):
         raise InputError(f"The affine {matrix.tolist()} is singular: it gives voxels no volume.")
     return matrix
 
@@ -49,6 +49,12 @@ def orientation_of(affine: np.ndarray) -> str:
     best = max(permutations(range(3)), key=lambda rows: sum(abs(direction[row, axis]) for axis, row in enumerate(rows)))
     letters = ["RAS"[row] for row in best]
     return "".join(x if direction[row, axis] > 0 else _OPPOSITE[x] for axis, (row, x) in enumerate(zip(best, letters)))
+
+
+def is_orthogonal(affine: np.ndarray) -> bool:
+    """Whether the axes stand at right angles (to about 0.01 degrees)."""
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.allclose(direction.T @ direction, np.eye(3), atol=2e-4))
 
 
 def check_orientation(code: str) -> str:

@@ -23,7 +23,8 @@ class OutputHead:
 
     Attributes:
         kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
-            own logit is above 0; label maps are painted in the order of the outputs, later ones on top).
+            own logit is above 0; label maps are painted with the regions of many reference labels first, those of few on
+            top, and equal ones in the order of the outputs).
         labels: the label value that each output writes into a label map.
         names: the outputs' names.
         regions: the reference label values that each output stands for; several where the network merges what the
@@ -42,13 +43,15 @@ class OutputHead:
         kind: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
     ) -> OutputHead:
-        """Make a head from `{label value: name}` in the order of the outputs (a list of names counts from 0), and the
-        outputs' reference labels where they are not just their own value.
+        """Make a head from `{label value: name}` in the order of the outputs, and the outputs' reference labels where they
+        are not just their own value. A list of names counts from 0, which is the background, or for sigmoid from 1.
 
         Raises:
-            InputError: there are no classes, two have the same name, or a region is named for a label that is no class.
+            InputError: there are no classes, two have the same name, a value does not fit a label map, a region is named
+                for a label that is no class, or nothing but background is left.
         """
-        named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes))
+        first = 0 if kind == "softmax" else 1
+        named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes, first))
         labels = tuple(int(x) for x in named)
         if not labels or (kind == "softmax" and len(labels) < 2):
             raise InputError("A network needs at least two classes for softmax, one for sigmoid, in the order of its outputs.")
@@ -60,7 +63,17 @@ class OutputHead:
             raise InputError(
                 f"Regions are given for label(s) {unknown}, which are no classes; the classes are {list(labels)}."
             )
-        return cls(kind, labels, tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels))
+        if min(labels) < 0 or max(labels) > 32767:
+            raise InputError(f"Label values must lie between 0 and 32767; they are {list(labels)}.")
+        head = cls(kind, labels, tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels))
+        if not all(head.regions) or not head.foreground:
+            raise InputError(
+                f"Each class must stand for some reference label, and one of them for something other than 0; they are "
+                f"{dict(zip(head.names, head.regions))}."
+            )
+        if kind == "sigmoid" and len(head.foreground) != len(labels):
+            raise InputError("A sigmoid head has no background: none of its outputs may have, or stand for, the label 0.")
+        return head
 
     @property
     def foreground(self) -> tuple[int, ...]:
@@ -91,9 +104,10 @@ class OutputHead:
         known = {0}.union(*self.regions)
         missing = [int(x) for x in np.unique(label) if int(x) not in known]
         if missing:
+            shown = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise InputError(
-                f"The reference holds the label value(s) {', '.join(map(str, missing))}, which none of the network's classes "
-                f"({self.describe()}) stands for; say which class they belong to (regions) or give another reference."
+                f"The reference holds the label value(s) {shown}, which none of the network's classes ({self.describe()}) "
+                "stands for; say which class they belong to (stands_for, --stands-for) or give another reference."
             )
 
     def masks(self, label: torch.Tensor) -> torch.Tensor:
@@ -109,21 +123,31 @@ class OutputHead:
 
     def predicted(self, logits: torch.Tensor) -> torch.Tensor:
         """The voxels that each output claims: (N, K, J, I) bool from logits of the same shape."""
-        import torch
-
         if self.kind == "sigmoid":
             return logits > 0
-        winner = logits.argmax(0)
-        return torch.stack([winner == n for n in range(len(self.labels))])
+        # torch's argmax over the first axis takes as long as a small network; the largest value and a comparison do not
+        claimed = logits == logits.amax(0)
+        taken = claimed[0].clone()
+        for mask in claimed[1:]:
+            mask &= ~taken  # of equal logits the first wins
+            taken |= mask
+        return claimed
 
     def label_map(self, logits: torch.Tensor) -> torch.Tensor:
         """The label map (K, J, I) int16 that the logits (N, K, J, I) say."""
         import torch
 
-        if self.kind == "softmax":
-            values = torch.tensor(self.labels, dtype=torch.int16, device=logits.device)
-            return values[logits.argmax(0)]
         painted = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
-        for label, mask in zip(self.labels, self.predicted(logits)):
-            painted[mask] = label
+        claimed = self.predicted(logits)
+        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+            painted.masked_fill_(claimed[n], self.labels[n])
         return painted
+
+    def merged(self, label: np.ndarray) -> np.ndarray:
+        """A reference label map (K, J, I) in the values that the network itself would write, so that both can be compared."""
+        if all(region == (value,) for region, value in zip(self.regions, self.labels)):
+            return label
+        merged = np.zeros_like(label)
+        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+            merged[np.isin(label, self.regions[n])] = self.labels[n]
+        return merged

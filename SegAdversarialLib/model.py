@@ -59,13 +59,17 @@ class SegmentationModel:
         device: str,
         name: str,
     ) -> None:
+        import torch
+
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
         self.window = tuple(int(x) for x in window) if window is not None else None
         self.overlap, self.size_multiple = overlap, size_multiple
         self._check()
         self.device = choose_device(device)
         self.network = network.to(self.device)
-        self.dtype = _dtype_of(network)
+        self._network_dtype = _dtype_of(network)
+        # images, preprocessing and objectives never in less than single precision: a rounded image breaks the budget
+        self.dtype = torch.float64 if self._network_dtype == torch.float64 else torch.float32
         slices = 16 if preprocessing.dimensions == 2 else 1
         self.window_batch = window_batch or (slices if self.device.type == "cpu" else 4 * slices)
 
@@ -162,7 +166,9 @@ class SegmentationModel:
         """
         positions = self.channel_positions(case)
         with _frozen(self.network):
-            yield BoundModel(self, case, positions)
+            bound = BoundModel(self, case, positions)
+            yield bound
+            self.window_batch = min(self.window_batch, bound.window_batch)
 
     def channel_positions(self, case: Case) -> list[int]:
         """Where the network's channels are among the case's, by name.
@@ -198,8 +204,11 @@ class SegmentationModel:
 
     def _check(self) -> None:
         dimensions = self.preprocessing.dimensions
-        if not self.channels or len(set(self.channels)) != len(self.channels):
-            raise InputError(f"The network's channels must be named, each by another name; they are {list(self.channels)}.")
+        if not self.channels or len({x.lower() for x in self.channels}) != len(self.channels):
+            raise InputError(
+                f"The network's channels must be named, each by another name (capitals do not count); they are "
+                f"{list(self.channels)}."
+            )
         if self.window is not None and (len(self.window) != dimensions or min(self.window) < 1):
             raise InputError(f"The window must be {dimensions} sizes of at least 1 voxel; it is {list(self.window)}.")
         if not 0 <= self.overlap < 1:
@@ -235,30 +244,63 @@ class BoundModel:
             model.size_multiple,
             2 if model.preprocessing.dimensions == 2 else 3,
             model.window_batch,
+            dtype=None if model._network_dtype == model.dtype else model._network_dtype,
         )
+
+    @property
+    def window_batch(self) -> int:
+        """How many windows go through the network at a time; fewer once a GPU has run out of memory."""
+        return self._windows.batch_size
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
         import torch
 
         with torch.no_grad():
-            return self._steps.restore(self._windows(self._prepare(image)))
+            prepared = self._prepare(image)
+            while True:
+                try:
+                    return self._checked(self._steps.restore(self._windows(prepared)))
+                except torch.OutOfMemoryError as error:
+                    self._windows.use_less_memory(error)
 
     def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """The loss of an image's logits, its gradient (C, K, J, I), and the logits (N, K, J, I) themselves."""
-        if self._windows.is_single:
-            return self._differentiate_at_once(image, loss)
+        """The loss of an image's logits, its gradient (C, K, J, I), and the logits (N, K, J, I) themselves.
+
+        Raises:
+            InputError: the network gives no finite numbers, or passes no gradient on.
+        """
+        import torch
+
+        low_precision = self.model.dtype != self.model._network_dtype  # needs the scaled gradients of the windows' way
+        if self._windows.is_single and not low_precision:
+            try:
+                return self._differentiate_at_once(image, loss)
+            except torch.OutOfMemoryError as error:
+                self._windows.use_less_memory(error)
         return self._differentiate_by_windows(image, loss)
+
+    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor`, unless it holds something that is no number."""
+        # the sum shows it at a fraction of the cost of looking at every element
+        if not tensor.sum().isfinite():
+            raise InputError(
+                f"The network {self.model.name} gives NaN or infinite numbers for this case; check its preprocessing, the "
+                "order of the channels and its weights."
+            )
+        return tensor
 
     def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
+
+        from SegAdversarialLib.sliding_window import input_gradient
 
         with torch.enable_grad():
             leaf = image.detach().requires_grad_(True)
             logits = self._steps.restore(self._windows(self._prepare(leaf)))
             value = loss(logits)
-            (gradient,) = torch.autograd.grad(value, leaf)
-        return float(value.detach()), gradient, logits.detach()
+            (gradient,) = input_gradient(value, leaf)
+        return float(value.detach()), self._checked(gradient), self._checked(logits.detach())
 
     def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
@@ -273,17 +315,18 @@ class BoundModel:
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)
         # From here on only numbers are needed: the objective's graph must not stay beside the windows' graphs.
-        number, logits = float(value.detach()), logits.detach()
+        number, logits = float(value.detach()), self._checked(logits.detach())
         del value, leaf, blended
         pulled = self._windows.pull_back(prepared, upstream)
         del prepared, upstream
-        return number, self._pull_back_preparation(image, pulled), logits
+        return number, self._checked(self._pull_back_preparation(image, pulled)), logits
 
     def _prepare(self, image: torch.Tensor) -> torch.Tensor:
         """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""
         import torch
 
-        return torch.stack([self._steps.forward_channel(image[c], n) for n, c in enumerate(self._positions)])
+        channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
+        return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
 
     def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
         """The gradient on the case's grid from the one on the network's; a channel at a time, to keep one graph alive."""
@@ -334,17 +377,20 @@ def _dtype_of(network: torch.nn.Module) -> torch.dtype:
 
 @contextmanager
 def _frozen(network: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode and no parameter gradients inside; everything as it was outside.
+    """Evaluation mode, no parameter gradients, and repeatable single precision on a GPU inside; all as it was outside.
 
     Frozen parameters spare convolutions from keeping their inputs, which is most of a graph's memory.
     """
+    import torch
+
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     training = [module for module in network.modules() if getattr(module, "training", False)]
     try:
         for parameter in learning:
             parameter.requires_grad_(False)
         network.eval()
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)

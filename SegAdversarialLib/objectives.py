@@ -59,7 +59,7 @@ class Objective(ABC):
             raise InputError(
                 f"The region has the shape {region.shape}, the reference {reference.shape[-3:]}; both must agree."
             )
-        self.reference = np.asarray(reference)
+        self.reference = np.ascontiguousarray(reference)
         self.classes = tuple(classes) if classes is not None else None
         self.region = region
         self.temperature = temperature
@@ -74,13 +74,12 @@ class Objective(ABC):
 
         if self.reference.ndim == 3:
             head.check_label(self.reference)
-            targets = head.masks(torch.as_tensor(self.reference, device=device))
+            targets = head.masks(torch.as_tensor(self.reference, device=device)).to(dtype)
         else:
-            targets = torch.as_tensor(self.reference, device=device)
-            targets = targets if targets.dtype == torch.bool else targets.to(dtype)
+            targets = torch.as_tensor(self.reference, device=device).to(dtype)
         if targets.shape[0] != len(head.labels):
             raise InputError(f"The reference has {targets.shape[0]} outputs, the network {len(head.labels)}.")
-        region = None if self.region is None else torch.as_tensor(self.region, device=device).bool()
+        region = None if self.region is None else torch.as_tensor(self.region, device=device).bool().to(dtype)
         outputs = None if self.classes is None else tuple(sorted({head.output(x) for x in self.classes}))
         return BoundObjective(self, head, targets, region, outputs)
 
@@ -94,8 +93,8 @@ class BoundObjective:
     """An objective with its reference as one mask for each output of a certain network, on its device.
 
     Attributes:
-        targets: (N, K, J, I) bool or probabilities.
-        region: (K, J, I) bool or None.
+        targets: (N, K, J, I) floating: 0 and 1, or probabilities.
+        region: (K, J, I) floating, 0 or 1, or None.
         outputs: positions of the outputs that count, or None for the objective's own choice.
         temperature: measured on the first logits where it is to be "auto".
     """
@@ -108,7 +107,16 @@ class BoundObjective:
     temperature: float | None = None
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """The loss, a scalar tensor; differentiable in the logits (N, K, J, I)."""
+        """The loss, a scalar tensor; differentiable in the logits (N, K, J, I).
+
+        Raises:
+            InputError: the reference has another shape than the logits.
+        """
+        if self.targets.shape != logits.shape:
+            raise InputError(
+                f"The reference has the shape {tuple(self.targets.shape[1:])}, what the network gives "
+                f"{tuple(logits.shape[1:])}; both must agree."
+            )
         if self.temperature is None:
             wanted = self.objective.temperature
             self.temperature = self._measured(logits.detach()) if wanted == "auto" else float(wanted)
@@ -123,7 +131,7 @@ class BoundObjective:
         structures = list(self.head.foreground)
         voxels = (self.targets[structures] > 0.5).any(0) | self.head.predicted(logits)[structures].any(0)
         if self.region is not None:
-            voxels &= self.region
+            voxels &= self.region > 0
         if not voxels.any():
             voxels[...] = True
         inside = logits[:, voxels]
@@ -181,13 +189,11 @@ class CrossEntropy(Objective):
         outputs = list(range(len(logits))) if bound.outputs is None else list(bound.outputs)
         targets = bound.targets[outputs]
         if bound.head.kind == "sigmoid":
-            voxelwise = functional.binary_cross_entropy_with_logits(
-                logits[outputs], targets.to(logits.dtype), reduction="none"
-            ).mean(0)
-            weight = torch.ones_like(voxelwise) if bound.region is None else bound.region.to(logits.dtype)
+            voxelwise = functional.binary_cross_entropy_with_logits(logits[outputs], targets, reduction="none").mean(0)
+            weight = torch.ones_like(voxelwise) if bound.region is None else bound.region
         else:
             voxelwise = -(targets * logits.log_softmax(0)[outputs]).sum(0)
-            weight = targets.sum(0, dtype=logits.dtype)
+            weight = targets.sum(0)
             if bound.region is not None:
                 weight = weight * bound.region
         if bound.region is not None:
@@ -210,11 +216,11 @@ class MaskedCrossEntropy(Objective):
         import torch.nn.functional as functional
 
         targets = bound.targets
-        weight = targets[list(bound.structures)].to(logits.dtype).amax(0)
         if bound.head.kind == "sigmoid":
-            inner = functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").mean(0)
+            weight = targets[list(bound.structures)].amax(0)
+            inner = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(0)
         else:
-            weight = targets[list(bound.structures)].sum(0, dtype=logits.dtype)
+            weight = targets[list(bound.structures)].sum(0)
             inner = -(targets * logits.log_softmax(0)).sum(0)
         if bound.region is not None:
             weight = weight * bound.region

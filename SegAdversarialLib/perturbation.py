@@ -32,6 +32,12 @@ class Perturbation:
         """The largest absolute change in each channel: (C,), in intensity units."""
         return np.zeros(0) if self.additive is None else np.abs(self.additive).max(axis=(1, 2, 3))
 
+    def perceptibility(self, original: Case) -> np.ndarray:
+        """Mean absolute change in standard deviations of each channel: (C,) (Chen et al. 2019, eq. 7)."""
+        from SegAdversarialLib.metrics import perceptibility
+
+        return np.array([perceptibility(*x) for x in zip(original.image, self.apply(original).image)])
+
     def l2(self) -> np.ndarray:
         """The Euclidean norm of the change in each channel: (C,), in intensity units."""
         if self.additive is None:

@@ -35,6 +35,7 @@ class AttackResult:
         trace: a row for each iteration of each restart: "restart", "iteration", "loss", "psnr" (dB, over the attacked
             channels), "dice NAME" for each structure and their mean "dice mean". Iteration 0 is the starting point, the
             last row of the kept restart is the result. Empty for attacks that do not ask the network.
+        restart: which of several restarts was kept.
         snapshots: every k-th iteration of the kept restart, if they were asked for.
         gradient_evaluations, forward_evaluations: how often the network was differentiated, and asked without a gradient.
         seconds: wall-clock time.
@@ -47,6 +48,7 @@ class AttackResult:
     attack: Attack
     model: str
     trace: list[dict[str, float]] = field(default_factory=list)
+    restart: int = 0
     snapshots: list[Snapshot] = field(default_factory=list)
     gradient_evaluations: int = 0
     forward_evaluations: int = 0
@@ -65,6 +67,7 @@ class AttackResult:
             "model": self.model,
             "case": self.original.name,
             "channels": list(self.original.channels),
+            "restart": self.restart,
             "gradient_evaluations": self.gradient_evaluations,
             "forward_evaluations": self.forward_evaluations,
             "seconds": round(self.seconds, 3),

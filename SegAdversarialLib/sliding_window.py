@@ -8,13 +8,14 @@ place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, so the 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as functional
 
-from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors import InputError, detail_of
 
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
@@ -32,9 +33,10 @@ class SlidingWindow:
         overlap: share of a window that its neighbour sees too, in [0, 1).
         multiple: sizes that the network takes are multiples of this; volumes are zero-padded to it.
         dimensions: 2 or 3.
-        batch_size: windows in one go; halved, for good, when a GPU runs out of memory.
+        batch_size: windows in one go; halved when a GPU runs out of memory.
         blending: importance of a voxel by its place in the window, "gaussian" (MONAI's, sigma 1/8 of the window) or
             "constant".
+        dtype: what the network computes in, where that is not the volumes' type; everything around it stays in theirs.
     """
 
     def __init__(
@@ -48,8 +50,9 @@ class SlidingWindow:
         dimensions: Literal[2, 3] = 3,
         batch_size: int = 1,
         blending: Literal["gaussian", "constant"] = "gaussian",
+        dtype: torch.dtype | None = None,
     ) -> None:
-        self._network, self._outputs, self._dimensions = network, outputs, dimensions
+        self._network, self._outputs, self._dimensions, self._dtype = network, outputs, dimensions, dtype
         self.shape, self.batch_size = shape, batch_size
         self._blending = blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
@@ -68,6 +71,23 @@ class SlidingWindow:
             and all(place[axis].stop - place[axis].start == self._padded[axis] for place in self.places for axis in (1, 2))
             and (self._dimensions == 2 or len(self.places) == 1)
         )
+
+    def use_less_memory(self, cause: Exception) -> None:
+        """Go on with half as many windows at a time.
+
+        Raises:
+            InputError: there is but one already.
+        """
+        at_once = min(self.batch_size, len(self.places))
+        if at_once == 1:
+            raise InputError(
+                f"A single window of {'x'.join(map(str, self.window))} voxels does not fit into the device's memory; "
+                "use a smaller window or another device."
+            ) from cause
+        self.batch_size = at_once // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        _log.warning("Out of device memory with %d windows at a time; going on with %d.", at_once, self.batch_size)
 
     def __call__(self, volume: torch.Tensor) -> torch.Tensor:
         """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`."""
@@ -100,14 +120,15 @@ class SlidingWindow:
         self, padded: torch.Tensor, upstream: torch.Tensor, weights: torch.Tensor, places: list[Slices]
     ) -> list[torch.Tensor]:
         """Input gradients of some windows, in smaller batches if the memory does not suffice."""
+        scale = 1.0 if self._dtype is None else _power_of_two_that_saves(upstream)
 
         def run(some: list[Slices]) -> list[torch.Tensor]:
             crops = torch.stack([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
             seeds = torch.stack([upstream[(slice(None), *place)] * weights for place in some])
             with torch.enable_grad():
                 logits = self._ask(crops)
-            (gradient,) = torch.autograd.grad(logits, crops, seeds)
-            return list(gradient)
+            (gradient,) = input_gradient(logits, crops, seeds * scale)
+            return list(gradient / scale)
 
         return self._with_less_memory(run, places)
 
@@ -120,29 +141,37 @@ class SlidingWindow:
             yield places, self._with_less_memory(run, places)
 
     def _with_less_memory(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
-        """`run` on all places at once, or on halves where that is more than the GPU holds."""
+        """`run` on all places at once, or on fewer at a time where that is more than the GPU holds."""
         try:
             return run(places)
         except torch.OutOfMemoryError as error:
-            if len(places) == 1:
-                raise InputError(
-                    f"A single window of {'x'.join(map(str, self.window))} voxels does not fit into the device's memory; "
-                    "use a smaller window or another device."
-                ) from error
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        half = len(places) // 2
-        self.batch_size = max(1, min(self.batch_size, half))
-        _log.warning("Out of device memory with %d windows at a time; going on with %d.", len(places), self.batch_size)
-        return self._with_less_memory(run, places[:half]) + self._with_less_memory(run, places[half:])
+            self.batch_size = min(self.batch_size, len(places))
+            self.use_less_memory(error)
+        half = self.batch_size
+        rest = [self._with_less_memory(run, places[n : n + half]) for n in range(0, len(places), half)]
+        return [tensor for part in rest for tensor in part]
 
     def _ask(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, *window) of crops (B, C, *window)."""
-        logits = self._network(crops.squeeze(2) if self._dimensions == 2 else crops)
+        seen = crops.squeeze(2) if self._dimensions == 2 else crops
+        try:
+            logits = self._network(seen if self._dtype is None else seen.to(self._dtype))
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a stranger's network may raise anything
+            if "allocate memory" in str(error):
+                raise InputError(
+                    f"An input of shape {tuple(seen.shape)} needs more memory than there is; use a smaller window."
+                ) from error
+            raise InputError(
+                f"The network fails on an input of shape {tuple(seen.shape)} ({detail_of(error)}); check its channels, the "
+                "window, the size multiple and the order of the axes."
+            ) from error
         if isinstance(logits, (tuple, list)):  # deep supervision: the full resolution comes first
             logits = logits[0]
         if not isinstance(logits, torch.Tensor):
             raise InputError(f"The network gives a {type(logits).__name__}; it must give a tensor of logits.")
+        logits = logits.to(crops.dtype)
         if self._dimensions == 2:
             logits = logits.unsqueeze(2)
         expected = (crops.shape[0], self._outputs, *crops.shape[2:])
@@ -196,3 +225,26 @@ class SlidingWindow:
             return tensor
         inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
         return tensor[(slice(None), *inner)]
+
+
+def input_gradient(value: torch.Tensor, leaf: torch.Tensor, seed: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+    """The gradient of `value` (times `seed`) with respect to `leaf`.
+
+    Raises:
+        InputError: the network passes no gradient on.
+    """
+    try:
+        return torch.autograd.grad(value, leaf, seed)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise InputError(
+            f"The network passes no gradient on ({detail_of(error)}); it probably ends in a threshold or an argmax: use it "
+            "without that last step."
+        ) from error
+
+
+def _power_of_two_that_saves(upstream: torch.Tensor) -> float:
+    """A factor that brings the largest gradient near 1, so that half precision does not flush the small ones to 0."""
+    largest = float(upstream.abs().max())
+    return 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0

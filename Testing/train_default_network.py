@@ -1,6 +1,6 @@
 """Train the network that comes with the library, on phantoms, and say honestly how good it is.
 
-    python Testing/train_default_network.py --minutes 20
+    python Testing/train_default_network.py --minutes 20      (two cores suffice)
 
 Writes the weights and their description into Resources/. The seeds 0-9 are for tests and 10-39 for validation; training
 sees neither.
@@ -199,10 +199,10 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, default=Path(__file__).parents[1] / "Resources", help="folder for the two files"
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=int, default=20)
+    length.add_argument("--epochs", type=int, default=8)
     length.add_argument("--minutes", type=float, help="train for this long instead of a number of epochs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--subjects", type=int, default=216, help="phantoms to train on")
+    parser.add_argument("--subjects", type=int, default=300, help="phantoms to train on")
     parser.add_argument("--batch", type=int, default=1, help="phantoms in a batch")
     parser.add_argument("--learning-rate", type=float, default=3e-3, help="the highest of the cycle")
     parser.add_argument("--threads", type=int, default=2)

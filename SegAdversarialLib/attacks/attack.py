@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +19,8 @@ from SegAdversarialLib.result import AttackResult
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.model import SegmentationModel
+
+_log = logging.getLogger(__name__)
 
 
 def parameter(default: Any, description: str, unit: str = "", **bounds: Any) -> Any:
@@ -47,11 +50,14 @@ class Attack(BaseModel, ABC):
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
 
-    channels: tuple[str, ...] | None = parameter(None, "Channels to attack; none: every channel that the network takes.")
+    channels: tuple[str, ...] | None = parameter(
+        None, "Channels to attack; none: every channel that the network takes.", min_length=1
+    )
     region: Any = parameter(
         None,
-        'Where to attack: a mask (array (K, J, I) or image file, other than 0 inside), "foreground" (voxels above 0 in any '
-        'channel), "reference" (labelled voxels), or none for everywhere.',
+        'Where to attack: a mask of whole numbers (array (K, J, I) or image file, other than 0 inside), "foreground" (voxels '
+        'above 0 in any channel: the head in skull-stripped MR, not the body in CT), "reference" (labelled voxels), or none '
+        "for everywhere.",
     )
     epsilon: float = parameter(
         0.05, "Largest change of a voxel (for L2: Euclidean norm of the whole change).", EPSILON_UNIT, ge=0
@@ -68,7 +74,7 @@ class Attack(BaseModel, ABC):
     @field_validator("channels", mode="before")
     @classmethod
     def _one_channel_is_a_list(cls, channels: Any) -> Any:
-        return (channels,) if isinstance(channels, str) else channels
+        return None if channels is None else tuple(str(x) for x in one_or_many(channels))
 
     @field_validator("region", mode="after")
     @classmethod
@@ -123,10 +129,15 @@ class Attack(BaseModel, ABC):
 
         if model is None and self.asks_network:
             raise InputError(f"{self.title} needs a network to attack; give one.")
+        self.check(model, case)
         started = time.perf_counter()
         with AttackRun.start(self, model, case, progress, cancel) as run:
             found = self._search(run)
             adversarial = case.with_image(run.finished_image(found))
+            if self.epsilon > 0 and np.array_equal(adversarial.image, case.image):
+                _log.warning(
+                    "%s changed nothing: the budget is below one step of intensity, or there is no gradient.", self.title
+                )
             return AttackResult(
                 original=case,
                 adversarial=adversarial,
@@ -134,6 +145,7 @@ class Attack(BaseModel, ABC):
                 attack=self,
                 model=model.name if model is not None else "",
                 trace=run.trace,
+                restart=run.kept_restart,
                 snapshots=run.snapshots,
                 gradient_evaluations=run.gradient_evaluations,
                 forward_evaluations=run.forward_evaluations,
@@ -196,7 +208,8 @@ class Attack(BaseModel, ABC):
         return mask
 
     def describe(self) -> dict[str, Any]:
-        """The configuration as plain JSON data; with the attack's name it makes the same attack again."""
+        """The configuration as plain JSON data, from which `make_attack` makes the same attack again; of masks that were
+        given as arrays only a fingerprint is kept, so that these must be given again."""
         return {"attack": self.name, **self.model_dump(mode="json")}
 
     def summary(self) -> str:
@@ -210,6 +223,11 @@ class Attack(BaseModel, ABC):
     def one_line(cls) -> str:
         """The first line of the attack's documentation."""
         return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def one_or_many(value: Any) -> tuple[Any, ...]:
+    """A setting that takes several values, given as one of them or as a list."""
+    return (value,) if isinstance(value, (str, int)) else tuple(value)
 
 
 def fingerprint(array: np.ndarray) -> dict[str, Any]:

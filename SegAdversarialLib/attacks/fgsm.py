@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import field_serializer
+from pydantic import field_serializer, field_validator
 
 from SegAdversarialLib.attacks.attack import EPSILON_UNIT, fingerprint, parameter
-from SegAdversarialLib.attacks.gradient import GradientAttack, LossName
+from SegAdversarialLib.attacks.gradient import GradientAttack, LossName, UntargetedAttack
 from SegAdversarialLib.case import Case, read_label
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.head import OutputHead
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model import SegmentationModel
 
 
-class FGSM(GradientAttack):
+class FGSM(UntargetedAttack):
     """Fast gradient sign method: one step of epsilon along the sign of the loss's gradient.
 
     X + epsilon * sign(grad loss(X, Y)) (Goodfellow et al. 2014; Liu et al. 2021, eq. 1).
@@ -42,14 +42,14 @@ class InverseFGSM(FGSM):
 
     name: ClassVar[str] = "inverse-fgsm"
     title: ClassVar[str] = "Inverse FGSM"
-    citation: ClassVar[str] = "Pervin et al. 2023, IAES IJ-AI, eq. 3"
+    citation: ClassVar[str] = "Pervin et al. 2023, eq. 3"
     ascends: ClassVar[bool] = False
 
     epsilon: float = parameter(0.0118, "Largest change of a voxel.", EPSILON_UNIT, ge=0)
     loss: LossName = parameter("cross_entropy", "Loss whose gradient is followed.")
 
 
-class IFGSM(GradientAttack):
+class IFGSM(UntargetedAttack):
     """Iterative FGSM: several smaller steps of epsilon / steps, each along the sign of a fresh gradient.
 
     X_{k+1} = X_k + alpha * sign(grad loss(X_k, Y)), alpha = epsilon / steps (Liu et al. 2021, eq. 2).
@@ -67,7 +67,7 @@ class IFGSM(GradientAttack):
         return self.steps, self.epsilon / self.steps
 
 
-class TIFGSM(IFGSM):
+class TIFGSM(GradientAttack):
     """Targeted iterative FGSM: steps that lower the loss towards a target label map.
 
     X_{k+1} = X_k - alpha * sign(grad loss(X_k, Y_target)); the paper's target is label 1 everywhere (Liu et al. 2021, eq. 3,
@@ -79,32 +79,51 @@ class TIFGSM(IFGSM):
     citation: ClassVar[str] = "Liu et al. 2021, J Digit Imaging 34, eq. 3"
     ascends: ClassVar[bool] = False
 
+    steps: int = parameter(10, "Number of steps.", unit="steps", ge=1, le=10000)
     target: Any = parameter(
-        1, "What the network should say: a label value for every voxel, or a label map (array (K, J, I) or image file)."
+        1,
+        "What the network should say: a class (label value or name) for every voxel, or a label map (array (K, J, I) or image "
+        "file).",
     )
+
+    @field_validator("target", mode="after")
+    @classmethod
+    def _target_is_class_or_map(cls, target: Any) -> Any:
+        if isinstance(target, (int, np.integer)):
+            return int(target)
+        if isinstance(target, (str, np.ndarray)) or hasattr(target, "__fspath__"):
+            return target if isinstance(target, np.ndarray) else str(target)
+        raise ValueError("target must be a class (label value or name) or a label map (array or image file)")
 
     @field_serializer("target")
     def _target_as_data(self, target: Any) -> Any:
         return {"label map": fingerprint(target)} if isinstance(target, np.ndarray) else target
 
+    @property
+    def plan(self) -> tuple[int, float]:
+        """`steps` steps that add up to epsilon."""
+        return self.steps, self.epsilon / self.steps
+
     def check(self, model: SegmentationModel | None, case: Case) -> None:
-        """Also whether the target is a class of the network."""
+        """Also whether the target is a class of the network, or a map of its classes on the case's grid."""
         super().check(model, case)
         if model is not None:
             self._target_map(model.head, case)
-
-    def _check_reference(self, case: Case) -> None:
-        """A target takes the reference's place, so that none is needed."""
 
     def _reference(self, run: AttackRun) -> np.ndarray:
         return self._target_map(run.head, run.case)
 
     def _target_map(self, head: OutputHead, case: Case) -> np.ndarray:
         """The target as a label map (K, J, I)."""
-        if isinstance(self.target, np.ndarray):
-            return self.target
-        if not isinstance(self.target, (int, np.integer)):
-            return read_label(str(self.target), case)
-        if int(self.target) not in {value for region in head.regions for value in region}:
-            raise InputError(f"The target label {self.target} is no class of the network ({head.describe()}).")
-        return np.full(case.shape, self.target, dtype=np.int16)
+        if isinstance(self.target, str) and self.target.lower() not in [name.lower() for name in head.names]:
+            target = read_label(self.target, case)
+        elif isinstance(self.target, np.ndarray):
+            target = self.target
+        elif isinstance(self.target, int) and self.target in {value for region in head.regions for value in region}:
+            return np.full(case.shape, self.target, dtype=np.int16)
+        else:
+            return np.full(case.shape, head.regions[head.output(self.target)][0], dtype=np.int16)
+        if target.shape != case.shape:
+            raise InputError(f"The target has the shape {target.shape}, the case {case.shape}; both must agree.")
+        head.check_label(target)
+        return target

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from SegAdversarialLib.attacks.attack import Attack, parameter
+from SegAdversarialLib.attacks.attack import Attack, one_or_many, parameter
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.objectives import OBJECTIVES, BoundObjective
@@ -22,58 +22,64 @@ if TYPE_CHECKING:
 
 LossName = Literal["soft_dice", "cross_entropy", "masked_cross_entropy"]
 
+MOST_SNAPSHOTS = 50
+"""Snapshots are whole images: however many steps there are, no more than this are kept."""
+
 
 class GradientAttack(Attack):
     """Takes steps along the gradient of a loss, each of them projected back into the budget.
 
-    A subclass says how many steps of what length (`plan`), and may say another direction, start or target. Of several restarts
-    the one with the best final loss is kept.
+    A subclass says how many steps of what length (`plan`) and what the loss compares with (`_reference`), and may say
+    another direction or start. Of several restarts the one with the best final loss is kept.
     """
 
     ascends: ClassVar[bool] = True
     """Whether the loss is climbed (to break the segmentation) or descended."""
 
-    against: Literal["label", "prediction"] = parameter(
-        "label", "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none."
-    )
     loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.")
     temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
         1.0, 'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.'
     )
-    classes: tuple[str | int, ...] | None = parameter(None, "Structures (names or labels) that the loss counts; none: all.")
+    classes: tuple[str | int, ...] | None = parameter(
+        None, "Structures (names or labels) that the loss counts; none: all.", min_length=1
+    )
     restarts: int = parameter(1, "Independent tries; all but the first start at a random point of the budget.", ge=1, le=1000)
-    snapshot_every: int = parameter(0, "Keep image and segmentation of every k-th iteration; 0: none.", unit="steps", ge=0)
+    snapshot_every: int = parameter(
+        0, f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.", unit="steps", ge=0
+    )
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _one_class_is_a_list(cls, classes: Any) -> Any:
+        return None if classes is None else one_or_many(classes)
 
     @property
     @abstractmethod
     def plan(self) -> tuple[int, float]:
         """Number of steps, and the length of each in epsilon's units."""
 
+    @abstractmethod
+    def _reference(self, run: AttackRun) -> np.ndarray:
+        """What the loss compares with: a label map (K, J, I), or one mask for each output (N, K, J, I)."""
+
     def check(self, model: SegmentationModel | None, case: Case) -> None:
-        """Also whether there is a reference, and whether the network has the classes."""
+        """Also whether the network has the classes."""
         super().check(model, case)
         if model is not None:
             if case.label is not None:
                 model.head.check_label(case.label)
             for structure in self.classes or ():
                 model.head.output(structure)
-        self._check_reference(case)
-
-    def _check_reference(self, case: Case) -> None:
-        if self.against == "label" and case.label is None:
-            raise InputError(
-                f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
-                "against the network's own prediction (against=prediction)."
-            )
 
     def _search(self, run: AttackRun) -> torch.Tensor:
-        loss = self._objective(run)
+        loss = OBJECTIVES[self.loss](self._reference(run), classes=self.classes, temperature=self.temperature)
+        bound = loss.bind(run.head, run.device, run.original.dtype)
         best: tuple[float, torch.Tensor, list[Snapshot]] | None = None
         for restart in range(self.restarts):
-            image, value, snapshots = self._climb(run, loss, restart)
+            image, value, snapshots = self._climb(run, bound, restart)
             score = value if self.ascends else -value
             if best is None or score > best[0]:
-                best = score, image, snapshots
+                best, run.kept_restart = (score, image, snapshots), restart
         assert best is not None
         run.snapshots = best[2]
         return best[1]
@@ -81,12 +87,13 @@ class GradientAttack(Attack):
     def _climb(self, run: AttackRun, loss: BoundObjective, restart: int) -> tuple[torch.Tensor, float, list[Snapshot]]:
         """One restart: the image that it ends at, its loss, and the snapshots on the way."""
         steps, length = self.plan
+        every = max(self.snapshot_every, -(-steps // (MOST_SNAPSHOTS - 1))) if self.snapshot_every else steps + 1
         image, snapshots = self._start(run, restart), []
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
             value, gradient, logits = run.differentiate(image, loss)
             run.record(restart, step, value, logits, image)
-            if self.snapshot_every and step % self.snapshot_every == 0:
+            if self.snapshot_every and step % every == 0:
                 snapshots.append(run.keep_snapshot(step, image, logits))
             image = run.project(self._step(run, image, gradient, length if self.ascends else -length))
         image = run.finish(image)
@@ -125,20 +132,30 @@ class GradientAttack(Attack):
             noise *= length / torch.linalg.vector_norm(noise)
         return run.project(run.original + noise.to(run.original) * run.unit * self.epsilon)
 
-    def _objective(self, run: AttackRun) -> BoundObjective:
-        objective = OBJECTIVES[self.loss](self._reference(run), classes=self.classes, temperature=self.temperature)
-        return objective.bind(run.head, run.original.device, run.original.dtype)
-
-    def _reference(self, run: AttackRun) -> np.ndarray:
-        """What the loss compares with: the label map (K, J, I), or the clean answer as one mask for each output."""
-        if self.against == "prediction":
-            run.report(0.0, f"{self.title}: segmenting the original")
-            return run.head.predicted(run.ask(run.original)).cpu().numpy()
-        self._check_reference(run.case)
-        assert run.case.label is not None
-        return run.case.label
-
     def _progress_text(self, restart: int, step: int) -> str:
         steps, _ = self.plan
         again = f", restart {restart + 1} of {self.restarts}" if self.restarts > 1 else ""
         return f"{self.title}: step {step + 1} of {steps}{again}"
+
+
+class UntargetedAttack(GradientAttack):
+    """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
+
+    against: Literal["label", "prediction"] = parameter(
+        "label", "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none."
+    )
+
+    def check(self, model: SegmentationModel | None, case: Case) -> None:
+        """Also whether there is a reference."""
+        super().check(model, case)
+        if self.against == "label" and case.label is None:
+            raise InputError(
+                f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
+                "against the network's own prediction (against=prediction)."
+            )
+
+    def _reference(self, run: AttackRun) -> np.ndarray:
+        if self.against == "prediction":
+            return run.clean_masks.cpu().numpy()
+        assert run.case.label is not None  # as check has made sure
+        return run.case.label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.attack import EPSILON_UNIT, Attack, parameter
@@ -23,13 +24,13 @@ class NoiseAttack(Attack):
         for done, position in enumerate(run.positions):
             name = run.case.channels[position]
             run.report(done / len(run.positions), f"{self.title}: {name}")
-            noise = self._noise(run.original[position], run.generator(name))
+            noise = self._noise(run.original[position], run.generator(name.lower()))
             image[position] += noise.to(image) * run.unit[position]
         return run.project(image)
 
+    @abstractmethod
     def _noise(self, like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """One channel's noise (K, J, I), in epsilon's units."""
-        raise TypeError(f"{type(self).__name__} does not say what its noise is.")
 
 
 class UniversalRandomPerturbation(NoiseAttack):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.attack import EPSILON_UNIT, parameter
-from SegAdversarialLib.attacks.gradient import GradientAttack
+from SegAdversarialLib.attacks.gradient import UntargetedAttack
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
 
 
-class PGD(GradientAttack):
+class PGD(UntargetedAttack):
     """Projected gradient descent: steps longer than i-FGSM's from a random start, projected back into the budget.
 
     In L-inf the steps follow the gradient's sign, in L2 the gradient itself, scaled to the step's length (Madry et al.

@@ -136,9 +136,11 @@ def _run(job: PhantomJob | SegmentJob | AttackJob, console: Console) -> None:
     from SegAdversarialLib.jobs.running import run
 
     display = Display(job, console) if isinstance(job, AttackJob) and (job.scene or job.pictures) else None
-    rows = run(job, console.emit, observe=display.show if display else None)
-    if display is not None:
-        display.finish()
+    try:
+        rows = run(job, console.emit, observe=display.show if display else None)
+    finally:  # what was finished before an error or Ctrl-C goes into the scene, too
+        if display is not None:
+            display.finish()
     console.say("\n" + format_table(rows))
     console.say(f"\nWritten to {job.output}")
 
@@ -213,6 +215,8 @@ def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...
         owner, dot, field = key.rpartition(".")
         owners = [n for n, cls in enumerate(classes) if not dot or cls is attack_class(owner)]
         takers = [n for n in owners if field in classes[n].model_fields]
+        if field == "epsilon" and not dot and len(takers) > 1:  # 0.05 of the range is no 0.05 scanner units
+            takers = [n for n in takers if classes[n].model_fields["epsilon_units"].default == "relative"] or takers
         if not takers:
             known = ", ".join(sorted({name for n in owners for name in classes[n].model_fields}))
             raise InputError(f"No chosen attack has the setting {key}; they have {known or 'none: the attack is not chosen'}.")
@@ -235,14 +239,15 @@ def _shown(value: Any) -> str:
 
 
 def _limits(field: dict[str, Any]) -> str:
-    parts = [
-        f"{sign} {field[key]}"
-        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="))
-        if key in field
-    ]
-    choices = field.get("enum")
-    if choices:
-        parts.append("one of " + ", ".join(map(str, choices)))
+    parts = []
+    for alternative in field.get("anyOf", [field]):
+        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
+            if key in alternative:
+                parts.append(f"{sign} {alternative[key]}")
+        if "const" in alternative:
+            parts.append(f"or {alternative['const']}")
+        if "enum" in alternative:
+            parts.append("one of " + ", ".join(map(str, alternative["enum"])))
     if field.get("unit"):
         parts.insert(0, field["unit"])
     return f"  ({', '.join(parts)})" if parts else ""

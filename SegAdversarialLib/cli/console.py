@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,17 +51,22 @@ class Console:
         handler = _ToConsole(self)
         logger = logging.getLogger("SegAdversarialLib")
         logger.addHandler(handler)
-        logger.propagate = False
+        propagated, logger.propagate = logger.propagate, False
         try:
             yield
         except InputError as error:
             self._fail(str(error), INPUT_WRONG)
         except (KeyboardInterrupt, Cancelled):
             self._fail("Stopped; what was finished before is kept.", STOPPED)
+        except BrokenPipeError:  # whoever read the output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            self._fail(f"{error.strerror or error}: {error.filename or 'a file could not be used'}.", INPUT_WRONG)
         except MemoryError:
             self._fail("There is not enough memory; use smaller windows (--window) or a smaller volume.", INPUT_WRONG)
         finally:
             logger.removeHandler(handler)
+            logger.propagate = propagated
             self._close_bar()
 
     def _fail(self, message: str, status: int) -> None:

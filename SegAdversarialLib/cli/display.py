@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +18,44 @@ class Display:
     """Collects the attacks of a job in one scene and draws a picture of each.
 
     Raises:
-        InputError: the scene's name does not end in .mrb, its folder cannot be written to, or Slicer's libraries are missing.
+        InputError: the scene's name does not end in .mrb, its folder cannot be written to, Slicer's libraries are
+            missing, or this machine cannot draw.
     """
 
     def __init__(self, job: AttackJob, console: Console) -> None:
         self._console, self._output, self._pictures = console, Path(job.output), job.pictures
         self._file = Path(job.scene) if job.scene else None
         self._inputs: dict[str, Any] | None = None
+        self._scene: Any = None
+        if self._pictures:
+            scene.check_drawing()
         if self._file is not None:
-            if self._file.suffix != ".mrb":
+            if self._file.suffix.lower() != ".mrb":
                 raise InputError(f"The scene file must end in .mrb; it is {self._file}.")
             check_writable(self._file.parent)
-        scene.headless_application()
+            # a scene of its own: another job in the same process must not appear in this one's file
+            self._application = scene.new_application()
+            self._scene = self._application.scene
 
     def show(self, outcome: AttackOutcome) -> None:
         """Take in one finished attack."""
-        result, evaluation = outcome.result, outcome.evaluation
+        evaluation, head = outcome.evaluation, outcome.head
+        classes = dict(zip(head.labels, head.names))
+        result, label = outcome.result, outcome.result.original.label
+        if label is not None:
+            # the reference in the network's own classes, so that one colour and name means the same everywhere
+            result = replace(result, original=replace(result.original, label=head.merged(label)))
         if self._pictures:
             path = self._output / "pictures" / f"{outcome.name}.png"
-            scene.picture(result, evaluation, path, names=outcome.classes)
+            scene.picture(result, evaluation, path, names=classes)
             self._console.emit({"event": "log", "level": "info", "message": f"picture: {path}"})
         if self._file is not None:
             if self._inputs is None:
-                self._inputs = scene.add_case(result.original, names=outcome.classes).channels
-            scene.add_result(result, evaluation, self._inputs, names=outcome.classes)
+                self._inputs = scene.add_case(result.original, self._scene, names=classes).channels
+            scene.add_result(result, evaluation, self._inputs, self._scene, names=classes)
 
     def finish(self) -> None:
-        """Write the scene."""
-        if self._file is not None:
-            scene.write_scene(self._file)
+        """Write the scene with what has come in."""
+        if self._file is not None and self._inputs is not None:
+            scene.write_scene(self._file, self._scene)
             self._console.emit({"event": "log", "level": "info", "message": f"scene: {self._file}"})

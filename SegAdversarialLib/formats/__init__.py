@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.files import is_file
 from SegAdversarialLib.formats import builtin, monai_network, torchscript
 from SegAdversarialLib.formats.settings import ModelSettings, read_settings
 from SegAdversarialLib.model import SegmentationModel
@@ -43,7 +44,7 @@ def open_model(
     """
     wanted = builtin.settings_file(str(path)) if builtin.is_builtin(str(path)) else Path(path)
     name = str(path) if builtin.is_builtin(str(path)) else wanted.stem
-    if not wanted.is_file():
+    if not is_file(wanted):
         raise InputError(f"There is no network file {wanted}; give a file, or {' or '.join(builtin.names())}.")
     chosen = read_settings(wanted, settings, changes)
     for candidate in _FORMATS:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors import InputError, detail_of
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,7 @@ def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
         raise InputError(
             f"{path.name} holds weights alone; name the MONAI architecture they belong to (network) in its settings."
         )
-    weights = path.parent / settings.weights if settings.weights else path
+    weights = path.parent / settings.weights if path.suffix == ".json" and settings.weights else path
     if weights.suffix == ".json" or not weights.is_file():
         raise InputError(f"There is no weights file {weights}; name it (weights) in {path.name}, relative to that file.")
     network = _architecture(settings.network)
@@ -47,15 +48,17 @@ def _architecture(settings: NetworkSettings) -> torch.nn.Module:
     architecture = getattr(monai.networks.nets, settings.name, None)
     if not (isinstance(architecture, type) and issubclass(architecture, torch.nn.Module)):
         raise InputError(f'MONAI has no network "{settings.name}"; UNet, DynUNet, SegResNet and SwinUNETR are examples.')
+    downloading = [key for key in settings.arguments if "pretrained" in key]
+    if downloading:
+        raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
     try:
         return architecture(**settings.arguments)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-        raise InputError(f"The arguments of the MONAI network {settings.name} do not fit: {error}.") from error
+    except Exception as error:  # anything, depending on the architecture
+        raise InputError(f"The arguments of the MONAI network {settings.name} do not fit: {detail_of(error)}.") from error
 
 
 def _state(path: Path) -> dict[str, Any]:
     """The weights by name, read without running anything that the file might hold."""
-    import safetensors
     import safetensors.torch
     import torch
 
@@ -64,17 +67,19 @@ def _state(path: Path) -> dict[str, Any]:
             return safetensors.torch.load_file(str(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not zipfile.is_zipfile(path) and path.read_bytes()[:1] != b"\x80":
+            raise InputError(f"The weights file {path} is damaged or no weights file.") from error
         raise InputError(
             f"{path} holds more than weights, and such a file could run programs when it is opened; save its state_dict "
             "alone, best as safetensors."
         ) from error
-    except (safetensors.SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise InputError(f"The weights file {path} is damaged or no weights file ({error}).") from error
+    except Exception as error:  # a damaged file can break the reader anywhere
+        raise InputError(f"The weights file {path} is damaged or no weights file ({detail_of(error)}).") from error
     for wrapper in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
             break
-    if not isinstance(state, dict) or not state:
+    if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
         raise InputError(f"{path} holds no weights by name (a state_dict).")
     return state
 

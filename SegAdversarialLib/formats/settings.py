@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.preprocessing import Preprocessing
@@ -20,7 +20,7 @@ class _Strict(BaseModel):
 class ClassSettings(_Strict):
     """One output of a network."""
 
-    label: int = Field(description="Value that it writes into a label map.")
+    label: int = Field(ge=0, le=32767, description="Value that it writes into a label map.")
     name: str = Field(description="What people call it.")
     stands_for: tuple[int, ...] = Field((), description="Reference label values that it covers; none: its own value.")
 
@@ -48,14 +48,23 @@ class ModelSettings(_Strict):
     window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device.")
     description: str = Field("", description="Anything for people.")
 
-    @field_validator("classes", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _classes_from_mapping(cls, classes: Any) -> Any:
-        """Also take {"0": "background", "1": "tumour"} and ["background", "tumour"]."""
-        if isinstance(classes, Mapping):
-            return [{"label": label, "name": name} for label, name in classes.items()]
+    def _classes_in_short(cls, data: Any) -> Any:
+        """Also take {"0": "background", "1": "tumour"} and ["background", "tumour"]; for sigmoid a list counts from 1."""
+        classes = data.get("classes") if isinstance(data, dict) else None
         if isinstance(classes, (list, tuple)) and all(isinstance(x, str) for x in classes):
-            return [{"label": label, "name": name} for label, name in enumerate(classes)]
+            classes = dict(enumerate(classes, 1 if data.get("head") == "sigmoid" else 0))
+        if isinstance(classes, Mapping):
+            classes = [{"label": label, "name": name} for label, name in classes.items()]
+        return {**data, "classes": classes} if isinstance(data, dict) and "classes" in data else data
+
+    @field_validator("classes")
+    @classmethod
+    def _labels_differ(cls, classes: tuple[ClassSettings, ...] | None) -> tuple[ClassSettings, ...] | None:
+        labels = [x.label for x in classes or ()]
+        if len(set(labels)) != len(labels):
+            raise ValueError(f"every class needs a label of its own; they are {labels}")
         return classes
 
 

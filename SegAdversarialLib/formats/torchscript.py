@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors import InputError, detail_of
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +36,4 @@ def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
     try:
         return torch.jit.load(str(path), map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"{path} is no TorchScript network, or it is damaged ({_reason(error)}).") from error
-
-
-def _reason(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:160] if lines else type(error).__name__
+        raise InputError(f"{path} is no TorchScript network, or it is damaged ({detail_of(error)}).") from error

@@ -13,9 +13,10 @@ import numpy as np
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
-from SegAdversarialLib.evaluation import Evaluation, compare, evaluate, write_table
+from SegAdversarialLib.evaluation import Evaluation, check_regions, compare, evaluate, write_table
 from SegAdversarialLib.files import check_writable, file_name
-from SegAdversarialLib.formats import open_model
+from SegAdversarialLib.formats import ModelSettings, open_model
+from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.jobs import results
 from SegAdversarialLib.jobs.specification import AttackJob, CaseSource, ModelSource, PhantomJob, SegmentJob
 
@@ -28,12 +29,12 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True, eq=False)
 class AttackOutcome:
-    """One attack of a job: its name, what it found, what that did, the network's classes, and the folder it was written to."""
+    """One attack of a job: its name, what it found, what that did, the network's outputs, and the folder it was written to."""
 
     name: str
     result: AttackResult
     evaluation: Evaluation
-    classes: dict[int, str]
+    head: OutputHead
     folder: Path
 
 
@@ -86,19 +87,26 @@ def open_case(source: CaseSource) -> Case:
 
 
 def open_source(source: ModelSource) -> SegmentationModel:
-    """Open the network that a job works with."""
+    """Open the network that a job works with.
+
+    Raises:
+        InputError: the source changes something that no network has, or `open_model` does.
+    """
+    unknown = sorted(set(source.changes) - set(ModelSettings.model_fields))
+    if unknown:
+        raise InputError(f"A network has no setting {unknown[0]}; it has {', '.join(ModelSettings.model_fields)}.")
     return open_model(source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes)
 
 
 def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
     from SegAdversarialLib import phantom
 
-    check_writable(job.output)
     rows = []
     for done, seed in enumerate(job.seeds):
         check_cancel(cancel)
         emit(_progress(done / len(job.seeds), f"phantom {seed}"))
         case = phantom.subject(seed=seed, shape=job.shape)
+        check_writable(job.output)
         folder = Path(job.output) / case.name
         written = case.write(folder)
         rows.append({"subject": case.name, **{key: str(path) for key, path in written.items()}})
@@ -108,13 +116,16 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
 
 def _run_segment(job: SegmentJob, emit: Emit) -> list[dict[str, Any]]:
     folder = Path(job.output)
-    results.prepare_output(folder, [], job.case.files)
     emit(_progress(0.0, "reading"))
     case, model = open_case(job.case), open_source(job.model)
+    model.channel_positions(case)
+    if case.label is not None:
+        model.head.check_label(case.label)
+    results.prepare_output(folder, [], job.case.files)
     emit(_progress(0.1, f"segmenting {case.name}"))
     prediction = model.predict(case)
     path = results.write_segmentation(folder / results.CLEAN_FILE, prediction.labels, case)
-    results.write_json(folder / results.JOB_FILE, job.model_dump(mode="json"))
+    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows = _clean_rows(prediction, model, case)
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": results.plain(rows)})
@@ -126,8 +137,6 @@ def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) ->
     from SegAdversarialLib.metrics import dice, volume_ml
 
     head = model.head
-    if case.label is not None:
-        head.check_label(case.label)
     rows: list[dict[str, Any]] = []
     for n in head.foreground:
         row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
@@ -148,11 +157,12 @@ def _run_attack(job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe:
     runs = dict(_named(_varied(configured, model.channels if job.each_channel else ())))
     for attack in runs.values():
         attack.check(model, case)
+    check_regions(model.head, job.regions)
     results.prepare_output(folder, list(runs), job.case.files)
     emit(_progress(0.0, f"segmenting {case.name}"))
     clean = model.predict(case)
     results.write_segmentation(folder / results.CLEAN_FILE, clean.labels, case)
-    results.write_json(folder / results.JOB_FILE, job.model_dump(mode="json"))
+    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = []
     for done, (name, attack) in enumerate(runs.items()):
         outcome = _one_attack(name, attack, model, case, clean, job, _part_of(emit, done, len(runs)), cancel)
@@ -183,13 +193,13 @@ def _one_attack(
     evaluation = evaluate(result, model, regions=job.regions, clean=clean)
     folder = Path(job.output) / name
     results.write_attack(folder, result, evaluation, model)
-    return AttackOutcome(name, result, evaluation, dict(zip(model.head.labels, model.head.names)), folder)
+    return AttackOutcome(name, result, evaluation, model.head, folder)
 
 
 def _configured(data: Mapping[str, Any]) -> Attack:
     settings = dict(data)
-    if "attack" not in settings:
-        raise InputError('Each attack of a job needs its name, such as {"attack": "fgsm", "epsilon": 0.05}.')
+    if not isinstance(settings.get("attack"), str):
+        raise InputError('Each attack of a job needs the name of an attack, such as {"attack": "fgsm", "epsilon": 0.05}.')
     return make_attack(settings.pop("attack"), settings)
 
 

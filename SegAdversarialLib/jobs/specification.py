@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -50,6 +50,8 @@ class CaseSource(_Strict):
     def _one_source(self) -> CaseSource:
         if bool(self.channels) == (self.phantom is not None):
             raise ValueError("a case needs image files for its channels, or else a phantom")
+        if self.phantom is not None and (self.label or self.resample or self.replace_nonfinite is not None):
+            raise ValueError("a phantom brings its own label map and needs no repair; leave label, resample and the like out")
         return self
 
     @property
@@ -60,6 +62,19 @@ class CaseSource(_Strict):
 
 class _WithOutput(_Strict):
     output: str = Field(description="Folder for the results.")
+
+    def anywhere(self) -> Self:
+        """The same job with absolute paths, so that it can be run again from any folder."""
+        changes: dict[str, Any] = {"output": _absolute(self.output)}
+        if isinstance(case := getattr(self, "case", None), CaseSource):
+            files = {name: _absolute(path) for name, path in case.channels.items()}
+            changes["case"] = case.model_copy(update={"channels": files, "label": _absolute(case.label)})
+        if isinstance(model := getattr(self, "model", None), ModelSource):
+            path = model.path if model.path.startswith("builtin:") else _absolute(model.path)
+            changes["model"] = model.model_copy(update={"path": path, "settings": _absolute(model.settings)})
+        if hasattr(self, "scene"):
+            changes["scene"] = _absolute(self.scene)
+        return self.model_copy(update=changes)
 
 
 class PhantomJob(_WithOutput):
@@ -114,3 +129,7 @@ def read_job(path: str | Path) -> PhantomJob | SegmentJob | AttackJob:
         return TypeAdapter(Job).validate_python(data)
     except ValidationError as error:
         raise InputError(f"The job file {path}: {first_problem(error)}") from None
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())

@@ -4,21 +4,23 @@ The same code works inside 3D Slicer and outside it, on the packages `slicer-cor
 `headless_application`). `slicer` is imported inside functions only, so that importing this package needs neither.
 """
 
-from SegAdversarialLib.scene.application import headless_application
+from SegAdversarialLib.scene.application import headless_application, new_application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
-from SegAdversarialLib.scene.pictures import picture, write_pictures
+from SegAdversarialLib.scene.pictures import picture
 from SegAdversarialLib.scene.results import CaseNodes, ResultNodes, add_case, add_result
 from SegAdversarialLib.scene.segmentations import color_of
+from SegAdversarialLib.scene.view import check_drawing
 
 __all__ = [
     "CaseNodes",
     "ResultNodes",
     "add_case",
     "add_result",
+    "check_drawing",
     "color_of",
     "headless_application",
+    "new_application",
     "picture",
     "read_scene",
-    "write_pictures",
     "write_scene",
 ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import file_name, whole_file
+from SegAdversarialLib.files import whole_file
 from SegAdversarialLib.scene.results import attacked_channels
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of, color_of
 from SegAdversarialLib.scene.view import TILE, Frame, frame_of, stage
@@ -32,35 +31,6 @@ class _Tile:
     note: str
     pixels: np.ndarray
     scale: float | None = None
-
-
-def write_pictures(
-    case: Case,
-    outcomes: Iterable[tuple[AttackResult, Evaluation]],
-    folder: str | Path,
-    *,
-    channel: str | None = None,
-    names: Mapping[int, str] | None = None,
-) -> list[Path]:
-    """Write a picture of each result on a case.
-
-    Args:
-        case: the subject that all results are about.
-        outcomes: results with their evaluations.
-        folder: where the PNG files go; they are named after the attacks.
-        channel, names: see `picture`.
-
-    Raises:
-        InputError: see `picture`.
-    """
-    written: list[Path] = []
-    for result, evaluation in outcomes:
-        name = file_name("_".join(x for x in (case.name, result.attack.summary()) if x).replace(", ", "_").replace(" ", "-"))
-        path = Path(folder) / f"{name}.png"
-        if path in written:
-            path = path.with_stem(f"{path.stem}_{len(written) + 1}")
-        written.append(picture(result, evaluation, path, channel=channel, names=names))
-    return written
 
 
 def picture(

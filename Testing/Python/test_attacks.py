@@ -275,7 +275,7 @@ def test_wrong_cases_get_one_sentence(tmp_path: Path) -> None:
         (attacks.FGSM(region=np.zeros(case.shape)), case, "region is empty"),
         (attacks.FGSM(region=str(tmp_path / "none.nii.gz")), case, "no file"),
         (attacks.FGSM(classes=("liver",)), case, "no class liver"),
-        (attacks.TIFGSM(target=9), case, "target label 9"),
+        (attacks.TIFGSM(target=9), case, "no class 9"),
         (attacks.FGSM(), toy_case(labels=5), "none of the network's classes"),
         (attacks.FGSM(quantize=True), case.with_image(case.image + 0.5), "holds fractions"),
     ]
@@ -305,3 +305,53 @@ def test_configuration_makes_the_same_attack_again() -> None:
         schema = attacks.ATTACKS[name].model_json_schema()["properties"]
         assert all(field["description"] for field in schema.values())
         assert attacks.ATTACKS[name].citation and attack.one_line() and attack.summary()
+
+
+def test_one_class_or_channel_needs_no_list() -> None:
+    assert attacks.FGSM(classes="rim").classes == ("rim",) and attacks.FGSM(classes=4).classes == (4,)
+    assert attacks.FGSM(channels=1).channels == ("1",)
+    for empty in ({"classes": []}, {"channels": []}):
+        with pytest.raises(InputError):
+            attacks.make_attack("fgsm", empty)
+
+
+def test_targets() -> None:
+    """A class by label or name, a map; anything else is refused before any work."""
+    case, model = toy_case(), toy_model()
+    by_label = attacks.TIFGSM(steps=1)(model, case).adversarial.image
+    for target in ("core", np.int64(1), np.ones(case.shape, np.int16)):
+        attack = attacks.TIFGSM(steps=1, target=target)
+        np.testing.assert_array_equal(attack(model, case).adversarial.image, by_label)
+        assert attack.describe()["target"] is not None
+    for target, message in ((np.ones((1, 2, 2), np.int16), "target has the shape"), (np.full(case.shape, 8), "none of the")):
+        with pytest.raises(InputError, match=message):
+            attacks.TIFGSM(target=target).check(model, case)
+    unlabelled = Case(case.image, case.channels, case.affine)
+    result = attacks.TIFGSM(steps=2)(model, unlabelled)
+    said, clean = model.segment(result.adversarial), model.segment(case)
+    expected = np.mean([2 * ((said == n) & (clean == n)).sum() / ((said == n).sum() + (clean == n).sum()) for n in (1, 2)])
+    assert result.trace[-1]["dice mean"] == pytest.approx(expected)
+
+
+def test_empty_channels_stay_empty() -> None:
+    case = toy_case()
+    case = case.with_image(np.stack([case.image[0], np.zeros_like(case.image[1])]))
+    for variant in ("universal-normal", "pgd-l2", "fgsm"):
+        result = made(variant, epsilon_units="relative", epsilon=0.05)(toy_model(), case)
+        assert not result.adversarial.image[1].any() and np.isfinite(result.adversarial.image).all()
+
+
+def test_an_attack_without_effect_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    attacks.FGSM(epsilon=1e-5, quantize=True)(toy_model(), toy_case())
+    assert "FGSM changed nothing" in caplog.text
+
+
+def test_snapshots_are_bounded() -> None:
+    result = attacks.IFGSM(steps=200, snapshot_every=1)(toy_model(), toy_case((4, 4, 4)))
+    assert len(result.snapshots) <= 51 and result.snapshots[-1].iteration == 200
+
+
+def test_the_kept_restart_is_known() -> None:
+    result = attacks.PGD(steps=2, restarts=4)(toy_model(), toy_case())
+    final = {row["restart"]: row["loss"] for row in result.trace if row["iteration"] == 2}
+    assert final[result.restart] == max(final.values())

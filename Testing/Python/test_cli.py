@@ -47,10 +47,14 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_attack_writes_everything(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_attack_writes_everything(
+    files: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(files["model"]).parent)
+    files = {name: os.path.relpath(path) for name, path in files.items()}
     words = ("--attack", "fgsm", "--attack", "ifgsm", "--set", "epsilon=0.03", "--set", "ifgsm.steps=2", "--each-channel")
     assert main(attack_words(files, *words, "--set", "quantize=true")) == 0
-    output = Path(files["output"])
+    output = Path(files["output"]).absolute()
     runs = ["fgsm", "fgsm-A", "fgsm-B", "ifgsm", "ifgsm-A", "ifgsm-B"]
     assert sorted(x.name for x in output.iterdir() if x.is_dir()) == runs
     assert [row["attack"] for row in rows_of(output / "results.csv")] == runs
@@ -68,7 +72,8 @@ def test_attack_writes_everything(files: dict[str, str], capsys: pytest.CaptureF
     metrics = rows_of(output / "ifgsm" / "metrics.csv")
     after = next(row for row in metrics if row["structure"] == "rim" and row["metric"] == "Dice")
     assert float(after["after"]) == pytest.approx(float(trace[-1]["dice rim"]))
-    # the job file runs the same again, over its own results
+    # the job file runs the same again, over its own results, from wherever it is started
+    monkeypatch.chdir("/")
     assert main(["run", str(output / "job.json")]) == 0
     assert not [x for x in output.iterdir() if x.name.startswith(".")]
 
@@ -119,6 +124,10 @@ def spoil(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "corrupt.ts").write_bytes(b"PK\x03\x04 no network")
     (tmp_path / "corrupt.json").write_text('{"channels": ["A", "B"], "classes": ["a", "b", "c"]}')
     (tmp_path / "file").write_text("in the way")
+    job = {"kind": "attack", "case": {"phantom": {"shape": [32, 32, 32]}}, "output": str(tmp_path / "out")}
+    (tmp_path / "job").write_text(json.dumps({**job, "attacks": [{"attack": 5}]}))
+    changed = {"model": {"changes": {"trust": True}}, "attacks": [{"attack": "fgsm"}]}
+    (tmp_path / "changes").write_text(json.dumps({**job, **changed}))
     return {path.name.split(".")[0]: str(path) for path in tmp_path.iterdir() if path.suffix != ".json"}
 
 
@@ -142,6 +151,19 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: [x for x in attack_words(f) if x != "--trust"], "if you trust its source"),
         (lambda f, s: [*attack_words(f)[:10], "--attack", "fgsm"], "takes 2 channel(s), A, B"),
         (lambda f, s: ["segment", "--output", f["output"]], "needs image files"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "classes=[]"), "classes"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--regions", "liver=9"), "region liver"),
+        (lambda f, s: attack_words(f, "--attack", "tifgsm", "--set", "target=liver"), "no file liver"),
+        (
+            lambda f, s: ["attack", "--phantom", "3", "--label", f["label"], "--attack", "fgsm", "--output", f["output"]],
+            "phantom",
+        ),
+        (
+            lambda f, s: ["segment", "--phantom", "3", "--model-channels", "A,B,C,D", "--output", f["output"]],
+            "takes 4 channel",
+        ),
+        (lambda f, s: ["run", s["job"]], "name of an attack"),
+        (lambda f, s: ["run", s["changes"]], "no setting trust"),
         (lambda f, s: ["run", "none.json"], "no job file"),
         (lambda f, s: ["run", f["A"]], "no readable JSON"),
     ],
@@ -155,8 +177,7 @@ def test_wrong_input_is_one_sentence(
     assert main(command) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if "%" not in line[:5]]
     assert len(error) == 1 and error[0].startswith("segadversarial: ") and message in error[0]
-    left = [x for x in sorted(str(x) for x in tmp_path.rglob("*")) if x not in before]
-    assert [x for x in left if x != files["output"]] == []
+    assert sorted(str(x) for x in tmp_path.rglob("*")) == before
 
 
 def test_inputs_and_strangers_files_are_not_overwritten(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,7 +194,9 @@ def test_inputs_and_strangers_files_are_not_overwritten(files: dict[str, str], c
     assert main(attack_words(files)) == 0
     adversarial = output / "fgsm" / "A.nii.gz"
     before = adversarial.read_bytes()
+    (output / "probe").write_text("mine as well")
     assert main(attack_words(files, A=str(adversarial))) == 2
+    assert (output / "probe").read_text() == "mine as well"
     assert adversarial.read_bytes() == before
     assert "lies where results would be written" in capsys.readouterr().err
 
@@ -239,3 +262,19 @@ def test_help_is_quick_and_imports_are_light() -> None:
     heavy = "torch", "monai", "slicer", "SimpleITK", "scipy", "vtk", "pandas"
     code = f"import sys, SegAdversarialLib.attacks; sys.exit(bool(set(sys.modules) & set({heavy!r})))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_plain_settings_go_where_they_have_a_meaning(files: dict[str, str]) -> None:
+    """0.03 of the range for the gradient attacks is not 0.03 scanner units of Cheng's noise."""
+    assert (
+        main(attack_words(files, "--attack", "fgsm", "--attack", "universal-random-perturbation", "--set", "epsilon=0.03"))
+        == 0
+    )
+    job = json.loads((Path(files["output"]) / "job.json").read_text())
+    assert [attack.get("epsilon") for attack in job["attacks"]] == [0.03, None]
+
+
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    words = f"{sys.executable} -m SegAdversarialLib attacks | head -n 1"
+    done = subprocess.run(words, shell=True, capture_output=True, text=True, cwd=ROOT)
+    assert "Traceback" not in done.stderr and done.stdout

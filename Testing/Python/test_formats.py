@@ -109,6 +109,8 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.ts").write_bytes(b"not a program")
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "picture.png").write_bytes(b"png")
+    (tmp_path / "text.pt").write_text("no weights at all")
+    torch.save({1: torch.zeros(1)}, tmp_path / "numbers.pt")
     narrow = {**UNET, "channels": [4, 6]}
     refused = [
         (lambda: open_model(tmp_path / "none.ts"), "no network file"),
@@ -128,8 +130,27 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (lambda: open_model(changed(window=[4, 4])), "window must be 3 sizes"),
         (lambda: open_model(changed(preprocessing={"orientation": "XYZ"})), "orientation"),
         (lambda: open_model(path, device="abacus"), "no kind of device"),
+        (lambda: open_model(tmp_path / ("x" * 300)), "no network file"),
+        (lambda: open_model(changed(weights="text.pt")), "damaged or no weights"),
+        (lambda: open_model(changed(weights="numbers.pt")), "no weights by name"),
+        (lambda: open_model(changed(network={"name": "UNet", "arguments": {**UNET, "spatial_dims": 4}})), "arguments of"),
+        (lambda: open_model(changed(network={"name": "HoVerNet", "arguments": {"pretrained_url": "x"}})), "from elsewhere"),
+        (lambda: open_model(changed(classes=[{"label": 1, "name": "a"}, {"label": 1, "name": "b"}])), "label of its own"),
     ]
     for call, message in refused:
         with pytest.raises(InputError, match=message) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_the_named_weights_file_is_the_one_that_is_opened(tmp_path: Path) -> None:
+    path, network = monai_file(tmp_path)
+    other = UNet(**UNET)
+    safetensors.torch.save_file(other.state_dict(), str(tmp_path / "other.safetensors"))
+    model = open_model(tmp_path / "other.safetensors", settings=path, device="cpu")
+    assert torch.equal(next(model.network.parameters()), next(other.parameters()))
+
+
+def test_sigmoid_outputs_in_a_list_count_from_one(tmp_path: Path) -> None:
+    model = open_model(scripted(tmp_path), trust=True, channels=["A", "B"], classes=["TC", "WT", "ET"], head="sigmoid")
+    assert model.head.labels == (1, 2, 3)

@@ -109,7 +109,7 @@ def test_laws(seed: int, temperature: float) -> None:
 def test_automatic_temperature() -> None:
     """Measured once, so that the winner leads by 2 on average; never below 1."""
     _, label = sample(4)
-    one_hot = torch.from_numpy(np.stack([label == x for x in (0, 1, 2, 4)]))
+    one_hot = torch.from_numpy(np.stack([label == x for x in (0, 1, 2, 4)])).double()
     bound = objectives.SoftDice(label, temperature="auto").bind(SOFTMAX, "cpu", torch.float64)
     bound(500.0 * one_hot)
     assert bound.temperature == pytest.approx(250)
@@ -138,6 +138,30 @@ def test_label_maps_of_heads() -> None:
     """Exclusive classes by the largest logit, regions painted in the outputs' order."""
     logits = torch.tensor([[1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, 1.0, -1.0], [-1.0, -1.0, 2.0, -2.0]]).reshape(3, 1, 1, 4)
     assert SIGMOID.label_map(logits).tolist() == [[[2, 1, 4, 0]]]
+    swapped = OutputHead.of({1: "TC", 2: "WT", 4: "ET"}, "sigmoid", {2: (1, 2, 4), 1: (1, 4)})
+    assert swapped.label_map(logits[[1, 0, 2]]).tolist() == [[[2, 1, 4, 0]]]  # the larger region never hides the smaller
+    assert OutputHead.of(["a", "b"], "sigmoid").labels == (1, 2)
+    ties = torch.tensor([[0.0, 1.0], [0.0, 1.0], [-1.0, 2.0], [0.0, 2.0]]).reshape(4, 1, 1, 2)
+    assert SOFTMAX.predicted(ties).int().flatten(1).tolist() == [[1, 0], [0, 0], [0, 1], [0, 0]]  # the first wins, as argmax
+    merging = OutputHead.of({0: "background", 1: "whole"}, regions={1: (1, 2, 4)})
+    assert merging.merged(np.array([0, 1, 2, 4])).tolist() == [0, 1, 1, 1]
     assert SOFTMAX.label_map(torch.cat([logits, torch.zeros(1, 1, 1, 4)])).tolist() == [[[0, 0, 2, 4]]]
     reference = SIGMOID.masks(torch.tensor([[[0, 1, 2, 4]]]))
     assert reference.int().flatten(1).tolist() == [[0, 1, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("classes", "settings", "message"),
+    [
+        (["background"], {}, "at least two"),
+        ({0: "a", 1: "a"}, {}, "different names"),
+        ({0: "background", 40000: "core"}, {}, "between 0 and 32767"),
+        ({0: "background", 1: "core"}, {"regions": {3: (1,)}}, "no classes"),
+        ({0: "background", 1: "core"}, {"regions": {1: (0, 1)}}, "something other than 0"),
+        ({0: "background", 1: "core"}, {"regions": {1: ()}}, "some reference label"),
+        ({0: "WT", 1: "TC"}, {"kind": "sigmoid"}, "no background"),
+    ],
+)
+def test_wrong_classes_are_refused(classes: Any, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        OutputHead.of(classes, **settings)

@@ -49,7 +49,11 @@ def test_standardization_gradient(masked: bool, background: float | None) -> Non
 
 
 def test_constant_channels_become_zero() -> None:
-    assert not standardize(torch.full((3, 3, 3), 7.0)).any()
+    for value in (7.0, 1000.1, 0.1, -37.7):
+        leaf = torch.full((100, 100, 100), value, requires_grad=True)
+        scores = standardize(leaf)
+        (gradient,) = torch.autograd.grad(scores.sum(), leaf)
+        assert not scores.any() and not gradient.any()
 
 
 @pytest.mark.parametrize("spacing", [(1.8, 1.1, 2.5), (0.9, 0.55, 5.0), (0.7, 2.0, 1.6)])

@@ -24,7 +24,16 @@ BRAIN += ["--preprocessing", json.dumps({"axes": "ijk", "normalization": {"kind"
 def test_tiny_brain_network(real_data: Path, tmp_path: Path, subject: str, reference: str, expected: float) -> None:
     folder = real_data / "brain_t1_4mm"
     words = ["attack", "--model", str(folder / "ixi_tiny_unet.ts"), *BRAIN, "--channel", f"T1={folder / subject}"]
-    words += ["--label", str(folder / reference), "--attack", "fgsm", "--set", "epsilon=0.05", "--output", str(tmp_path / "out")]
+    words += [
+        "--label",
+        str(folder / reference),
+        "--attack",
+        "fgsm",
+        "--set",
+        "epsilon=0.05",
+        "--output",
+        str(tmp_path / "out"),
+    ]
     assert main(words) == 0
     with (tmp_path / "out" / "results.csv").open() as file:
         (row,) = csv.DictReader(file)
@@ -35,9 +44,7 @@ def test_tiny_brain_network(real_data: Path, tmp_path: Path, subject: str, refer
 def glioma_network(real_data: Path, **settings: object) -> SegmentationModel:
     classes = [{"label": 0, "name": "background"}, {"label": 1, "name": "whole tumour", "stands_for": [1, 2, 4]}]
     path = real_data / "glioma_mr4" / "whole_tumour_axial.ts"
-    return open_model(
-        path, trust=True, device="cpu", channels=["FLAIR", "T1", "T1ce", "T2"], classes=classes, **settings
-    )
+    return open_model(path, trust=True, device="cpu", channels=["FLAIR", "T1", "T1ce", "T2"], classes=classes, **settings)
 
 
 def test_glioma_network_on_the_crop(real_data: Path) -> None:

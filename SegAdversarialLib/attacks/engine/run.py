@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -43,6 +44,7 @@ class AttackRun:
         largest = torch.maximum(self.lowest.abs(), self.highest.abs())
         self.unit = largest if attack.epsilon_units == "relative" else torch.ones_like(largest)
         self.snapshots: list[Snapshot] = []
+        self.kept_restart = 0
         self.gradient_evaluations = self.forward_evaluations = 0
         self._progress: ProgressCallback | None = None
         self._cancel: CancelCheck | None = None
@@ -103,10 +105,16 @@ class AttackRun:
         self.forward_evaluations += 1
         return self._bound.logits(image)
 
+    @cached_property
+    def clean_masks(self) -> torch.Tensor:
+        """What the network says of the original: (N, K, J, I) bool; asked once."""
+        self.report(0.0, f"{self.attack.title}: segmenting the original")
+        return self.head.predicted(self.ask(self.original))
+
     def record(self, restart: int, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:
         """Add a row to the trace from what the step has computed anyway."""
         if self._trace is None:
-            self._trace = TraceWriter(self, logits)
+            self._trace = TraceWriter(self)
         self._trace.add(restart, iteration, loss, logits, image)
 
     def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
@@ -119,7 +127,8 @@ class AttackRun:
 
         Where nothing may change both are the original, so that one clamp enforces all four at once, exactly.
         """
-        limit = self.attack.budget * self.unit if self.attack.bounded_norm == "linf" else torch.full_like(self.unit, torch.inf)
+        bounded = self.attack.bounded_norm == "linf" and math.isfinite(self.attack.budget)
+        limit = self.attack.budget * self.unit if bounded else torch.full_like(self.unit, torch.inf)
         least, greatest = self.original - limit, self.original + limit
         if self.attack.clip:
             least, greatest = least.clamp_(min=self.lowest), greatest.clamp_(max=self.highest)

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 class TraceWriter:
     """Collects one row for each iteration.
 
-    Dice is against the reference labels, or, where the case has none, against what the first logits say.
+    Dice is against the reference labels, or, where the case has none, against what the network says of the original.
     """
 
-    def __init__(self, run: AttackRun, first_logits: torch.Tensor) -> None:
+    def __init__(self, run: AttackRun) -> None:
         self.rows: list[dict[str, float]] = []
         self._run, self._head = run, run.head
         label = run.case.label
         if label is None:
-            targets = self._head.predicted(first_logits)
+            targets = run.clean_masks
         else:
             self._head.check_label(label)
-            targets = self._head.masks(torch.from_numpy(label).to(first_logits.device))
+            targets = self._head.masks(torch.from_numpy(label).to(run.device))
         self._targets = {n: targets[n] for n in self._head.foreground}
         self._sizes = {n: int(mask.sum()) for n, mask in self._targets.items()}
         self._span = (run.highest - run.lowest)[run.positions]
@@ -46,12 +46,11 @@ class TraceWriter:
         )
 
     def _dice(self, logits: torch.Tensor) -> dict[int, float]:
-        winner = logits.argmax(0) if self._head.kind == "softmax" else None
+        claimed = self._head.predicted(logits)
         values = {}
         for n, target in self._targets.items():
-            claimed = winner == n if winner is not None else logits[n] > 0
-            size = self._sizes[n] + int(claimed.sum())
-            values[n] = 2 * int((claimed & target).sum()) / size if size else 1.0
+            size = self._sizes[n] + int(claimed[n].count_nonzero())
+            values[n] = 2 * int((claimed[n] & target).count_nonzero()) / size if size else 1.0
         return values
 
     def _psnr(self, image: torch.Tensor) -> float:
