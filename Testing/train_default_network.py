@@ -41,7 +41,9 @@ NETWORK: dict[str, Any] = {
     "num_res_units": 0,
     "norm": "INSTANCE",
 }
-PREPROCESSING = {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "positive", "background": 0.0}}
+# not over the voxels above 0: a little noise on the air around the head would then change the whole image, and "random noise
+# breaks the network" would say more about its preprocessing than about the network
+PREPROCESSING = {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "above_mean", "background": 0.0}}
 LABELS = tuple(LABEL_NAMES)
 
 
@@ -201,6 +203,7 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, default=8)
     length.add_argument("--minutes", type=float, help="train for this long instead of a number of epochs")
+    parser.add_argument("--start", type=Path, help="weights to go on from, instead of random ones")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--subjects", type=int, default=300, help="phantoms to train on")
     parser.add_argument("--batch", type=int, default=1, help="phantoms in a batch")
@@ -214,11 +217,14 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     from monai.networks.nets import UNet
+    from safetensors.torch import load_file
 
     arguments = parsed(argv)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     network = UNet(**NETWORK)
+    if arguments.start:
+        network.load_state_dict(load_file(arguments.start))
     print(f"{sum(x.numel() for x in network.parameters())} parameters")
     make = partial(samples, folder=arguments.cache, workers=arguments.threads)
     validation = make(VALIDATION_SEEDS, SHAPES[-1:])

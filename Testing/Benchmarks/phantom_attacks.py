@@ -19,7 +19,6 @@ ATTACKS = {
     "random signs, epsilon 0.05": attacks.UniversalRandomPerturbation(epsilon=0.05, **SIGNS),
     "uniform noise, epsilon 0.05": attacks.UniformNoise(epsilon=0.05),
     "Cheng's noise, 15 + 15 scanner units": attacks.UniversalRandomPerturbation(),
-    "the same inside the brain only": attacks.UniversalRandomPerturbation(region="foreground"),
     "FGSM": attacks.FGSM(),
     "i-FGSM, 10 steps": attacks.IFGSM(),
     "ti-FGSM, 10 steps": attacks.TIFGSM(),
