@@ -123,14 +123,19 @@ class OutputHead:
 
     def predicted(self, logits: torch.Tensor) -> torch.Tensor:
         """The voxels that each output claims: (N, K, J, I) bool from logits of the same shape."""
+        import torch
+
         if self.kind == "sigmoid":
             return logits > 0
-        # torch's argmax over the first axis takes as long as a small network; the largest value and a comparison do not
-        claimed = logits == logits.amax(0)
-        taken = claimed[0].clone()
-        for mask in claimed[1:]:
-            mask &= ~taken  # of equal logits the first wins
-            taken |= mask
+        # torch's argmax over the first axis takes as long as a small network; the largest value and comparisons do not
+        largest = logits.amax(0)
+        claimed = torch.empty(logits.shape, dtype=torch.bool, device=logits.device)
+        free = torch.ones(largest.shape, dtype=torch.bool, device=logits.device)
+        for n, mask in enumerate(claimed[:-1]):
+            torch.eq(logits[n], largest, out=mask)
+            mask &= free  # of equal logits the first wins
+            free ^= mask
+        claimed[-1] = free
         return claimed
 
     def label_map(self, logits: torch.Tensor) -> torch.Tensor:

@@ -154,6 +154,16 @@ class PreprocessingOnGrid:
     order: tuple[int, ...]
 
     @property
+    def does_nothing(self) -> bool:
+        """Whether the network sees the volumes as they are."""
+        return (
+            self.settings.normalization is None
+            and self.turn == Reorientation((0, 1, 2), ())
+            and self.resampled_shape == self.turned_shape
+            and self.order == (0, 1, 2)
+        )
+
+    @property
     def network_shape(self) -> Shape:
         """The spatial shape that the network sees; the first axis counts slices for a 2D network."""
         a, b, c = (self.resampled_shape[axis] for axis in self.order)

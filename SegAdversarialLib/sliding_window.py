@@ -93,8 +93,10 @@ class SlidingWindow:
         """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`."""
         padded = self._pad(volume)
         if self.is_single:
-            crops = torch.stack([padded[(slice(None), *place)] for place in self.places])
-            return self._unpad(torch.cat(list(self._ask(crops)), dim=1))
+            # views, not copies: a batch of one volume, or the slices of one as a batch
+            if self._dimensions == 3:
+                return self._unpad(self._ask(padded[None])[0])
+            return self._unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
         weights = self._weights(volume)
         blended = padded.new_zeros((self._outputs, *self._padded))
         for places, logits in self._each_batch(padded):

@@ -105,16 +105,17 @@ class GradientAttack(Attack):
         return image, value, snapshots
 
     def _step(self, run: AttackRun, image: torch.Tensor, gradient: torch.Tensor, length: float) -> torch.Tensor:
-        """The next image, not yet projected; the steepest direction of the norm, and nowhere where the gradient is zero."""
+        """The next image, not yet projected, in the gradient's memory; the steepest direction of the norm, and nowhere where
+        the gradient is zero."""
         import torch
 
         if self.bounded_norm == "linf":
-            return torch.addcmul(image, gradient.sign_(), run.unit, value=length)
-        gradient = gradient * run.unit
+            return gradient.sign_().mul_(run.unit * length).add_(image)
+        gradient.mul_(run.unit)
         if run.allowed is not None:
             gradient.mul_(run.allowed)
         norm = torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
-        return torch.addcmul(image, gradient.div_(norm), run.unit, value=length)
+        return gradient.mul_(run.unit * (length / norm)).add_(image)
 
     def _start(self, run: AttackRun, restart: int) -> torch.Tensor:
         """Where a restart begins: the image itself, then random points of the budget."""

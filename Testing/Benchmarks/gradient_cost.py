@@ -25,16 +25,15 @@ from SegAdversarialLib.attacks.engine.run import AttackRun
 STEP_LIMIT, VOLUMES_LIMIT = 1.05, 12
 
 
-def interleaved(functions: list[Callable[[], object]], rounds: int) -> list[float]:
-    """The fastest of several runs of each function, run in turns so that a busy moment hits all of them alike."""
-    best = [float("inf")] * len(functions)
-    for number in range(rounds + 1):
+def interleaved(functions: list[Callable[[], object]], rounds: int) -> np.ndarray:
+    """Seconds of each function in each round, (rounds, functions), run in turns so that a busy moment hits all of them."""
+    seconds = np.zeros((rounds + 2, len(functions)))
+    for number in range(rounds + 2):
         for n, function in enumerate(functions):
             started = time.perf_counter()
             function()
-            if number:  # the first round warms up
-                best[n] = min(best[n], time.perf_counter() - started)
-    return best
+            seconds[number, n] = time.perf_counter() - started
+    return seconds[2:]  # the first rounds warm up
 
 
 def step_cost(size: int, rounds: int) -> float:
@@ -75,9 +74,11 @@ def compared(
             run.record(0, 0, value, logits, run.original)
             run.project(attack._step(run, run.original, gradient, 0.005))
 
-        ours, alone = interleaved([step, bare], rounds)
-    print(f"{what}: {ours:.3f} s; bare forward + input gradient: {alone:.3f} s; ratio {ours / alone:.3f}", flush=True)
-    return ours / alone
+        seconds = interleaved([step, bare], rounds)
+    ours, alone = np.median(seconds, axis=0)
+    ratio = float(np.median(seconds[:, 0] / seconds[:, 1]))
+    print(f"{what}: {ours:.3f} s; bare forward + input gradient: {alone:.3f} s; median ratio {ratio:.3f}", flush=True)
+    return ratio
 
 
 def plain_zscore(image: torch.Tensor) -> torch.Tensor:
@@ -154,7 +155,7 @@ def main() -> int:
     parser.add_argument("--memory-only", action="store_true")
     parser.add_argument("--measure", choices=("window", "volume"), help=argparse.SUPPRESS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--shape", type=int, nargs=3, default=[155, 240, 240])
     parser.add_argument("--window", type=int, nargs=3, default=[64, 64, 64])
     options = parser.parse_args()

@@ -28,8 +28,9 @@ class TraceWriter:
             targets = self._head.masks(torch.from_numpy(label).to(run.device))
         self._targets = {n: targets[n] for n in self._head.foreground}
         self._sizes = {n: int(mask.sum()) for n, mask in self._targets.items()}
-        self._span = (run.highest - run.lowest)[run.positions]
-        self._span[self._span == 0] = 1
+        span = (run.highest - run.lowest)[run.positions]
+        span[span == 0] = 1
+        self._span = [float(x) for x in span]
 
     def add(self, restart: int, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:
         """Write the row of one iteration."""
@@ -57,7 +58,7 @@ class TraceWriter:
         """Peak signal-to-noise ratio over the attacked channels, each on its own [0, 1] range, in dB."""
         positions, original = self._run.positions, self._run.original
         error = sum(
-            float(torch.linalg.vector_norm(image[c] - original[c])) ** 2 / float(span) ** 2
+            float(torch.dist(image[c], original[c]) / span) ** 2
             for c, span in zip(positions, self._span)
         )
         mean = error / (len(positions) * original[0].numel())
