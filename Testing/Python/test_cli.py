@@ -146,6 +146,7 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: attack_words(f, model=s["corrupt"]), "or it is damaged"),
         (lambda f, s: attack_words(f, model="none.ts"), "no network file none.ts"),
         (lambda f, s: attack_words(f, output=s["file"]), "Cannot write"),
+        (lambda f, s: attack_words(f, output="/proc/nowhere"), "Cannot write /proc/nowhere"),  # not even root may
         (lambda f, s: attack_words(f, output=str(Path(f["A"]).parent / ".." / "case" / "A.nii.gz")), "Cannot write"),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--scene", "scene.zip"), "must end in .mrb"),
         (lambda f, s: [x for x in attack_words(f) if x != "--trust"], "if you trust its source"),
