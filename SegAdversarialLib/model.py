@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from SegAdversarialLib.case import Case
+from SegAdversarialLib.devices import choose_device
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.objectives import Objective
@@ -18,8 +18,6 @@ from SegAdversarialLib.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch
-
-_log = logging.getLogger(__name__)
 
 Loss = Callable[["torch.Tensor"], "torch.Tensor"]
 
@@ -341,34 +339,6 @@ class BoundModel:
                 prepared = self._steps.forward_channel(leaf, n)
                 (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
         return gradient
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device that was asked for, or the CPU, with a warning that says so, where it is not to be had.
-
-    Args:
-        wanted: "cpu", "cuda", "cuda:1", "mps", or "auto" for the first GPU there is.
-
-    Raises:
-        InputError: it is no device name.
-    """
-    import torch
-
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise InputError(f'There is no kind of device "{wanted}"; use auto, cpu, cuda, cuda:1 or mps.') from None
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(device.type, False):
-        _log.warning("The device %s is not available; running on the CPU instead.", wanted)
-        return torch.device("cpu")
-    return device
 
 
 def _dtype_of(network: torch.nn.Module) -> torch.dtype:

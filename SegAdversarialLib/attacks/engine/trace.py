@@ -57,9 +57,6 @@ class TraceWriter:
     def _psnr(self, image: torch.Tensor) -> float:
         """Peak signal-to-noise ratio over the attacked channels, each on its own [0, 1] range, in dB."""
         positions, original = self._run.positions, self._run.original
-        error = sum(
-            float(torch.dist(image[c], original[c]) / span) ** 2
-            for c, span in zip(positions, self._span)
-        )
+        error = sum(float(torch.dist(image[c], original[c]) / span) ** 2 for c, span in zip(positions, self._span))
         mean = error / (len(positions) * original[0].numel())
         return -10 * math.log10(mean) if mean > 0 else math.inf
