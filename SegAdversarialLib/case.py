@@ -198,16 +198,32 @@ def read_label(path: str | Path, case: Case) -> np.ndarray:
     Raises:
         InputError: the file is missing or no image, lies on another grid, or does not hold whole numbers.
     """
-    (volume,) = _volumes(Path(path), ("a label map",))
+    label = _checked_label(_read_on_grid(Path(path), case, "label map"), case.shape)
+    assert label is not None
+    return label
+
+
+def read_channel(path: str | Path, case: Case) -> np.ndarray:
+    """Read one channel on a case's grid: (K, J, I) float32.
+
+    Raises:
+        InputError: the file is missing or no image, lies on another grid, or holds NaN or infinities.
+    """
+    values = _read_on_grid(Path(path), case, "image").astype(np.float32)
+    if not np.isfinite(values).all():
+        raise InputError(f"The image {path} holds voxels that are NaN or infinite; repair it.")
+    return values
+
+
+def _read_on_grid(path: Path, case: Case, what: str) -> np.ndarray:
+    (volume,) = _volumes(path, (f"the {what}",))
     affine = affine_of_itk(volume)
     if not same_grid(case.shape, case.affine, volume.GetSize()[::-1], affine):
         raise InputError(
-            f"The label map {path} lies on another grid ({describe_grid(volume.GetSize()[::-1], affine)}) than the case "
+            f"The {what} {path} lies on another grid ({describe_grid(volume.GetSize()[::-1], affine)}) than the case "
             f"({describe_grid(case.shape, case.affine)}); resample it onto the images."
         )
-    label = _checked_label(_array(volume), case.shape)
-    assert label is not None
-    return label
+    return _array(volume)
 
 
 def stored(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -224,6 +240,8 @@ def stored(values: np.ndarray, dtype: str) -> np.ndarray:
 def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Path:
     """Write an array (K, J, I) as an image file, whole or not at all; the format follows from the name's ending.
 
+    Only `.nii.gz` is compressed: files of other formats are for programs that exchange volumes, and quick.
+
     Raises:
         InputError: the file cannot be written.
     """
@@ -235,7 +253,7 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Pat
     image = itk_image(array.astype(np.uint8) if array.dtype == bool else array, affine)
     with whole_file(path) as temporary:
         try:
-            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+            SimpleITK.WriteImage(image, str(temporary), useCompression=path.name.endswith(".gz"))
         except RuntimeError as error:
             raise OSError(f"the image writer failed ({detail_of(error)})") from error
         _check_complete(temporary, array.size * image.GetSizeOfPixelComponent())
@@ -243,7 +261,7 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Pat
 
 
 def _check_complete(path: Path, content: int) -> None:
-    """Raise OSError for a NIfTI file that ends too early: ITK's writer does not report a full disk."""
+    """Raise OSError for a file that ends too early: ITK's writers do not always report a full disk."""
     if path.name.endswith(".nii.gz"):
         held = 0
         try:
@@ -252,7 +270,7 @@ def _check_complete(path: Path, content: int) -> None:
                     held += len(chunk)
         except (EOFError, gzip.BadGzipFile, zlib.error):
             held = 0
-    elif path.suffix == ".nii":
+    elif path.suffix in (".nii", ".nrrd", ".mha"):
         held = path.stat().st_size
     else:
         return

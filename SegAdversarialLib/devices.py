@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError
 
@@ -39,3 +45,83 @@ def choose_device(wanted: str) -> torch.device:
         _log.warning("The device %s is not available; running on the CPU instead.", wanted)
         return torch.device("cpu")
     return device
+
+
+def list_devices() -> list[dict[str, Any]]:
+    """The devices that a network can run on: `{"id": "cuda:0", "name": "NVIDIA H100", "memory": 85899345920}`.
+
+    The id is what `choose_device` takes; the memory is in bytes, None where it cannot be told.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+    """
+    import torch
+
+    found: list[dict[str, Any]] = [{"id": "cpu", "name": _processor(), "memory": _memory()}]
+    for n in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(n)
+        found.append({"id": f"cuda:{n}", "name": properties.name, "memory": properties.total_memory})
+    if torch.backends.mps.is_available():
+        found.append({"id": "mps", "name": "Apple GPU", "memory": _memory()})  # it shares the machine's memory
+    return found
+
+
+def advice() -> str:
+    """One sentence on how to mend it where the machine has an NVIDIA GPU that PyTorch cannot use; else an empty text.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+    """
+    import torch
+
+    if torch.cuda.is_available() or not _has_nvidia_gpu():
+        return ""
+    if torch.version.cuda is None:
+        return (
+            "This machine has an NVIDIA GPU, but the installed PyTorch is a CPU build; to use the GPU, replace it by a CUDA "
+            "build (in Slicer with the PyTorch Utils module, elsewhere as pytorch.org/get-started says)."
+        )
+    return (
+        f"This machine has an NVIDIA GPU, but PyTorch (built for CUDA {torch.version.cuda}) cannot use it; update the NVIDIA "
+        "driver, or install a PyTorch build for the CUDA version that the driver supports."
+    )
+
+
+def _has_nvidia_gpu() -> bool:
+    """Whether the driver's own tool names a GPU; the tool alone proves none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return False
+    window = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # Windows would flash a console
+    try:
+        listed = subprocess.run(
+            [tool, "-L"], capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL, creationflags=window
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return False
+    return listed.returncode == 0 and "GPU " in listed.stdout
+
+
+def _processor() -> str:
+    """What the processor is called, as far as the system says."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        name = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"CPU ({name}, {os.cpu_count() or 1} threads)"
+
+
+def _memory() -> int | None:
+    """The machine's memory in bytes."""
+    if sys.platform == "win32":
+        import ctypes
+
+        status = (ctypes.c_uint64 * 8)()  # MEMORYSTATUSEX: two 32-bit fields (its size, the load), then 64-bit ones
+        status[0] = ctypes.sizeof(status)
+        return int(status[1]) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else None
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None

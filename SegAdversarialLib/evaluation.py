@@ -14,6 +14,7 @@ import numpy as np
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.files import whole_file
+from SegAdversarialLib.geometry import describe_grid, same_grid
 from SegAdversarialLib.head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 
@@ -102,33 +103,59 @@ def evaluate(
     model: SegmentationModel,
     regions: Mapping[str, Sequence[int]] | None = None,
     clean: Prediction | None = None,
+    attacked: Prediction | None = None,
 ) -> Evaluation:
-    """Measure what an attack did to a model's answer and to the image.
+    """Measure what an attack did to a model's answer and to the image: `evaluate_pair` of the case before and after.
+
+    Args:
+        result: the attack.
+        model: the model that is asked; not necessarily the one that was attacked.
+        regions, clean, attacked: see `evaluate_pair`.
+
+    Raises:
+        InputError: the reference holds labels that the model does not know, or a region does not fit the model's classes.
+    """
+    return evaluate_pair(result.original, result.adversarial, model, regions, clean, attacked)
+
+
+def evaluate_pair(
+    original: Case,
+    adversarial: Case,
+    model: SegmentationModel,
+    regions: Mapping[str, Sequence[int]] | None = None,
+    clean: Prediction | None = None,
+    attacked: Prediction | None = None,
+) -> Evaluation:
+    """Measure what any change of a case's images, however it was made, does to a model's answer and to the images.
 
     The structures are the foreground outputs of the model by their names and, for a softmax model with BraTS' labels 0, 1,
     2 and 4, the regions WT, TC and ET; or, in the place of these regions, the caller's.
 
     Args:
-        result: the attack.
-        model: the model that is asked; not necessarily the one that was attacked.
+        original: the case before, with the reference labels if there are any.
+        adversarial: the case after; same channels and grid.
+        model: the model that is asked.
         regions: further structures as sets of reference label values, such as `{"tumour": (1, 2, 4)}`.
-        clean: the model's prediction for the original, if it is there already; it saves asking again.
+        clean, attacked: the model's predictions before and after, if they are there already; it saves asking again.
 
     Raises:
-        InputError: the reference holds labels that the model does not know, or a region does not fit the model's classes.
+        InputError: the cases have different channels or grids, the reference holds labels that the model does not know, or
+            a region does not fit the model's classes.
     """
-    case, head = result.original, model.head
+    case, head = original, model.head
+    _check_same(original, adversarial)
     if case.label is not None:
         head.check_label(case.label)
     wanted = check_regions(head, regions)
     clean = model.predict(case) if clean is None else clean
     _check_grid(clean, case)
-    attacked = model.predict(result.adversarial)
+    attacked = model.predict(adversarial) if attacked is None else attacked
+    _check_grid(attacked, case)
     before, after = _structures(clean, head, wanted), _structures(attacked, head, wanted)
     reference = before if case.label is None else _reference(case.label, head, wanted)
     rows = [row for name in before for row in _structure_rows(name, before[name], after[name], reference[name], case.spacing)]
-    for channel, original, changed in zip(case.channels, case.image, result.adversarial.image):
-        rows += _channel_rows(channel, original, changed)
+    for channel, unchanged, changed in zip(case.channels, case.image, adversarial.image):
+        rows += _channel_rows(channel, unchanged, changed)
     labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
     return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
 
@@ -237,10 +264,23 @@ def _reference(label: np.ndarray, head: OutputHead, regions: Mapping[str, tuple[
     return {name: np.isin(label, values) for name, values in wanted.items()}
 
 
-def _check_grid(clean: Prediction, case: Case) -> None:
-    if tuple(clean.labels.shape) != case.shape:
+def _check_same(original: Case, adversarial: Case) -> None:
+    if original.channels != adversarial.channels:
         raise InputError(
-            f"The prediction given for the original has the shape {tuple(clean.labels.shape)}, the case {case.shape}; "
+            f"Before and after must have the same channels; they have {', '.join(original.channels)} and "
+            f"{', '.join(adversarial.channels)}."
+        )
+    if not same_grid(original.shape, original.affine, adversarial.shape, adversarial.affine):
+        raise InputError(
+            f"Before and after must lie on the same grid; they lie on {describe_grid(original.shape, original.affine)} and "
+            f"{describe_grid(adversarial.shape, adversarial.affine)}."
+        )
+
+
+def _check_grid(prediction: Prediction, case: Case) -> None:
+    if tuple(prediction.labels.shape) != case.shape:
+        raise InputError(
+            f"A prediction that was given has the shape {tuple(prediction.labels.shape)}, the case {case.shape}; "
             "give the prediction of this case."
         )
 

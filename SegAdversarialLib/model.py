@@ -11,7 +11,7 @@ import numpy as np
 
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.devices import choose_device
-from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.preprocessing import Preprocessing
@@ -131,10 +131,24 @@ class SegmentationModel:
         """Label map on the case's own grid: (K, J, I) int16."""
         return self.predict(case).labels
 
-    def predict(self, case: Case) -> Prediction:
-        """Label map, and what each output claims, on the case's own grid."""
-        with self.on(case) as bound:
+    def predict(self, case: Case, progress: ProgressCallback | None = None, cancel: CancelCheck | None = None) -> Prediction:
+        """Label map, and what each output claims, on the case's own grid.
+
+        Args:
+            case: the subject.
+            progress: called with the finished fraction and a text, between windows.
+            cancel: asked between windows; True ends the work with `Cancelled`.
+        """
+
+        def report(fraction: float) -> None:
+            check_cancel(cancel)
+            if progress is not None:
+                progress(fraction, f"segmenting {case.name}".strip())
+
+        report(0.0)
+        with self.on(case, between_windows=report) as bound:
             logits = bound.logits(bound.image)
+            check_cancel(cancel)
             return Prediction(self.head.label_map(logits).cpu().numpy(), self.head.predicted(logits).cpu().numpy())
 
     def value_and_gradient(self, case: Case, objective: Objective) -> tuple[float, np.ndarray]:
@@ -156,15 +170,20 @@ class SegmentationModel:
             return value, gradient.cpu().numpy()
 
     @contextmanager
-    def on(self, case: Case) -> Iterator[BoundModel]:
+    def on(self, case: Case, between_windows: Callable[[float], None] | None = None) -> Iterator[BoundModel]:
         """The model on one case's grid, for loops that work on tensors; while it lasts the network's parameters are frozen.
+
+        Args:
+            case: the subject.
+            between_windows: called before each batch of windows of every pass with the share of the pass that is done; it
+                may raise `Cancelled`. A volume that goes through the network in one go has no such moments.
 
         Raises:
             InputError: the case lacks a channel that the network takes.
         """
         positions = self.channel_positions(case)
         with _frozen(self.network):
-            bound = BoundModel(self, case, positions)
+            bound = BoundModel(self, case, positions, between_windows)
             yield bound
             self.window_batch = min(self.window_batch, bound.window_batch)
 
@@ -225,7 +244,13 @@ class BoundModel:
         image: the case's image, (C, K, J, I) in the network's float type.
     """
 
-    def __init__(self, model: SegmentationModel, case: Case, positions: list[int]) -> None:
+    def __init__(
+        self,
+        model: SegmentationModel,
+        case: Case,
+        positions: list[int],
+        between_windows: Callable[[float], None] | None = None,
+    ) -> None:
         import torch
 
         from SegAdversarialLib.sliding_window import SlidingWindow
@@ -243,6 +268,7 @@ class BoundModel:
             2 if model.preprocessing.dimensions == 2 else 3,
             model.window_batch,
             dtype=None if model._network_dtype == model.dtype else model._network_dtype,
+            between=between_windows,
         )
 
     @property

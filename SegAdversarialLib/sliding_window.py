@@ -37,6 +37,8 @@ class SlidingWindow:
         blending: importance of a voxel by its place in the window, "gaussian" (MONAI's, sigma 1/8 of the window) or
             "constant".
         dtype: what the network computes in, where that is not the volumes' type; everything around it stays in theirs.
+        between: called before each batch of windows with the share of the windows that this pass has behind it; what it
+            raises ends the pass.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class SlidingWindow:
         batch_size: int = 1,
         blending: Literal["gaussian", "constant"] = "gaussian",
         dtype: torch.dtype | None = None,
+        between: Callable[[float], None] | None = None,
     ) -> None:
         self._network, self._outputs, self._dimensions, self._dtype = network, outputs, dimensions, dtype
+        self._between = between
         self.shape, self.batch_size = shape, batch_size
         self._blending = blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
@@ -187,6 +191,8 @@ class SlidingWindow:
     def _batches(self) -> Iterator[list[Slices]]:
         waiting = self.places
         while waiting:
+            if self._between is not None:
+                self._between(1 - len(waiting) / len(self.places))
             batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
             yield batch
 

@@ -6,6 +6,8 @@ import hashlib
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -23,13 +25,44 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def parameter(default: Any, description: str, unit: str = "", **bounds: Any) -> Any:
-    """A field of an attack: its default, what it is in one line, its unit, and bounds as pydantic takes them."""
-    return Field(default, description=description, json_schema_extra={"unit": unit} if unit else None, **bounds)
+Choice = Literal["channels", "classes", "class", "region"]
+"""What the network or the case, not the schema, says the possible values of a field are."""
+
+
+def parameter(
+    default: Any,
+    description: str,
+    unit: str = "",
+    *,
+    choose: Choice | Literal[""] = "",
+    advanced: bool = False,
+    label: str = "",
+    texts: Mapping[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A field of an attack. All that is said here goes into the JSON schema, from which panels and lists are made.
+
+    Args:
+        default: its value where nothing else is said.
+        description: what it is, in one line.
+        unit: what numbers are measured in.
+        choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
+            one of its classes ("class"), or a place in the image ("region").
+        advanced: most people leave it alone, so that a panel may fold it away.
+        label: what people call it, where that is not just the field's name.
+        texts: what people call its values, where these are words of a fixed set.
+        bounds: limits, as pydantic's `Field` takes them.
+    """
+    hints: dict[str, Any] = {"unit": unit, "choose": choose, "advanced": advanced, "label": label, "texts": dict(texts or {})}
+    said = {key: value for key, value in hints.items() if value}
+    return Field(default, description=description, json_schema_extra=said or None, **bounds)
 
 
 EPSILON_UNIT = "fraction of the largest intensity, or scanner units"
 """What epsilon and lengths in its units are measured in; `epsilon_units` chooses."""
+
+UNITS_DESCRIPTION = "relative: a fraction of each channel's largest absolute intensity; absolute: scanner units."
+UNITS_TEXTS = {"relative": "share of largest intensity", "absolute": "scanner units"}
 
 
 class Attack(BaseModel, ABC):
@@ -51,30 +84,36 @@ class Attack(BaseModel, ABC):
     """False for attacks that work without any network."""
 
     channels: tuple[str, ...] | None = parameter(
-        None, "Channels to attack; none: every channel that the network takes.", min_length=1
+        None, "Channels to attack; none: every channel that the network takes.", choose="channels", min_length=1
     )
     region: Any = parameter(
         None,
         'Where to attack: a mask of whole numbers (array (K, J, I) or image file, other than 0 inside), "foreground" (voxels '
         'above 0 in any channel: the head in skull-stripped MR, not the body in CT), "reference" (labelled voxels), or none '
         "for everywhere.",
+        choose="region",
     )
     epsilon: float = parameter(
         0.05, "Largest change of a voxel (for L2: Euclidean norm of the whole change).", EPSILON_UNIT, ge=0
     )
-    epsilon_units: Literal["relative", "absolute"] = parameter(
-        "relative", "relative: a fraction of each channel's largest absolute intensity; absolute: scanner units."
+    epsilon_units: Literal["relative", "absolute"] = parameter("relative", UNITS_DESCRIPTION, texts=UNITS_TEXTS)
+    clip: bool = parameter(
+        True, "Keep the result inside each channel's own intensity range.", advanced=True, label="Keep to range"
     )
-    clip: bool = parameter(True, "Keep the result inside each channel's own intensity range.")
     quantize: bool = parameter(
-        False, "Round channels that are stored as integers, within the budget, so that saving them changes nothing."
+        False,
+        "Round channels that are stored as integers, within the budget, so that saving them changes nothing.",
+        advanced=True,
+        label="Whole numbers",
     )
-    seed: int = parameter(0, "Seed of every random draw.", ge=0, le=2**63 - 1)
+    seed: int = parameter(0, "Seed of every random draw.", advanced=True, ge=0, le=2**63 - 1)
 
     @field_validator("channels", mode="before")
     @classmethod
     def _one_channel_is_a_list(cls, channels: Any) -> Any:
-        return None if channels is None else tuple(str(x) for x in one_or_many(channels))
+        if channels is None:
+            return None
+        return tuple(str(x) for x in some_or_none("channel", channels))
 
     @field_validator("region", mode="after")
     @classmethod
@@ -94,6 +133,11 @@ class Attack(BaseModel, ABC):
     @field_serializer("region")
     def _region_as_data(self, region: Any) -> Any:
         return {"mask": fingerprint(region)} if isinstance(region, np.ndarray) else region
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the case must have a reference label map; the region aside."""
+        return False
 
     @property
     def bounded_norm(self) -> Literal["linf", "l2"]:
@@ -216,8 +260,16 @@ class Attack(BaseModel, ABC):
         """One line for names of nodes and rows: "FGSM, epsilon 0.05, T1 + T2"."""
         unit = "" if self.epsilon_units == "relative" else " (scanner units)"
         where = " + ".join(self.channels) if self.channels else "all channels"
-        inside = "" if self.region is None else f", in {self.region if isinstance(self.region, str) else 'a region'}"
+        inside = "" if self.region is None else f", in {self._region_name()}"
         return f"{self.title}, epsilon {self.epsilon:g}{unit}, {where}{inside}"
+
+    def _region_name(self) -> str:
+        """What a summary calls the region; of an image file its name without folder and ending."""
+        if not isinstance(self.region, str):
+            return "a region"
+        name = PurePath(self.region).name
+        ending = next((x for x in (".nii.gz", ".seg.nrrd") if name.lower().endswith(x)), PurePath(name).suffix)
+        return name[: len(name) - len(ending)] or name
 
     @classmethod
     def one_line(cls) -> str:
@@ -228,6 +280,18 @@ class Attack(BaseModel, ABC):
 def one_or_many(value: Any) -> tuple[Any, ...]:
     """A setting that takes several values, given as one of them or as a list."""
     return (value,) if isinstance(value, (str, int)) else tuple(value)
+
+
+def some_or_none(noun: str, value: Any) -> tuple[Any, ...]:
+    """One or many of something, but not nothing: a list that was emptied by hand does not mean all of them.
+
+    Raises:
+        ValueError: the list is empty.
+    """
+    several = one_or_many(value)
+    if not several:
+        raise ValueError(f"choose at least one {noun}, or all of them")
+    return several
 
 
 def fingerprint(array: np.ndarray) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import field_serializer, field_validator
 
 from SegAdversarialLib.attacks.attack import EPSILON_UNIT, fingerprint, parameter
-from SegAdversarialLib.attacks.gradient import GradientAttack, LossName, UntargetedAttack
+from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, GradientAttack, LossName, UntargetedAttack
 from SegAdversarialLib.case import Case, read_label
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.head import OutputHead
@@ -46,7 +46,7 @@ class InverseFGSM(FGSM):
     ascends: ClassVar[bool] = False
 
     epsilon: float = parameter(0.0118, "Largest change of a voxel.", EPSILON_UNIT, ge=0)
-    loss: LossName = parameter("cross_entropy", "Loss whose gradient is followed.")
+    loss: LossName = parameter("cross_entropy", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
 
 
 class IFGSM(UntargetedAttack):
@@ -84,6 +84,8 @@ class TIFGSM(GradientAttack):
         1,
         "What the network should say: a class (label value or name) for every voxel, or a label map (array (K, J, I) or image "
         "file).",
+        choose="class",
+        label="Target class",
     )
 
     @field_validator("target", mode="after")

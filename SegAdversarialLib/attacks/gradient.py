@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from SegAdversarialLib.attacks.attack import Attack, one_or_many, parameter
+from SegAdversarialLib.attacks.attack import Attack, parameter, some_or_none
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.objectives import OBJECTIVES, BoundObjective
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model import SegmentationModel
 
 LossName = Literal["soft_dice", "cross_entropy", "masked_cross_entropy"]
+
+LOSS_TEXTS = {"soft_dice": "soft Dice", "cross_entropy": "cross-entropy", "masked_cross_entropy": "masked cross-entropy"}
 
 MOST_SNAPSHOTS = 50
 """Snapshots are whole images: however many steps there are, no more than this are kept."""
@@ -36,22 +38,35 @@ class GradientAttack(Attack):
     ascends: ClassVar[bool] = True
     """Whether the loss is climbed (to break the segmentation) or descended."""
 
-    loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.")
+    loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
     temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
-        1.0, 'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.'
+        1.0,
+        'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
+        advanced=True,
     )
     classes: tuple[str | int, ...] | None = parameter(
-        None, "Structures (names or labels) that the loss counts; none: all.", min_length=1
+        None,
+        "Structures (names or labels) that the loss counts; none: all.",
+        choose="classes",
+        advanced=True,
+        label="Structures",
+        min_length=1,
     )
-    restarts: int = parameter(1, "Independent tries; all but the first start at a random point of the budget.", ge=1, le=1000)
+    restarts: int = parameter(
+        1, "Independent tries; all but the first start at a random point of the budget.", advanced=True, ge=1, le=1000
+    )
     snapshot_every: int = parameter(
-        0, f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.", unit="steps", ge=0
+        0,
+        f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.",
+        unit="steps",
+        label="Keep every",
+        ge=0,
     )
 
     @field_validator("classes", mode="before")
     @classmethod
     def _one_class_is_a_list(cls, classes: Any) -> Any:
-        return None if classes is None else one_or_many(classes)
+        return None if classes is None else some_or_none("structure", classes)
 
     @property
     @abstractmethod
@@ -143,13 +158,20 @@ class UntargetedAttack(GradientAttack):
     """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
 
     against: Literal["label", "prediction"] = parameter(
-        "label", "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none."
+        "label",
+        "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none.",
+        texts={"label": "reference", "prediction": "network's own answer"},
     )
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether it works against the reference."""
+        return self.against == "label"
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether there is a reference."""
         super().check(model, case)
-        if self.against == "label" and case.label is None:
+        if self.needs_reference and case.label is None:
             raise InputError(
                 f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
                 "against the network's own prediction (against=prediction)."

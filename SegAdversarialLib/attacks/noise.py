@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from SegAdversarialLib.attacks.attack import EPSILON_UNIT, Attack, parameter
+from SegAdversarialLib.attacks.attack import EPSILON_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, Attack, parameter
 
 if TYPE_CHECKING:
     import torch
@@ -46,14 +46,20 @@ class UniversalRandomPerturbation(NoiseAttack):
     citation: ClassVar[str] = "Cheng & Ji 2020, IEEE Access 8, eq. 1"
 
     epsilon: float = parameter(15.0, "Size of the random sign of each voxel.", EPSILON_UNIT, ge=0)
-    epsilon_units: Literal["relative", "absolute"] = parameter(
-        "absolute", "relative: a fraction of each channel's largest absolute intensity; absolute: scanner units."
-    )
+    epsilon_units: Literal["relative", "absolute"] = parameter("absolute", UNITS_DESCRIPTION, texts=UNITS_TEXTS)
     radius: float = parameter(15.0, "Size of the random vector, in the same units as epsilon.", EPSILON_UNIT, ge=0)
     vector: Literal["ball", "normal"] = parameter(
-        "ball", "ball: v2 is uniform in the unit L2 ball of the whole volume (the paper); normal: standard normal voxels."
+        "ball",
+        "ball: v2 is uniform in the unit L2 ball of the whole volume (the paper); normal: standard normal voxels.",
+        advanced=True,
+        label="Random vector",
     )
-    clip: bool = parameter(False, "Keep the result inside each channel's own intensity range (the paper does not).")
+    clip: bool = parameter(
+        False,
+        "Keep the result inside each channel's own intensity range (the paper does not).",
+        advanced=True,
+        label="Keep to range",
+    )
 
     @property
     def budget(self) -> float:

@@ -25,10 +25,12 @@ class PGD(UntargetedAttack):
     title: ClassVar[str] = "PGD"
     citation: ClassVar[str] = "Madry et al. 2018, ICLR (cited by Liu et al. 2021)"
 
-    norm: Literal["linf", "l2"] = parameter("linf", "Norm that epsilon bounds.")
+    norm: Literal["linf", "l2"] = parameter("linf", "Norm that epsilon bounds.", texts={"linf": "L-infinity", "l2": "L2"})
     steps: int = parameter(20, "Number of steps.", unit="steps", ge=1, le=10000)
-    step_size: float | None = parameter(None, "Length of a step; none: 2.5 epsilon / steps.", EPSILON_UNIT, gt=0)
-    random_start: bool = parameter(True, "Begin at a random point of the budget, not at the image itself.")
+    step_size: float | None = parameter(
+        None, "Length of a step; none: 2.5 epsilon / steps.", EPSILON_UNIT, advanced=True, gt=0, examples=[0.01]
+    )
+    random_start: bool = parameter(True, "Begin at a random point of the budget, not at the image itself.", advanced=True)
 
     @property
     def bounded_norm(self) -> Literal["linf", "l2"]:

@@ -11,6 +11,10 @@ from SegAdversarialLib.cli.console import Console
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 2 something that the user gave is wrong, 130 stopped."""
     options = build_parser().parse_args(arguments)
+    if options.command == "worker":
+        from SegAdversarialLib.jobs.worker import serve
+
+        serve()
     console = Console(events=getattr(options, "events", False))
     with console.guarded():
         from SegAdversarialLib.cli import commands

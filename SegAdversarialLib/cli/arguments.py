@@ -48,12 +48,28 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_attack(_command(commands, "attack", "Attack a case and measure what that does."))
 
+    evaluate = _command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer.")
+    _add_case(evaluate)
+    _add_model(evaluate)
+    evaluate.add_argument(
+        "--adversarial",
+        action="append",
+        required=True,
+        metavar="NAME=FILE",
+        help="the changed image of a channel (repeatable); channels left out are unchanged",
+    )
+    _add_regions(evaluate)
+    evaluate.add_argument("--output", required=True, help="folder for the results")
+
     listing = _command(commands, "attacks", "List the attacks, or all about one: parameters, units, bounds.")
     listing.add_argument("attack", nargs="?", help="the attack to explain")
     listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
 
     runner = _command(commands, "run", "Run a job from its JSON specification.")
     runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
+
+    about = "For programs: take requests and give events as JSON lines until the input ends (see jobs/worker.py)."
+    commands.add_parser("worker", help=about, description=about)
 
     info = _command(commands, "info", "Versions, devices and built-in networks, or all about one network.")
     _add_model(info, default=None)
@@ -153,10 +169,16 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
         help='a setting of the attacks, or of one of them: "pgd.steps=40" (repeatable)',
     )
     group.add_argument("--each-channel", action="store_true", help="also run every attack on each single channel")
-    group.add_argument("--regions", action="append", metavar="NAME=A,B", help="a structure to measure, as labels (repeatable)")
+    _add_regions(group)
     group.add_argument("--output", required=True, help="folder for the results")
     group.add_argument("--scene", metavar="FILE.mrb", help="also write a scene for 3D Slicer")
     group.add_argument("--pictures", action="store_true", help="also write pictures of Slicer's slice views")
+
+
+def _add_regions(parser: Any) -> None:
+    parser.add_argument(
+        "--regions", action="append", metavar="NAME=A,B", help="a structure to measure, as labels (repeatable)"
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:

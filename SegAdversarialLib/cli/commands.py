@@ -15,8 +15,10 @@ from SegAdversarialLib.cli.arguments import key_values, labels_by_name, value_of
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.specification import (
+    AnyJob,
     AttackJob,
     CaseSource,
+    EvaluateJob,
     ModelSource,
     PhantomJob,
     PhantomSource,
@@ -65,7 +67,6 @@ def segment(options: argparse.Namespace, console: Console) -> None:
 
 def attack(options: argparse.Namespace, console: Console) -> None:
     """Attack a case."""
-    regions = labels_by_name(key_values(options.regions, "NAME=LABEL,LABEL"), "--regions") if options.regions else None
     job = _made(
         AttackJob,
         output=options.output,
@@ -73,9 +74,22 @@ def attack(options: argparse.Namespace, console: Console) -> None:
         model=_model(options),
         attacks=_attacks(options.attack, options.set),
         each_channel=options.each_channel,
-        regions=regions,
+        regions=_regions(options),
         scene=options.scene,
         pictures=options.pictures,
+    )
+    _run(job, console)
+
+
+def evaluate(options: argparse.Namespace, console: Console) -> None:
+    """Measure any change of a case's images."""
+    job = _made(
+        EvaluateJob,
+        output=options.output,
+        case=_case(options),
+        model=_model(options),
+        adversarial=key_values(options.adversarial, "NAME=FILE"),
+        regions=_regions(options),
     )
     _run(job, console)
 
@@ -102,6 +116,7 @@ def run_file(options: argparse.Namespace, console: Console) -> None:
 
 def info(options: argparse.Namespace, console: Console) -> None:
     """Versions and devices, or what a network is."""
+    from SegAdversarialLib.devices import advice, list_devices
     from SegAdversarialLib.formats import builtin
     from SegAdversarialLib.jobs.results import versions
     from SegAdversarialLib.jobs.running import open_source
@@ -109,10 +124,10 @@ def info(options: argparse.Namespace, console: Console) -> None:
     if options.model is not None:
         found: dict[str, Any] = open_source(_model(options)).describe()
     else:
-        import torch
-
-        gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-        found = {**versions(), "devices": ["cpu", *gpus], "networks": builtin.names(), "attacks": list(ATTACKS)}
+        devices = [f"{x['id']}: {x['name']}" for x in list_devices()]
+        found = {**versions(), "devices": devices, "networks": builtin.names(), "attacks": list(ATTACKS)}
+        if hint := advice():
+            found["advice"] = hint
     console.emit({"event": "info", **found})
     for key, value in found.items():
         console.say(f"{key + ':':16} {value if isinstance(value, (str, int, float)) else json.dumps(value)}")
@@ -123,13 +138,14 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "phantom": phantom,
     "segment": segment,
     "attack": attack,
+    "evaluate": evaluate,
     "attacks": list_attacks,
     "run": run_file,
     "info": info,
 }
 
 
-def _run(job: PhantomJob | SegmentJob | AttackJob, console: Console) -> None:
+def _run(job: AnyJob, console: Console) -> None:
     """Run a job with its scene and pictures, and print its table."""
     from SegAdversarialLib.cli.display import Display
     from SegAdversarialLib.evaluation import format_table
@@ -179,6 +195,10 @@ def _model(options: argparse.Namespace) -> ModelSource:
         settings=options.model_settings,
         changes={key: value for key, value in changes.items() if value is not None},
     )
+
+
+def _regions(options: argparse.Namespace) -> dict[str, list[int]] | None:
+    return labels_by_name(key_values(options.regions, "NAME=LABEL,LABEL"), "--regions") if options.regions else None
 
 
 def _classes(options: argparse.Namespace) -> list[dict[str, Any]] | None:

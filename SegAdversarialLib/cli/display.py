@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from SegAdversarialLib import scene
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import check_writable
+from SegAdversarialLib.files import RESULT_MARKER, check_writable
 from SegAdversarialLib.jobs.running import AttackOutcome
 from SegAdversarialLib.jobs.specification import AttackJob
 
@@ -52,7 +53,8 @@ class Display:
         if self._file is not None:
             if self._inputs is None:
                 self._inputs = scene.add_case(result.original, self._scene, names=classes).channels
-            scene.add_result(result, evaluation, self._inputs, self._scene, names=classes)
+            record = json.loads((outcome.folder / RESULT_MARKER).read_text(encoding="utf-8"))
+            scene.add_result(result, evaluation, self._inputs, self._scene, names=classes, record=record)
 
     def finish(self) -> None:
         """Write the scene with what has come in."""

@@ -6,19 +6,14 @@ settings (channels, classes, preprocessing, window) from a JSON file beside the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import is_file
-from SegAdversarialLib.formats import builtin, monai_network, torchscript
-from SegAdversarialLib.formats.settings import ModelSettings, read_settings
+from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
+from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.model import SegmentationModel
 
-__all__ = ["ModelSettings", "open_model"]
-
-_FORMATS = (torchscript, monai_network)
+__all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 
 
 def open_model(
@@ -32,8 +27,8 @@ def open_model(
     """Open a network file, or a built-in network by its name.
 
     Args:
-        path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names a MONAI network and its weights; or
-            such a weights file (safetensors, or a checkpoint that holds nothing but tensors).
+        path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names a MONAI network and its weights;
+            such a weights file (safetensors, or a checkpoint that holds nothing but tensors); or a folder with one of these.
         trust: the file's source is trusted: TorchScript files, which are programs, open only then.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         settings: the JSON file that says what the network takes and gives; None: the one beside the file, named like it.
@@ -42,35 +37,16 @@ def open_model(
     Raises:
         InputError: there is no such file, it is damaged or not trusted, or settings are missing or wrong.
     """
-    wanted = builtin.settings_file(str(path)) if builtin.is_builtin(str(path)) else Path(path)
-    name = str(path) if builtin.is_builtin(str(path)) else wanted.stem
-    if not is_file(wanted):
-        raise InputError(f"There is no network file {wanted}; give a file, or {' or '.join(builtin.names())}.")
-    chosen = read_settings(wanted, settings, changes)
-    for candidate in _FORMATS:
-        if candidate.opens(wanted, chosen):
-            network = candidate.load(wanted, chosen, trust)
-            return _model(network, chosen, device, name)
-    raise InputError(
-        f"{wanted} is no network file that this software opens; TorchScript (.ts, .pt, .pth, .torchscript) and MONAI networks "
-        "(.json with .safetensors or .pt) are right."
-    )
-
-
-def _model(network: Any, chosen: ModelSettings, device: str, name: str) -> SegmentationModel:
-    missing = [field for field in ("channels", "classes") if getattr(chosen, field) is None]
-    if missing:
-        raise InputError(
-            f"It is not known which {' and '.join(missing)} the network {name} has; say so in a JSON file beside it, or in "
-            "the call."
-        )
+    file, chosen, kind = resolve(path, settings, changes)
+    name = name_of(path, file)
+    check_complete(chosen, name)
     assert chosen.channels is not None and chosen.classes is not None
-    stands_for: Mapping[int, tuple[int, ...]] = {x.label: x.stands_for for x in chosen.classes if x.stands_for}
+    network = kind.load(file, chosen, trust)
     return SegmentationModel.from_network(
         network,
         channels=chosen.channels,
         classes={x.label: x.name for x in chosen.classes},
-        regions=stands_for,
+        regions={x.label: x.stands_for for x in chosen.classes if x.stands_for},
         head=chosen.head,
         preprocessing=chosen.preprocessing,
         window=chosen.window,

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.files import is_file
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
+
+NEEDS_TRUST = False
+"""Weights are data, never programs."""
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
 """Under which name training programs keep the weights in a checkpoint."""
@@ -23,19 +27,30 @@ def opens(path: Path, settings: ModelSettings) -> bool:
     return settings.format == "monai" or settings.network is not None
 
 
-def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
-    """The network with its weights. Weights are data, never programs, so that nobody has to be trusted for them.
+def content_file(path: Path, settings: ModelSettings) -> Path:
+    """The file that holds the weights.
 
     Raises:
-        InputError: no architecture is named, it does not exist, or the weights are missing, damaged or another network's.
+        InputError: no architecture is named, or there are no weights.
     """
     if settings.network is None:
         raise InputError(
             f"{path.name} holds weights alone; name the MONAI architecture they belong to (network) in its settings."
         )
     weights = path.parent / settings.weights if path.suffix == ".json" and settings.weights else path
-    if weights.suffix == ".json" or not weights.is_file():
+    if weights.suffix == ".json" or not is_file(weights):
         raise InputError(f"There is no weights file {weights}; name it (weights) in {path.name}, relative to that file.")
+    return weights
+
+
+def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
+    """The network with its weights, for which nobody has to be trusted.
+
+    Raises:
+        InputError: no architecture is named, it does not exist, or the weights are missing, damaged or another network's.
+    """
+    weights = content_file(path, settings)
+    assert settings.network is not None
     network = _architecture(settings.network)
     _fill(network, _state(weights), weights, settings.network.name)
     return network

@@ -74,14 +74,14 @@ def read_settings(path: Path, settings: str | Path | None, changes: Mapping[str,
     Raises:
         InputError: the JSON file is missing or damaged, or a setting is unknown or wrong.
     """
-    source = Path(settings) if settings is not None else _beside(path)
+    source = Path(settings) if settings is not None else settings_beside(path)
     data: dict[str, Any] = {}
     if source is not None:
         try:
             data = json.loads(source.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"There is no settings file {source}; check the path.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"The settings file {source} is no readable JSON ({error}).") from error
         if not isinstance(data, dict):
             raise InputError(f"The settings file {source} must hold one JSON object; it holds a {type(data).__name__}.")
@@ -92,7 +92,8 @@ def read_settings(path: Path, settings: str | Path | None, changes: Mapping[str,
         raise InputError(f"Settings of the network {path.name}: {first_problem(error)}") from None
 
 
-def _beside(path: Path) -> Path | None:
+def settings_beside(path: Path) -> Path | None:
+    """The JSON file that belongs to a network file: itself, or the one beside it, named like it; None: there is none."""
     if path.suffix == ".json":
         return path
     candidates = [path.with_suffix(".json"), path.with_name(path.name + ".json")]

@@ -13,11 +13,22 @@ if TYPE_CHECKING:
     from SegAdversarialLib.formats.settings import ModelSettings
 
 
+NEEDS_TRUST = True
+"""Such a file is a program."""
+
+ENDINGS = (".ts", ".torchscript", ".pt", ".pth")
+
+
 def opens(path: Path, settings: ModelSettings) -> bool:
     """Whether the file is TorchScript: it says so, or ends like one and has no architecture named for it."""
     if settings.format is not None:
         return settings.format == "torchscript"
-    return settings.network is None and path.suffix.lower() in {".ts", ".torchscript", ".pt", ".pth"}
+    return settings.network is None and path.suffix.lower() in ENDINGS
+
+
+def content_file(path: Path, settings: ModelSettings) -> Path:
+    """The file that holds the network."""
+    return path
 
 
 def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:

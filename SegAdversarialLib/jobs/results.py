@@ -1,11 +1,16 @@
-"""Results as files: a folder for each attack, written whole or not at all, and one table over all of them."""
+"""Results as files: a folder for each attack, written whole or not at all, one table over all of them, and the way back.
+
+Reading needs neither torch nor the network: it is what the graphical interface does with what its worker has written.
+"""
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,18 +18,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib import __version__
-from SegAdversarialLib.attacks import AttackResult
-from SegAdversarialLib.case import Case, stored, write_volume
+from SegAdversarialLib.attacks import Attack, AttackResult, Snapshot, make_attack
+from SegAdversarialLib.case import Case, read_channel, read_label, stored, write_volume
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation import Evaluation, write_table
 from SegAdversarialLib.files import RESULT_MARKER, check_replaceable, check_writable, file_name, whole_file, whole_folder
+from SegAdversarialLib.jobs.json_data import exact, number
+from SegAdversarialLib.perturbation import Perturbation
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model import SegmentationModel
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"
-CLEAN_FILE = "segmentation-clean.nii.gz"
+EVALUATION = "evaluation"
+"""The folder of what an evaluation job finds."""
+
+_CLEAN, _ATTACKED, _REGION, _ITERATIONS = "segmentation-clean", "segmentation-attacked", "region", "iterations"
+_ENDINGS = (".nii.gz", ".nrrd")
+_TEXTS = ("structure", "channel", "metric", "unit")
+"""The columns of tables that hold texts, not numbers."""
+
+
+def clean_file(folder: Path, ending: str) -> Path:
+    """Where a job keeps the segmentation of the unchanged case."""
+    return folder / f"{_CLEAN}{ending}"
 
 
 def prepare_output(folder: Path, runs: Sequence[str], inputs: Sequence[Path]) -> None:
@@ -34,66 +52,237 @@ def prepare_output(folder: Path, runs: Sequence[str], inputs: Sequence[Path]) ->
         InputError: the folder cannot be written to, holds files of that name from elsewhere, or an input lies in the way.
     """
     check_writable(folder)
+    own = [folder / TABLE_FILE, *(clean_file(folder, ending) for ending in _ENDINGS)]
     if not (folder / JOB_FILE).is_file():
-        for name in (TABLE_FILE, CLEAN_FILE):
-            if (folder / name).exists():
-                raise InputError(f"{folder / name} is not from this software and would be overwritten; give another folder.")
+        for path in own:
+            if path.exists():
+                raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
     targets = [(folder / run).resolve() for run in runs]
     for target in targets:
         check_replaceable(target)
     for path in inputs:
         place = path.resolve()
-        if place == (folder / CLEAN_FILE).resolve() or any(target in place.parents for target in targets):
+        if place in [x.resolve() for x in own] or any(target in place.parents for target in targets):
             raise InputError(f"The input {path} lies where results would be written; give another output folder.")
 
 
-def write_attack(folder: Path, result: AttackResult, evaluation: Evaluation, model: SegmentationModel) -> None:
-    """Write one attack: adversarial channels, perturbation, segmentation, metrics, trace and the whole configuration."""
-    case, adversarial = result.original, result.adversarial
+def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Path:
+    """Write the segmentation (K, J, I) of the unchanged case; that of an earlier job in another format goes."""
+    path = write_volume(clean_file(folder, ending), labels, case.affine)
+    for other in _ENDINGS:
+        if other != ending:
+            clean_file(folder, other).unlink(missing_ok=True)
+    return path
+
+
+def write_attack(
+    folder: Path, result: AttackResult, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+) -> None:
+    """Write one attack: adversarial channels, perturbation, segmentations, iterations, metrics, trace and configuration."""
+    case, names = result.original, _file_names(result.original.channels)
     assert case.dtypes is not None
     with whole_folder(folder) as temporary:
-        for n, channel in enumerate(case.channels):
-            if np.array_equal(case.image[n], adversarial.image[n]):
-                continue
-            name = file_name(channel)
-            write_volume(temporary / f"{name}.nii.gz", stored(adversarial.image[n], case.dtypes[n]), case.affine)
-            if result.perturbation.additive is not None:
-                added = stored(result.perturbation.additive[n], case.dtypes[n])
-                write_volume(temporary / f"perturbation-{name}.nii.gz", added, case.affine)
-        write_volume(temporary / "segmentation-attacked.nii.gz", evaluation.attacked, case.affine)
-        evaluation.write_csv(temporary / "metrics.csv")
+        changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
+        for n, (name, dtype) in enumerate(zip(names, case.dtypes)):
+            if result.perturbation.additive is not None and case.channels[n] in changed:
+                added = stored(result.perturbation.additive[n], dtype)
+                write_volume(temporary / f"perturbation-{name}{ending}", added, case.affine)
+        if isinstance(result.attack.region, np.ndarray):  # a region that is a file stays where it is
+            write_volume(temporary / f"{_REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine)
+        snapshots = [_write_snapshot(temporary / _ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
         if result.trace:
             write_table(result.trace, temporary / "trace.csv")
-        record = {
-            **result.describe(),
-            "network": model.describe(),
-            "evaluation": evaluation.rows,
-            "reference": evaluation.reference,
-            "versions": versions(),
-        }
-        write_json(temporary / RESULT_MARKER, record)
+        record = {**result.describe(), "seconds": result.seconds, "snapshots": snapshots}
+        _write_evaluation(temporary, evaluation, case, model, ending, {**record, "changed": changed})
 
 
-def write_segmentation(path: Path, labels: np.ndarray, case: Case) -> Path:
-    """Write a label map (K, J, I) on a case's grid."""
-    return write_volume(path, labels, case.affine)
+def write_evaluation(
+    folder: Path, adversarial: Case, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+) -> None:
+    """Write what a change of a case's images did: both segmentations and all metrics."""
+    with whole_folder(folder) as temporary:
+        record = {"case": adversarial.name, "channels": list(adversarial.channels)}
+        _write_evaluation(temporary, evaluation, adversarial, model, ending, record)
+
+
+def _write_evaluation(
+    folder: Path, evaluation: Evaluation, case: Case, model: SegmentationModel, ending: str, record: Mapping[str, Any]
+) -> None:
+    for name, labels in ((_CLEAN, evaluation.clean), (_ATTACKED, evaluation.attacked)):
+        write_volume(folder / f"{name}{ending}", labels, case.affine)
+    evaluation.write_csv(folder / "metrics.csv")
+    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference}
+    made = {"network": model.describe(), "versions": versions(), "ending": ending}
+    write_json(folder / RESULT_MARKER, {**record, **measured, **made})
+
+
+def _write_snapshot(folder: Path, case: Case, snapshot: Snapshot, ending: str) -> dict[str, Any]:
+    start = f"{snapshot.iteration:04d}-"
+    changed = _write_changed(folder, start, case, snapshot.image, ending)
+    write_volume(folder / f"{start}segmentation{ending}", snapshot.segmentation, case.affine)
+    return {"iteration": snapshot.iteration, "changed": changed}
+
+
+def _write_changed(folder: Path, start: str, case: Case, image: np.ndarray, ending: str) -> list[str]:
+    """Write the channels of an image (C, K, J, I) that differ from the case's, and return their names."""
+    changed = []
+    assert case.dtypes is not None
+    for n, (channel, name) in enumerate(zip(case.channels, _file_names(case.channels))):
+        if not np.array_equal(case.image[n], image[n]):
+            write_volume(folder / f"{start}{name}{ending}", stored(image[n], case.dtypes[n]), case.affine)
+            changed.append(channel)
+    return changed
+
+
+def _file_names(channels: Sequence[str]) -> list[str]:
+    """A file name without ending for each channel, different from each other and from the other files of a result."""
+    taken, names = {_CLEAN, _ATTACKED, _REGION, "segmentation"}, []
+    for channel in channels:
+        base = file_name(channel)
+        for name in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))):
+            own = {name.lower(), f"perturbation-{name}".lower()}
+            if not own & taken:
+                break
+        taken |= own
+        names.append(name)
+    return names
+
+
+def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluation]:
+    """Read back what `write_attack` wrote, equal to what it was given.
+
+    Args:
+        folder: one attack's folder of results.
+        case: the case that was attacked.
+
+    Raises:
+        InputError: the folder holds no such result, something in it is missing or damaged, or it belongs to another case.
+    """
+    folder = Path(folder)
+    record = _record(folder, case)
+    try:
+        attack = _attack(folder, record, case)
+        image = _changed_image(folder, "", case, record["changed"], record["ending"])
+        adversarial = case.with_image(image)
+        result = AttackResult(
+            original=case,
+            adversarial=adversarial,
+            perturbation=Perturbation.between(case, adversarial),
+            attack=attack,
+            model=record["model"],
+            trace=_trace(folder / "trace.csv"),
+            restart=record["restart"],
+            snapshots=[_snapshot(folder / _ITERATIONS, case, x, record["ending"]) for x in record["snapshots"]],
+            gradient_evaluations=record["gradient_evaluations"],
+            forward_evaluations=record["forward_evaluations"],
+            seconds=record["seconds"],
+            device=record["device"],
+        )
+        return result, _evaluation(folder, record, case)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def read_evaluation(folder: str | Path, case: Case) -> Evaluation:
+    """Read back what an evaluation job found.
+
+    Args:
+        folder: the job's output folder.
+        case: the case before the change.
+
+    Raises:
+        InputError: the folder holds no such result, something in it is missing or damaged, or it belongs to another case.
+    """
+    folder = Path(folder) / EVALUATION
+    record = _record(folder, case)
+    try:
+        return _evaluation(folder, record, case)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder, error) from error
+
+
+def read_segmentation(folder: str | Path) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Read back what a segmentation job found: the label map (K, J, I) int16 and the rows of its table.
+
+    Raises:
+        InputError: the folder holds no such result, or it is damaged.
+    """
+    folder = Path(folder)
+    place = next((x for ending in _ENDINGS if (x := clean_file(folder, ending)).is_file()), clean_file(folder, _ENDINGS[0]))
+    labels = Case.read({"segmentation": place}).image[0].astype(np.int16)
+    return labels, _table(folder / TABLE_FILE)
+
+
+def _record(folder: Path, case: Case) -> dict[str, Any]:
+    path = folder / RESULT_MARKER
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is no readable result ({error}); give a folder of results.") from error
+    if not isinstance(record, dict) or "channels" not in record:
+        raise _damaged(folder, KeyError("channels"))
+    if record["channels"] != list(case.channels):
+        raise InputError(
+            f"The result in {folder} belongs to another case: its channels are {', '.join(map(str, record['channels']))}, "
+            f"those of {case.name or 'the case'} {', '.join(case.channels)}."
+        )
+    return record
+
+
+def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
+    settings = dict(record["attack"])
+    if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
+        settings["region"] = read_label(folder / f"{_REGION}{record['ending']}", case) != 0
+    return make_attack(settings.pop("attack"), settings)
+
+
+def _snapshot(folder: Path, case: Case, record: Mapping[str, Any], ending: str) -> Snapshot:
+    start = f"{record['iteration']:04d}-"
+    image = _changed_image(folder, start, case, record["changed"], ending)
+    return Snapshot(record["iteration"], image, read_label(folder / f"{start}segmentation{ending}", case))
+
+
+def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str], ending: str) -> np.ndarray:
+    image = case.image.copy()
+    for n, (channel, name) in enumerate(zip(case.channels, _file_names(case.channels))):
+        if channel in changed:
+            image[n] = read_channel(folder / f"{start}{name}{ending}", case)
+    return image
+
+
+def _evaluation(folder: Path, record: Mapping[str, Any], case: Case) -> Evaluation:
+    rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
+    labels = [read_label(folder / f"{name}{record['ending']}", case) for name in (_CLEAN, _ATTACKED)]
+    return Evaluation(rows, labels[0], labels[1], record["reference"])
+
+
+def _trace(path: Path) -> list[dict[str, Any]]:
+    return _table(path) if path.is_file() else []
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    """The rows that `write_table` wrote, for tables whose rows all have the same columns."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [{key: x if key in _TEXTS else _cell(x) for key, x in row.items()} for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"The table {path} is missing or damaged ({error}).") from error
+
+
+def _cell(text: str) -> float:
+    if not text:
+        return math.nan
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
+def _damaged(folder: Path, error: Exception) -> InputError:
+    return InputError(f"The result in {folder} is damaged or of another version ({type(error).__name__}: {error}).")
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON data, whole or not at all; numbers that JSON lacks (nan, infinity) become null."""
+    """Write JSON data, whole or not at all; nan becomes null, and infinities the texts "Infinity" and "-Infinity"."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def plain(data: Any) -> Any:
-    """`data` with null in the place of nan and infinity, so that every JSON reader takes it."""
-    if isinstance(data, dict):
-        return {str(key): plain(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [plain(value) for value in data]
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    return data
+        temporary.write_text(json.dumps(exact(data), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:

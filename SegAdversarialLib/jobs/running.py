@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
-from SegAdversarialLib.evaluation import Evaluation, check_regions, compare, evaluate, write_table
+from SegAdversarialLib.case import Case, read_channel
+from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
 from SegAdversarialLib.files import check_writable, file_name
-from SegAdversarialLib.formats import ModelSettings, open_model
+from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.jobs import results
-from SegAdversarialLib.jobs.specification import AttackJob, CaseSource, ModelSource, PhantomJob, SegmentJob
+from SegAdversarialLib.jobs.json_data import plain
+from SegAdversarialLib.jobs.specification import (
+    AnyJob,
+    AttackJob,
+    CaseSource,
+    EvaluateJob,
+    ModelSource,
+    PhantomJob,
+    SegmentJob,
+)
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model import Prediction, SegmentationModel
@@ -41,12 +51,19 @@ class AttackOutcome:
 Observe = Callable[[AttackOutcome], None]
 """Called with each finished attack while its volumes are still in memory."""
 
+Opener = Callable[[ModelSource], "SegmentationModel"]
+"""Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
+
+_CLEAN_SHARE = 0.05
+"""The part of an attack job's progress bar that segmenting the unchanged case takes."""
+
 
 def run(
-    job: PhantomJob | SegmentJob | AttackJob,
+    job: AnyJob,
     emit: Emit | None = None,
     cancel: CancelCheck | None = None,
     observe: Observe | None = None,
+    open_model: Opener | None = None,
 ) -> list[dict[str, Any]]:
     """Run a job.
 
@@ -55,6 +72,7 @@ def run(
         emit: gets the events: progress (fraction, message), log (level, message), trace (a row), result.
         cancel: asked between units of work; True ends the job with `Cancelled`, and what was finished stays on disk.
         observe: gets each finished attack.
+        open_model: gives the job's network; `open_source` unless given.
 
     Returns:
         The rows of the job's table.
@@ -63,12 +81,14 @@ def run(
         InputError: something that the job names is wrong; nothing half-written is left.
         Cancelled: `cancel` said so.
     """
-    emit = emit or (lambda event: None)
+    emit, open_model = emit or (lambda event: None), open_model or open_source
     if isinstance(job, PhantomJob):
         return _run_phantom(job, emit, cancel)
     if isinstance(job, SegmentJob):
-        return _run_segment(job, emit)
-    return _run_attack(job, emit, cancel, observe)
+        return _run_segment(job, emit, cancel, open_model)
+    if isinstance(job, EvaluateJob):
+        return _run_evaluate(job, emit, cancel, open_model)
+    return _run_attack(job, emit, cancel, observe, open_model)
 
 
 def open_case(source: CaseSource) -> Case:
@@ -92,10 +112,21 @@ def open_source(source: ModelSource) -> SegmentationModel:
     Raises:
         InputError: the source changes something that no network has, or `open_model` does.
     """
+    check_source(source)
+    return formats.open_model(
+        source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes
+    )
+
+
+def check_source(source: ModelSource) -> None:
+    """Refuse a source that changes something that no network has.
+
+    Raises:
+        InputError: it does.
+    """
     unknown = sorted(set(source.changes) - set(ModelSettings.model_fields))
     if unknown:
         raise InputError(f"A network has no setting {unknown[0]}; it has {', '.join(ModelSettings.model_fields)}.")
-    return open_model(source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes)
 
 
 def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
@@ -108,28 +139,33 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
         case = phantom.subject(seed=seed, shape=job.shape)
         check_writable(job.output)
         folder = Path(job.output) / case.name
-        written = case.write(folder)
+        written = case.write(folder, job.ending)
         rows.append({"subject": case.name, **{key: str(path) for key, path in written.items()}})
         emit({"event": "result", "name": case.name, "folder": str(folder)})
     return rows
 
 
-def _run_segment(job: SegmentJob, emit: Emit) -> list[dict[str, Any]]:
+def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
     folder = Path(job.output)
-    emit(_progress(0.0, "reading"))
-    case, model = open_case(job.case), open_source(job.model)
-    model.channel_positions(case)
-    if case.label is not None:
-        model.head.check_label(case.label)
+    case, model = _opened(job, emit, open_model)
     results.prepare_output(folder, [], job.case.files)
-    emit(_progress(0.1, f"segmenting {case.name}"))
-    prediction = model.predict(case)
-    path = results.write_segmentation(folder / results.CLEAN_FILE, prediction.labels, case)
+    prediction = model.predict(case, _part_of(emit, 0.1, 0.95), cancel)
+    path = results.write_clean(folder, prediction.labels, case, job.ending)
     results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows = _clean_rows(prediction, model, case)
     write_table(rows, folder / results.TABLE_FILE)
-    emit({"event": "result", "name": "segment", "file": str(path), "rows": results.plain(rows)})
+    emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
     return rows
+
+
+def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
+    """The case and the network of a job, which fit each other."""
+    emit(_progress(0.0, "reading"))
+    case, model = open_case(job.case), open_model(job.model)
+    model.channel_positions(case)
+    if case.label is not None:
+        model.head.check_label(case.label)
+    return case, model
 
 
 def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
@@ -146,31 +182,58 @@ def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) ->
     return rows
 
 
-def _run_attack(job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None) -> list[dict[str, Any]]:
+def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
+    folder = Path(job.output)
+    case, model = _opened(job, emit, open_model)
+    adversarial = _changed(case, job.adversarial)
+    check_regions(model.head, job.regions)
+    results.prepare_output(folder, [results.EVALUATION], [*job.case.files, *map(Path, job.adversarial.values())])
+    clean = model.predict(case, _part_of(emit, 0.1, 0.5), cancel)
+    attacked = model.predict(adversarial, _part_of(emit, 0.5, 0.9), cancel)
+    emit(_progress(0.9, "measuring"))
+    evaluation = evaluate_pair(case, adversarial, model, job.regions, clean, attacked)
+    check_cancel(cancel)
+    results.write_clean(folder, clean.labels, case, job.ending)
+    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    place = folder / results.EVALUATION
+    results.write_evaluation(place, adversarial, evaluation, model, job.ending)
+    rows = compare({results.EVALUATION: evaluation})
+    write_table(rows, folder / results.TABLE_FILE)
+    emit({"event": "result", "name": results.EVALUATION, "folder": str(place), "row": plain(rows[-1])})
+    return rows
+
+
+def _changed(case: Case, files: Mapping[str, str]) -> Case:
+    """The case with some channels from other files."""
+    image = case.image.copy()
+    for channel, path in files.items():
+        image[case.channel_index(channel)] = read_channel(path, case)
+    return case.with_image(image)
+
+
+def _run_attack(
+    job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None, open_model: Opener
+) -> list[dict[str, Any]]:
     folder = Path(job.output)
     configured = [_configured(data) for data in job.attacks]
-    emit(_progress(0.0, "reading"))
-    case, model = open_case(job.case), open_source(job.model)
-    model.channel_positions(case)
-    if case.label is not None:
-        model.head.check_label(case.label)
+    case, model = _opened(job, emit, open_model)
     runs = dict(_named(_varied(configured, model.channels if job.each_channel else ())))
     for attack in runs.values():
         attack.check(model, case)
     check_regions(model.head, job.regions)
     results.prepare_output(folder, list(runs), job.case.files)
-    emit(_progress(0.0, f"segmenting {case.name}"))
-    clean = model.predict(case)
-    results.write_segmentation(folder / results.CLEAN_FILE, clean.labels, case)
+    clean = model.predict(case, _part_of(emit, 0.0, _CLEAN_SHARE), cancel)
+    results.write_clean(folder, clean.labels, case, job.ending)
     results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = []
     for done, (name, attack) in enumerate(runs.items()):
-        outcome = _one_attack(name, attack, model, case, clean, job, _part_of(emit, done, len(runs)), cancel)
+        start, end = (_CLEAN_SHARE + (1 - _CLEAN_SHARE) * n / len(runs) for n in (done, done + 1))
+        outcome = _one_attack(name, attack, model, case, clean, job, _part_of(emit, start, end), cancel)
         rows += compare({name: outcome.evaluation})
         write_table(rows, folder / results.TABLE_FILE)
         for row in outcome.result.trace:
-            emit({"event": "trace", "name": name, **results.plain(row)})
-        emit({"event": "result", "name": name, "folder": str(outcome.folder), "row": results.plain(rows[-1])})
+            emit({"event": "trace", "name": name, **plain(row)})
+        emit({"event": "result", "name": name, "folder": str(outcome.folder), "row": plain(rows[-1])})
         if observe is not None:
             observe(outcome)
     return rows
@@ -183,16 +246,18 @@ def _one_attack(
     case: Case,
     clean: Prediction,
     job: AttackJob,
-    progress: Callable[[float, str], None],
+    progress: ProgressCallback,
     cancel: CancelCheck | None,
 ) -> AttackOutcome:
     """Attack, measure and write."""
-    result = attack(model, case, progress=lambda x, text: progress(0.9 * x, text), cancel=cancel)
+    result = attack(model, case, progress=lambda x, text: progress(0.8 * x, text), cancel=cancel)
+    measuring = f"{attack.title}: measuring"
+    attacked = model.predict(result.adversarial, lambda x, text: progress(0.8 + 0.1 * x, measuring), cancel)
+    progress(0.9, measuring)
+    evaluation = evaluate(result, model, job.regions, clean, attacked)
     check_cancel(cancel)
-    progress(0.9, f"{attack.title}: measuring")
-    evaluation = evaluate(result, model, regions=job.regions, clean=clean)
     folder = Path(job.output) / name
-    results.write_attack(folder, result, evaluation, model)
+    results.write_attack(folder, result, evaluation, model, job.ending)
     return AttackOutcome(name, result, evaluation, model.head, folder)
 
 
@@ -222,9 +287,9 @@ def _named(attacks: Iterator[Attack]) -> Iterator[tuple[str, Attack]]:
         yield name, attack
 
 
-def _part_of(emit: Emit, done: int, parts: int) -> Callable[[float, str], None]:
+def _part_of(emit: Emit, start: float, end: float) -> ProgressCallback:
     """Progress of one part, as progress of the whole."""
-    return lambda fraction, message: emit(_progress((done + fraction) / parts, message))
+    return lambda fraction, message: emit(_progress(start + fraction * (end - start), message))
 
 
 def _progress(fraction: float, message: str) -> dict[str, Any]:

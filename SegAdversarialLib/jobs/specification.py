@@ -72,12 +72,20 @@ class _WithOutput(_Strict):
         if isinstance(model := getattr(self, "model", None), ModelSource):
             path = model.path if model.path.startswith("builtin:") else _absolute(model.path)
             changes["model"] = model.model_copy(update={"path": path, "settings": _absolute(model.settings)})
+        if isinstance(adversarial := getattr(self, "adversarial", None), dict):
+            changes["adversarial"] = {name: _absolute(path) for name, path in adversarial.items()}
         if hasattr(self, "scene"):
             changes["scene"] = _absolute(self.scene)
         return self.model_copy(update=changes)
 
 
-class PhantomJob(_WithOutput):
+class _WithVolumes(_WithOutput):
+    ending: Literal[".nii.gz", ".nrrd"] = Field(
+        ".nii.gz", description="Format of the volumes written: .nii.gz (compressed) or .nrrd (not compressed, quick)."
+    )
+
+
+class PhantomJob(_WithVolumes):
     """Write synthetic subjects as image files."""
 
     kind: Literal["phantom"] = "phantom"
@@ -85,7 +93,7 @@ class PhantomJob(_WithOutput):
     shape: tuple[int, int, int] = Field((64, 64, 64), description="Slices, rows, columns.")
 
 
-class SegmentJob(_WithOutput):
+class SegmentJob(_WithVolumes):
     """Segment a case."""
 
     kind: Literal["segment"] = "segment"
@@ -93,7 +101,7 @@ class SegmentJob(_WithOutput):
     case: CaseSource
 
 
-class AttackJob(_WithOutput):
+class AttackJob(_WithVolumes):
     """Attack a case, with one attack or several, and measure what each has done."""
 
     kind: Literal["attack"] = "attack"
@@ -110,10 +118,25 @@ class AttackJob(_WithOutput):
     pictures: bool = Field(False, description="Also write pictures of the slice views.")
 
 
-Job = Annotated[PhantomJob | SegmentJob | AttackJob, Field(discriminator="kind")]
+class EvaluateJob(_WithVolumes):
+    """Measure what any change of a case's images, however it was made, does to a network's answer and to the images."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    model: ModelSource = ModelSource()
+    case: CaseSource
+    adversarial: dict[str, str] = Field(
+        min_length=1, description="A file for each changed channel, on the case's grid; channels left out are unchanged."
+    )
+    regions: dict[str, tuple[int, ...]] | None = Field(
+        None, description="Structures to measure beside the network's own, as label values; none: BraTS' where they apply."
+    )
 
 
-def read_job(path: str | Path) -> PhantomJob | SegmentJob | AttackJob:
+AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob
+Job = Annotated[AnyJob, Field(discriminator="kind")]
+
+
+def read_job(path: str | Path) -> AnyJob:
     """Read a job's specification from a JSON file.
 
     Raises:
@@ -125,10 +148,19 @@ def read_job(path: str | Path) -> PhantomJob | SegmentJob | AttackJob:
         raise InputError(f"There is no job file {path}; check the path.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"The job file {path} is no readable JSON ({error}).") from error
+    return make_job(data, f"The job file {path}")
+
+
+def make_job(data: Any, what: str = "The job") -> AnyJob:
+    """A job from its specification as JSON data; `what` is how errors call it.
+
+    Raises:
+        InputError: it says something that no job takes.
+    """
     try:
         return TypeAdapter(Job).validate_python(data)
     except ValidationError as error:
-        raise InputError(f"The job file {path}: {first_problem(error)}") from None
+        raise InputError(f"{what}: {first_problem(error)}") from None
 
 
 def _absolute(path: str | None) -> str | None:

@@ -65,7 +65,8 @@ def read_scene(path: str | Path) -> Any:
         files.SetCacheManager(cache)
         scene.SetCacheManager(cache)
         scene.SetDataIOManager(files)
-        if not scene.ReadFromMRB(str(path)):
+        # Slicer unpacks the file elsewhere, and looks for a relative path there
+        if not scene.ReadFromMRB(str(path.resolve())):
             raise InputError(f"{path} cannot be read as a Slicer scene; it may be damaged.")
         scene.SetDataIOManager(None)
         scene.SetCacheManager(None)

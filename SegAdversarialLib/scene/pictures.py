@@ -1,4 +1,4 @@
-"""Pictures of results as Slicer's slice views show them."""
+"""Pictures of results as Slicer's slice views show them, made outside Slicer."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def picture(
 
     Above: the original, the adversarial image, the change with its scale. Below: the reference, what the network says of
     the original, what it says of the adversarial image. The section is the one with the largest labelled area. The
-    patient's right is on the left.
+    patient's right is on the left. For outside Slicer only: it draws in a Slicer without a window; inside Slicer, take a
+    screenshot of its own views.
 
     Args:
         path: a PNG file; it is written whole or not at all.
@@ -53,7 +54,8 @@ def picture(
         names: the label values' names; the case's own unless given.
 
     Raises:
-        InputError: there is no such channel, views cannot be drawn on this machine, or the file cannot be written.
+        InputError: there is no such channel, this process is Slicer, views cannot be drawn on this machine, or the file cannot
+            be written.
     """
     path, case = Path(path), result.original
     if path.suffix.lower() != ".png":

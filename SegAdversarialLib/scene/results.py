@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,10 @@ from SegAdversarialLib.scene.application import (
     put_in_folder,
     subject_hierarchy,
 )
-from SegAdversarialLib.scene.iterations import add_iterations
+from SegAdversarialLib.scene.iterations import ITERATION_MEMORY, add_iterations
+from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
+from SegAdversarialLib.scene.rasterization import label_values
+from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
 from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like
@@ -26,58 +28,6 @@ from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_v
 if TYPE_CHECKING:
     from SegAdversarialLib.evaluation import Evaluation
     from SegAdversarialLib.result import AttackResult
-
-ROLE = "SegAdversarial.Role"
-"""The node attribute that says what a node of ours is: "input", "adversarial", "perturbation", "reference", ..."""
-
-
-@dataclass(frozen=True, eq=False)
-class CaseNodes:
-    """A case in a scene.
-
-    Attributes:
-        channels: the scalar volume of each channel.
-        reference: the segmentation of the reference labels, or None.
-        folder: the subject hierarchy item that holds them.
-    """
-
-    channels: dict[str, Any]
-    reference: Any
-    folder: int
-
-
-@dataclass(frozen=True, eq=False)
-class ResultNodes:
-    """What an attack did to a case, in a scene.
-
-    Attributes:
-        folder: the run's subject hierarchy item.
-        inputs: the volume of each attacked channel before the attack.
-        adversarial: the same channels' volumes after it.
-        perturbation: what was added, for each channel that changed.
-        reference: the segmentation of the reference labels, or None.
-        clean, attacked: what the network says of the input and of the adversarial image.
-        metrics: the table of all metrics before and after.
-        traces: the trace's table for each restart; empty without a trace.
-        chart, series: Dice against iteration; None and empty without a trace.
-        browser, sequences, proxies: the iterations, and the nodes that show the selected one; None and empty without
-            snapshots.
-    """
-
-    folder: int
-    inputs: dict[str, Any]
-    adversarial: dict[str, Any]
-    perturbation: dict[str, Any]
-    reference: Any
-    clean: Any
-    attacked: Any
-    metrics: Any
-    traces: dict[int, Any] = field(default_factory=dict)
-    chart: Any = None
-    series: list[Any] = field(default_factory=list)
-    browser: Any = None
-    sequences: list[Any] = field(default_factory=list)
-    proxies: list[Any] = field(default_factory=list)
 
 
 def add_case(case: Case, scene: Any = None, *, names: Mapping[int, str] | None = None) -> CaseNodes:
@@ -112,11 +62,13 @@ def add_result(
     scene: Any = None,
     *,
     names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+    iteration_memory: int = ITERATION_MEMORY,
 ) -> ResultNodes:
     """Add what an attack did to a scene, in a subject hierarchy folder beside the input that is named after the attack.
 
     The inputs are left as they are. Of the segmentations only the attacked one starts visible, so that they do not cover
-    each other. The reference labels are added beside the input once for each case.
+    each other. The reference labels are added beside the input once for each case. `find_results` finds the nodes again.
 
     Args:
         result: what the attack gave back.
@@ -124,6 +76,9 @@ def add_result(
         inputs: the volume node of each channel; without them the case is added first (`add_case`).
         scene: Slicer's own unless given.
         names: the label values' names; the case's own unless given.
+        record: how the result was made, as plain JSON data, such as the content of a result.json; what the result itself
+            knows unless given.
+        iteration_memory: how many bytes the iterations may take; where all of them need more, an even choice is kept.
 
     Raises:
         InputError: an attacked channel has no input node, or the label maps lie on another grid than the image. Whatever is
@@ -132,16 +87,134 @@ def add_result(
     scene = current_scene(scene)
     case = result.original
     _check_shapes(case, evaluation)
+    if record is None:
+        record = {**result.describe(), "evaluation": evaluation.rows, "reference": evaluation.reference}
     with all_or_nothing(scene):
         named = names or case.label_names
         classes = classes_of(named, [case.label, evaluation.clean, evaluation.attacked])
         if inputs is None:
             inputs = add_case(case, scene, names=classes).channels
         attacked = {channel: _input_of(inputs, channel) for channel in attacked_channels(result)}
-        reference = None
-        if case.label is not None:
-            reference = _reference_of(scene, inputs) or _add_reference(scene, case, classes, inputs)
-        return _add_run(scene, result, evaluation, attacked, reference, classes)
+        reference = _reference(scene, case, classes, inputs)
+        run = Run(scene, RESULT, result.attack.summary(), attacked, reference)
+        adversarial, perturbation = _add_images(run, result)
+        return ResultNodes(
+            run=run.identifier,
+            summary=run.summary,
+            folder=run.folder,
+            inputs=attacked,
+            adversarial=adversarial,
+            perturbation=perturbation,
+            reference=reference,
+            **_add_answers(run, case, evaluation, classes),
+            metrics=run.file_table(add_metrics_table(scene, f"metrics - {run.summary}", evaluation.rows)),
+            configuration=run.add_configuration(record),
+            **_add_trace(run, result, classes),
+            **_add_states(run, result, {x: attacked[x] for x in perturbation} or attacked, classes, iteration_memory),
+        )
+
+
+def add_evaluation(
+    case: Case,
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any],
+    scene: Any = None,
+    *,
+    title: str,
+    adversarial: Mapping[str, Any] | None = None,
+    names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> ResultNodes:
+    """Add what a network says of images before and after a change that are in the scene already, beside the first of them.
+
+    Args:
+        case: the subject before the change.
+        evaluation: the metrics and the network's answers on both images.
+        inputs: the volume node of each channel before the change.
+        scene: Slicer's own unless given.
+        title: the folder's name, which the nodes' names end with.
+        adversarial: the volume node of each channel after the change, to be remembered as the result's own.
+        names: the label values' names; the case's own unless given.
+        record: how the evaluation was made, as plain JSON data; its rows unless given.
+
+    Returns:
+        The nodes; the volumes are those that were given.
+
+    Raises:
+        InputError: there are no input nodes, or the label maps lie on another grid than the image. Whatever is raised, the
+            scene is then as it was.
+    """
+    scene = current_scene(scene)
+    _check_shapes(case, evaluation)
+    if not inputs:
+        raise InputError("No input volume was given; give the volume of each channel.")
+    if record is None:
+        record = {"case": case.name, "evaluation": evaluation.rows, "reference": evaluation.reference}
+    with all_or_nothing(scene):
+        classes = classes_of(names or case.label_names, [case.label, evaluation.clean, evaluation.attacked])
+        reference = _reference(scene, case, classes, inputs)
+        run = Run(scene, RESULT, title, inputs, reference)
+        return ResultNodes(
+            run=run.identifier,
+            summary=title,
+            folder=run.folder,
+            inputs=run.inputs,
+            adversarial=dict(adversarial or {}),
+            perturbation={},
+            reference=reference,
+            **_add_answers(run, case, evaluation, classes),
+            metrics=run.file_table(add_metrics_table(scene, f"metrics - {title}", evaluation.rows), adversarial),
+            configuration=run.add_configuration(record, adversarial),
+        )
+
+
+def add_segmentation_result(
+    case: Case,
+    labels: np.ndarray,
+    rows: Sequence[Mapping[str, Any]],
+    inputs: Mapping[str, Any],
+    scene: Any = None,
+    *,
+    title: str,
+    names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> SegmentationNodes:
+    """Add what a network says of a case, visible, in a subject hierarchy folder beside the input.
+
+    Args:
+        case: the subject.
+        labels: (K, J, I) label map on the case's grid.
+        rows: what was measured, such as Volume and Dice for each structure.
+        inputs: the volume node of each channel.
+        scene: Slicer's own unless given.
+        title: the folder's name, such as the network's, which the nodes' names end with.
+        names: the label values' names; the case's own unless given.
+        record: how the answer was made, as plain JSON data; its rows unless given.
+
+    Raises:
+        InputError: there are no input nodes, or the label map lies on another grid than the image. Whatever is raised, the
+            scene is then as it was.
+    """
+    scene = current_scene(scene)
+    _check_shape(case, labels, "")
+    if not inputs:
+        raise InputError("No input volume was given; give the volume of each channel.")
+    if record is None:
+        record = {"case": case.name, "network": title, "evaluation": list(rows)}
+    with all_or_nothing(scene):
+        classes = classes_of(names or case.label_names, [case.label, labels])
+        run = Run(scene, SEGMENTATION, title, inputs)
+        first = next(iter(run.inputs.values()))
+        node = add_segmentation(scene, f"segmentation - {title}", labels, case.affine, classes, first)
+        return SegmentationNodes(
+            run=run.identifier,
+            summary=title,
+            folder=run.folder,
+            inputs=run.inputs,
+            segmentation=run.file(node, "segmentation"),
+            table=run.file_table(add_metrics_table(scene, f"metrics - {title}", rows)),
+            configuration=run.add_configuration(record),
+        )
 
 
 def attacked_channels(result: AttackResult) -> list[str]:
@@ -157,63 +230,71 @@ def changed_positions(result: AttackResult) -> list[int]:
     return [] if additive is None else [n for n, values in enumerate(additive) if np.any(values)]
 
 
-def _add_run(
-    scene: Any,
-    result: AttackResult,
-    evaluation: Evaluation,
-    inputs: dict[str, Any],
-    reference: Any,
-    classes: Mapping[int, str],
-) -> ResultNodes:
-    summary, affine, first = result.attack.summary(), result.original.affine, next(iter(inputs.values()))
-    folder = _run_folder(scene, summary, first)
-    adversarial, perturbation = _add_images(scene, folder, result, inputs)
-    segmentations = {}
-    for role, labels in (("clean", evaluation.clean), ("attacked", evaluation.attacked)):
-        node = add_segmentation(scene, f"{role} segmentation - {summary}", labels, affine, classes, first)
-        node.GetDisplayNode().SetVisibility(role == "attacked")
-        segmentations[role] = _file_under(scene, folder, node, role)
-    metrics = _file_under(scene, folder, add_metrics_table(scene, f"metrics - {summary}", evaluation.rows), "metrics")
-    traces = add_trace_tables(scene, f"trace - {summary}", result.trace)
-    chart: Any = None
-    series: list[Any] = []
-    if traces:
-        name = f"Dice against iteration - {summary}"
-        chart, series = add_dice_plot(scene, name, f"Dice against iteration: {summary}", traces, classes)
-        _file_all_under(scene, folder, [*traces.values(), chart, *series], "trace")
-    browser: Any = None
-    sequences: list[Any] = []
-    proxies: list[Any] = []
-    if result.snapshots:
-        changed = {x: inputs[x] for x in perturbation} or inputs
-        browser, sequences, proxies = add_iterations(scene, summary, result.original, result.snapshots, changed, classes)
-        _file_all_under(scene, folder, [browser, *sequences, *proxies], "iterations")
-    return ResultNodes(
-        folder, inputs, adversarial, perturbation, reference, segmentations["clean"], segmentations["attacked"], metrics,
-        traces, chart, series, browser, sequences, proxies,
-    )  # fmt: skip
-
-
-def _add_images(
-    scene: Any, folder: int, result: AttackResult, inputs: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[str, Any]]:
     """The adversarial channels, and what was added to those that changed."""
-    case, summary = result.adversarial, result.attack.summary()
+    case = result.adversarial
     changed = {case.channels[n] for n in changed_positions(result)}
     adversarial, perturbation = {}, {}
     assert case.dtypes is not None
-    for channel, volume in inputs.items():
+    for channel, volume in run.inputs.items():
         n = case.channel_index(channel)
         values = stored(case.image[n], case.dtypes[n])
-        node = add_volume_like(scene, f"{volume.GetName()} adversarial - {summary}", values, case.affine, volume)
-        node.SetDescription(f"{summary}; seed {result.attack.seed}; network {result.model or 'none'}")
-        adversarial[channel] = _file_under(scene, folder, node, "adversarial")
+        name = f"{volume.GetName()} adversarial - {run.summary}"
+        node = add_volume_like(run.scene, name, values, case.affine, volume)
+        node.SetDescription(f"{run.summary}; seed {result.attack.seed}; network {result.model or 'none'}")
+        adversarial[channel] = run.file(node, "adversarial", channel)
         if channel in changed:
             assert result.perturbation.additive is not None
-            name, added = f"{volume.GetName()} change - {summary}", result.perturbation.additive[n]
-            node = add_perturbation_volume(scene, name, f"change of {channel}", added, case.affine, volume)
-            perturbation[channel] = _file_under(scene, folder, node, "perturbation")
+            name, added = f"{volume.GetName()} change - {run.summary}", result.perturbation.additive[n]
+            node = add_perturbation_volume(run.scene, name, f"change of {channel}", added, case.affine, volume)
+            perturbation[channel] = run.file(node, "perturbation", channel)
     return adversarial, perturbation
+
+
+def _add_answers(run: Run, case: Case, evaluation: Evaluation, classes: Mapping[int, str]) -> dict[str, Any]:
+    """The network's answers before and after; the one after is visible."""
+    first = next(iter(run.inputs.values()))
+    found = {}
+    for role, labels in (("clean", evaluation.clean), ("attacked", evaluation.attacked)):
+        name = f"{role} segmentation - {run.summary}"
+        node = add_segmentation(run.scene, name, labels, case.affine, classes, first)
+        node.GetDisplayNode().SetVisibility(role == "attacked")
+        found[role] = run.file(node, role)
+    return found
+
+
+def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dict[str, Any]:
+    """Dice against iteration as tables and a chart, where there is a trace."""
+    traces = add_trace_tables(run.scene, f"trace - {run.summary}", result.trace)
+    if not traces:
+        return {}
+    title = f"Dice against iteration: {run.summary}"
+    chart, series = add_dice_plot(run.scene, f"Dice against iteration - {run.summary}", title, traces, classes)
+    run.file_traces(traces)
+    run.file_all([chart, *series], "trace")
+    return {"traces": traces, "chart": chart, "series": series}
+
+
+def _add_states(
+    run: Run, result: AttackResult, inputs: Mapping[str, Any], classes: Mapping[int, str], memory: int
+) -> dict[str, Any]:
+    """The iterations and their browser, where states were kept."""
+    if not result.snapshots:
+        return {}
+    states = add_iterations(run, result.original, result.snapshots, inputs, classes, memory)
+    return dict(zip(("browser", "sequences", "proxies"), states))
+
+
+def _reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
+    """The segmentation of the reference labels beside the inputs, added if it is not there yet; None without labels."""
+    if case.label is None:
+        return None
+    found = _reference_of(scene, inputs, case.label)
+    if found is not None:
+        return found
+    node = _add_reference(scene, case, classes, inputs)
+    node.GetDisplayNode().SetVisibility(False)
+    return node
 
 
 def _add_reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
@@ -226,32 +307,24 @@ def _add_reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: M
     return _file_under(scene, hierarchy.GetItemParent(hierarchy_item(scene, first)), node, "reference")
 
 
-def _reference_of(scene: Any, inputs: Mapping[str, Any]) -> Any:
-    """The reference segmentation that was added beside one of these inputs before."""
+def _reference_of(scene: Any, inputs: Mapping[str, Any], label: np.ndarray) -> Any:
+    """The segmentation of these reference labels that was added beside one of these inputs before."""
     import slicer
 
-    own = {volume.GetID() for volume in inputs.values()}
+    own = {volume.GetID(): volume for volume in inputs.values()}
     grid = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     for node in nodes_of(scene):
-        if node.GetAttribute(ROLE) == "reference" and node.GetNodeReferenceID(grid) in own:
+        volume = own.get(node.GetNodeReferenceID(grid)) if node.GetAttribute(ROLE) == "reference" else None
+        # the user may have drawn in it, or chosen another reference for the same volume
+        if volume is not None and np.array_equal(label_values(node, volume), label):
             return node
     return None
-
-
-def _run_folder(scene: Any, summary: str, beside: Any) -> int:
-    hierarchy = subject_hierarchy(scene)
-    return hierarchy.CreateFolderItem(hierarchy.GetItemParent(hierarchy_item(scene, beside)), summary)
 
 
 def _file_under(scene: Any, folder: int, node: Any, role: str) -> Any:
     node.SetAttribute(ROLE, role)
     put_in_folder(scene, folder, node)
     return node
-
-
-def _file_all_under(scene: Any, folder: int, nodes: list[Any], role: str) -> None:
-    for node in nodes:
-        _file_under(scene, folder, node, role)
 
 
 def _input_of(inputs: Mapping[str, Any], channel: str) -> Any:
@@ -264,9 +337,12 @@ def _input_of(inputs: Mapping[str, Any], channel: str) -> Any:
 
 
 def _check_shapes(case: Case, evaluation: Evaluation) -> None:
-    for what, labels in (("clean", evaluation.clean), ("attacked", evaluation.attacked)):
-        if labels.shape != case.shape:
-            raise InputError(
-                f"The {what} segmentation has the shape {labels.shape}, the image {case.shape}; "
-                "the evaluation belongs to another case."
-            )
+    _check_shape(case, evaluation.clean, "clean ")
+    _check_shape(case, evaluation.attacked, "attacked ")
+
+
+def _check_shape(case: Case, labels: np.ndarray, which: str) -> None:
+    if labels.shape != case.shape:
+        raise InputError(
+            f"The {which}segmentation has the shape {labels.shape}, the image {case.shape}; it belongs to another case."
+        )

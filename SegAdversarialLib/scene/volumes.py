@@ -35,8 +35,21 @@ def add_volume(scene: Any, name: str, array: np.ndarray, affine: np.ndarray) -> 
     """
     node = add_node(scene, "vtkMRMLScalarVolumeNode", name)
     fill_volume(node, array, affine)
-    node.CreateDefaultDisplayNodes()
+    give_display(scene, node)
     return node
+
+
+def give_display(scene: Any, node: Any) -> None:
+    """Give a volume that has none a display node in grey.
+
+    As Slicer does it, but without the window that it would work out from all voxels, which takes a while.
+    """
+    if node.GetDisplayNode() is not None:
+        return
+    display = add_node(scene, "vtkMRMLScalarVolumeDisplayNode", "")
+    display.SetAutoWindowLevel(False)
+    display.SetDefaultColorMap()
+    node.SetAndObserveDisplayNodeID(display.GetID())
 
 
 def fill_volume(node: Any, array: np.ndarray, affine: np.ndarray) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -60,3 +64,32 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def _few_threads() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", name="slicerHost")
+def slicer_host() -> Iterator[ModuleType]:
+    """The host: `qt`, `ctk` and the Qt half of `slicer` can be imported while a test file has this fixture."""
+    if importlib.util.find_spec("PySide6") is None:
+        pytest.skip("PySide6 is missing: the tests of the window are left out")
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    # the module's own folder, which Slicer adds when it loads the module
+    for folder in (ROOT / "Testing", ROOT / "SegAdversarial"):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    import host
+
+    host.start()
+    yield host
+    host.stop()
+
+
+@pytest.fixture(autouse=True)
+def _no_slot_errors() -> Iterator[None]:
+    """An error in a slot is printed and swallowed by Slicer; here the test fails. So does a refused connection."""
+    yield
+    host = sys.modules.get("host")
+    if host:
+        found = [*host.slotErrors, *host.refusedConnections]
+        host.slotErrors.clear()
+        host.refusedConnections.clear()
+        assert not found, f"in a slot: {found}"

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.perturbation import Perturbation
 from SegAdversarialLib.result import AttackResult, Snapshot
 from SegAdversarialLib.scene import application
+from SegAdversarialLib.scene.segmentations import _oriented_image
+from SegAdversarialLib.scene.volumes import add_volume, fill_volume
 
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")
@@ -61,8 +64,9 @@ def make_result(case: Case, *, snapshots: bool = True, restarts: int = 1) -> Att
     added[1, 2:4] = 0.5
     adversarial = case.with_image(case.image + added)
     attack = types.SimpleNamespace(
-        name="fgsm", title="FGSM", epsilon=0.05, channels=("t1", "T2"), seed=11, summary=lambda: SUMMARY
-    )
+        name="fgsm", title="FGSM", epsilon=0.05, channels=("t1", "T2"), seed=11, summary=lambda: SUMMARY,
+        describe=lambda: {"name": "fgsm", "epsilon": 0.05, "seed": 11},
+    )  # fmt: skip
     trace = [
         {
             "restart": restart,
@@ -168,3 +172,64 @@ def count(scene, class_name: str) -> int:
 
 def state_of(scene) -> tuple[list[str], int]:
     return [node.GetID() for node in application.nodes_of(scene)], application.subject_hierarchy(scene).GetNumberOfItems()
+
+
+def make_volumes(scene) -> dict[str, Any]:
+    """The channels of `make_case` as the user's own volumes."""
+    case = make_case()
+    kinds = dict(zip(case.channels, (np.int16, np.uint16, np.float64)))
+    return {x: add_volume(scene, f"head {x}", case.channel(x).astype(kind), case.affine) for x, kind in kinds.items()}
+
+
+MIDDLE = (turned_affine() @ (5.5, 6.5, 4, 1))[:3]
+
+
+def place_under(scene, nodes, matrix: np.ndarray) -> Any:
+    import slicer.util
+
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    for node in nodes:
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    return transform
+
+
+def motion(seed: int) -> np.ndarray:
+    """A turn about the middle of the volumes and a shift of some mm."""
+    generator = np.random.default_rng(seed)
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_rotvec(generator.normal(0, 0.2, 3)).as_matrix()
+    matrix[:3, 3] = MIDDLE - matrix[:3, :3] @ MIDDLE + generator.normal(0, 1.5, 3)
+    return matrix
+
+
+def segmentation_of(scene, masks: dict[str, np.ndarray], affine: np.ndarray, grid, values: dict[str, int] | None = None):
+    """A segmentation whose segments may overlap: each in a label map of its own, as the Segment Editor makes them."""
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawing")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(grid)
+    for name, mask in masks.items():
+        segment = slicer.vtkSegment()
+        segment.SetName(name)
+        value = (values or {}).get(name, 1)
+        segment.SetLabelValue(value)
+        segment.AddRepresentation("Binary labelmap", _oriented_image(value * mask.astype(np.int16), affine))
+        node.GetSegmentation().AddSegment(segment, f"id {name}")
+    return node
+
+
+def box(k: slice, j: slice, i: slice) -> np.ndarray:
+    mask = np.zeros((9, 14, 12), bool)
+    mask[k, j, i] = True
+    return mask
+
+
+WHOLE = box(slice(2, 8), slice(2, 12), slice(2, 11))
+CORE = box(slice(3, 7), slice(4, 10), slice(4, 9))
+ENHANCING = box(slice(4, 6), slice(5, 8), slice(5, 7))
+NESTED = np.where(ENHANCING, 4, np.where(CORE, 1, np.where(WHOLE, 2, 0))).astype(np.int16)
+
+
+def label_volume(scene, name: str, array: np.ndarray, affine: np.ndarray) -> Any:
+    node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", name)
+    fill_volume(node, array, affine)
+    return node

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SegAdversarialLib import Case, InputError
+from SegAdversarialLib.case import read_channel
 from SegAdversarialLib.geometry import Reorientation, affine_of_itk, itk_image, orientation_of
 
 CODES = [a + b + c for a in "RL" for b in "AP" for c in "SI"] + ["SRA", "PIL", "ASL", "IRP"]
@@ -31,6 +32,25 @@ def test_round_trip(extension: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(point * [-1, -1, 1], (case.affine @ [3, 5, 7, 1])[:3], atol=1e-4)
     assert image.GetPixel(3, 5, 7) == case.image[0, 7, 5, 3]
     assert sorted(x.name for x in tmp_path.iterdir()) == sorted(x.name for x in written.values())
+
+
+def test_only_nii_gz_is_compressed(tmp_path: Path) -> None:
+    case = toy_case().with_image(np.zeros_like(toy_case().image))
+    sizes = {x: case.write(tmp_path / x, x)["A"].stat().st_size for x in (".nii.gz", ".nii", ".nrrd", ".mha")}
+    content = case.image[0].size * 2
+    assert sizes[".nii.gz"] < content / 10 and min(sizes[x] for x in (".nii", ".nrrd", ".mha")) >= content
+
+
+def test_one_channel_on_a_cases_grid(tmp_path: Path) -> None:
+    case = toy_case(affine=oblique_affine())
+    written = case.write(tmp_path, ".nrrd")
+    np.testing.assert_array_equal(read_channel(written["B"], case), case.image[1])
+    with pytest.raises(InputError, match="lies on another grid"):
+        read_channel(written["B"], toy_case())
+    image = itk_image(np.full(case.shape, np.nan, np.float32), case.affine)
+    SimpleITK.WriteImage(image, str(tmp_path / "nan.nrrd"))
+    with pytest.raises(InputError, match="NaN"):
+        read_channel(tmp_path / "nan.nrrd", case)
 
 
 def test_fractions_are_stored_as_float(tmp_path: Path) -> None:

@@ -95,6 +95,19 @@ def test_segment_phantom_and_listing(files: dict[str, str], tmp_path: Path, caps
     assert "rim" in capsys.readouterr().out
 
 
+def test_evaluate_measures_any_pair(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(attack_words(files, "--attack", "fgsm", "--set", "channels=B")) == 0
+    attacked = rows_of(Path(files["output"]) / "fgsm-B" / "metrics.csv")
+    words = ["evaluate", "--model", files["model"], "--trust", "--device", "cpu", "--label", files["label"]]
+    words += ["--channel", f"A={files['A']}", "--channel", f"B={files['B']}", "--output", str(tmp_path / "measured")]
+    changed = Path(files["output"]) / "fgsm-B" / "B.nii.gz"
+    assert main([*words, "--adversarial", f"B={changed}"]) == 0
+    assert rows_of(tmp_path / "measured" / "evaluation" / "metrics.csv") == attacked
+    assert main([*words, "--adversarial", f"C={changed}"]) == 2
+    assert "There is no channel C" in capsys.readouterr().err
+    assert main(["run", str(tmp_path / "measured" / "job.json")]) == 0
+
+
 def test_events_are_json_lines(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(attack_words(files, "--attack", "ifgsm", "--set", "steps=2", "--events")) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

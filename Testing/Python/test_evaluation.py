@@ -14,7 +14,7 @@ import torch
 
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import COLUMNS, compare, evaluate, format_table, write_table
+from SegAdversarialLib.evaluation import COLUMNS, compare, evaluate, evaluate_pair, format_table, write_table
 from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
 from SegAdversarialLib.perturbation import Perturbation
@@ -287,3 +287,18 @@ def test_table_is_aligned():
         "b            123457",
     ]
     assert format_table([]) == ""
+
+
+def test_any_pair_is_measured_like_an_attack(broken):
+    model = ReadsLabelsFromFirstChannel(BRATS)
+    pair = (broken.original, broken.adversarial)
+    expected = repr(evaluate(broken, model).rows)
+    assert repr(evaluate_pair(*pair, model).rows) == expected
+    answers = [model.predict(case) for case in pair]
+    model.asked.clear()
+    assert repr(evaluate_pair(*pair, model, clean=answers[0], attacked=answers[1]).rows) == expected
+    assert not model.asked
+    with pytest.raises(InputError, match="same channels; they have T1, FLAIR and T1, T2"):
+        evaluate_pair(broken.original, replace(broken.adversarial, channels=("T1", "T2")), model)
+    with pytest.raises(InputError, match="same grid"):
+        evaluate_pair(broken.original, replace(broken.adversarial, affine=np.eye(4)), model)

@@ -15,6 +15,7 @@ from conftest import tiny_network, toy_case
 from monai.networks.nets import UNet
 
 from SegAdversarialLib import InputError, open_model
+from SegAdversarialLib.formats import describe_file
 
 UNET: dict[str, Any] = {"spatial_dims": 3, "in_channels": 2, "out_channels": 3, "channels": [4, 8], "strides": [2]}
 SETTINGS: dict[str, Any] = {"channels": ["A", "B"], "classes": ["background", "core", "rim"]}
@@ -154,3 +155,66 @@ def test_the_named_weights_file_is_the_one_that_is_opened(tmp_path: Path) -> Non
 def test_sigmoid_outputs_in_a_list_count_from_one(tmp_path: Path) -> None:
     model = open_model(scripted(tmp_path), trust=True, channels=["A", "B"], classes=["TC", "WT", "ET"], head="sigmoid")
     assert model.head.labels == (1, 2, 3)
+
+
+def test_a_network_is_described_without_opening_it(tmp_path: Path) -> None:
+    path, network = monai_file(tmp_path)
+    for file in (path, tmp_path / "net.safetensors", tmp_path):
+        found = describe_file(file)
+        assert (found.name, found.channels, found.head, found.window) == ("net", ("A", "B"), "softmax", (8, 8, 8))
+        assert [(x.label, x.name, x.stands_for) for x in found.classes][1:] == [(1, "core", (1,)), (2, "rim", (2,))]
+        assert found.size_bytes == (tmp_path / "net.safetensors").stat().st_size and not found.needs_trust
+        assert set(found.files) == {path, tmp_path / "net.safetensors"}
+        assert found.output_head() == open_model(file, device="cpu").head
+    builtin = describe_file("builtin:brain-tumour-phantom")
+    assert builtin.name == "builtin:brain-tumour-phantom" and "must not be used on patients" in builtin.description
+    assert builtin.preprocessing.orientation == "LPS" and builtin.output_head().labels == (0, 1, 2, 4)
+
+
+def test_describing_runs_nothing_and_needs_no_trust(tmp_path: Path) -> None:
+    (tmp_path / "net.ts").write_bytes(b"whatever it is, nobody looks into it")
+    found = describe_file(tmp_path / "net.ts", **SETTINGS, head="sigmoid")
+    assert found.needs_trust and found.size_bytes == 36 and [x.label for x in found.classes] == [1, 2, 3]
+    (tmp_path / "broken.json").write_text("[" * 100_000)
+    refused = [
+        (lambda: describe_file(tmp_path / "none.ts"), "no network file"),
+        (lambda: describe_file("builtin:none"), "no built-in network"),
+        (lambda: describe_file(tmp_path / "net.ts"), "not known which channels and classes"),
+        (lambda: describe_file(tmp_path / "net.ts", **SETTINGS, windows=(1,)), "no setting windows"),
+        (lambda: describe_file(tmp_path / "net.ts", settings=tmp_path / "broken.json"), "no readable JSON"),
+        (lambda: describe_file(tmp_path / "broken.json"), "no readable JSON"),
+        (lambda: describe_file(tmp_path / "net.ts", **{**SETTINGS, "classes": ["one"]}), "at least two classes"),
+        (lambda: describe_file(tmp_path / "net.ts", **SETTINGS, format="monai"), "name the MONAI architecture"),
+    ]
+    for call, message in refused:
+        with pytest.raises(InputError, match=message) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_the_one_network_in_a_folder(tmp_path: Path) -> None:
+    def refused(message: str) -> None:
+        for call in (describe_file, open_model):
+            with pytest.raises(InputError, match=message):
+                call(tmp_path)
+
+    refused(r"holds no network \(found: no files\)")
+    (tmp_path / "notes.json").write_text('["of somebody"]')
+    (tmp_path / "a.txt").write_text("else's")
+    (tmp_path / "deeper").mkdir()
+    scripted(tmp_path / "deeper")
+    refused(r"holds no network \(found: a.txt, notes.json\)")
+    scripted(tmp_path)
+    refused("not known which channels")  # the single program is the one, though nothing is known of it
+    assert describe_file(tmp_path, **SETTINGS).file == tmp_path / "net.ts"
+    monai_file(tmp_path)  # net.json now names a network with weights; net.ts is another export of it
+    safetensors.torch.save_file({"x": torch.zeros(1)}, str(tmp_path / "epoch3.safetensors"))
+    assert describe_file(tmp_path).file == tmp_path / "net.json"
+    assert open_model(tmp_path, device="cpu").name == "net"
+    scripted(tmp_path).rename(tmp_path / "other.ts")
+    (tmp_path / "other.json").write_text(json.dumps(SETTINGS))
+    refused(r"holds 2 networks \(net.json, other.ts\)")
+    (tmp_path / "net.json").unlink()
+    assert open_model(tmp_path, trust=True, device="cpu").name == "other"
+    with pytest.raises(InputError, match="other.ts is a TorchScript file"):
+        open_model(tmp_path)

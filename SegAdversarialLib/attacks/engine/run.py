@@ -66,7 +66,7 @@ class AttackRun:
             run._progress, run._cancel = progress, cancel
             yield run
             return
-        with model.on(case) as bound:
+        with model.on(case, between_windows=lambda done: check_cancel(cancel)) as bound:
             run = cls(attack, model, bound, case)
             run._progress, run._cancel = progress, cancel
             yield run

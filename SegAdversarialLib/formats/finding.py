@@ -1,0 +1,70 @@
+"""Which file a network's path means: the file itself, a built-in network, or the one network in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.files import is_file
+from SegAdversarialLib.formats import builtin, torchscript
+from SegAdversarialLib.formats.settings import settings_beside
+
+_ENDINGS = (*torchscript.ENDINGS, ".safetensors")
+_LARGEST_SETTINGS = 1 << 20
+
+
+def network_file(path: str | Path) -> Path:
+    """The network file that a path means.
+
+    Args:
+        path: a file, a built-in network's name, or a folder that holds one network.
+
+    Raises:
+        InputError: there is no such file or folder, or the folder holds no network or several.
+    """
+    if builtin.is_builtin(str(path)):
+        return builtin.settings_file(str(path))
+    found = Path(path)
+    if os.path.isdir(found):
+        return _in_folder(found)
+    if not is_file(found):
+        raise InputError(f"There is no network file {found}; give a file, or {' or '.join(builtin.names())}.")
+    return found
+
+
+def _in_folder(folder: Path) -> Path:
+    try:
+        files = sorted(x for x in folder.iterdir() if is_file(x) and not x.name.startswith("."))
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} cannot be read ({error.strerror or error}); give the network's file."
+        ) from error
+    settings = {x: _content(x) for x in files if x.suffix.lower() == ".json"}
+    complete = [x for x, data in settings.items() if isinstance(data.get("network"), dict)]
+    programs = [x for x in files if x.suffix.lower() in _ENDINGS and settings_beside(x) not in complete]
+    belonging = {folder / str(settings[x].get("weights")) for x in complete}
+    described = [x for x in programs if x not in belonging and settings_beside(x) is not None]
+    bare = [x for x in programs if x not in belonging and x.suffix.lower() in torchscript.ENDINGS]
+    candidates = complete + described or bare
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        names = ", ".join(x.name for x in candidates)
+        raise InputError(f"The folder {folder} holds {len(candidates)} networks ({names}); give the file of one of them.")
+    shown = ", ".join(x.name for x in files[:5]) + (f" and {len(files) - 5} more files" if len(files) > 5 else "")
+    raise InputError(
+        f"The folder {folder} holds no network (found: {shown or 'no files'}); a JSON file that names a network and its "
+        "weights, or one TorchScript file, would be right."
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a JSON file holds; nothing if that is no object: other files may lie in a network's folder."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= _LARGEST_SETTINGS else None
+    except (OSError, ValueError, RecursionError):
+        data = None
+    return data if isinstance(data, dict) else {}
