@@ -10,7 +10,7 @@ from SegAdversarialLib.scene.inputs import case_of_nodes, mask_of_node
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.pictures import picture
 from SegAdversarialLib.scene.results import add_case, add_evaluation, add_result, add_segmentation_result
-from SegAdversarialLib.scene.runs import configuration_of, find_results
+from SegAdversarialLib.scene.runs import configuration_of, find_results, find_runs
 from SegAdversarialLib.scene.segmentations import color_of
 from SegAdversarialLib.scene.view import check_drawing
 

@@ -268,7 +268,7 @@ def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> di
     traces = add_trace_tables(run.scene, f"trace - {run.summary}", result.trace)
     if not traces:
         return {}
-    title = f"Dice against iteration: {run.summary}"
+    title = f"{result.attack.title}: Dice against iteration"
     chart, series = add_dice_plot(run.scene, f"Dice against iteration - {run.summary}", title, traces, classes)
     run.file_traces(traces)
     run.file_all([chart, *series], "trace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -109,10 +109,15 @@ class Run:
 
 
 def find_results(scene: Any = None) -> list[ResultNodes]:
-    """All results of attacks and evaluations in a scene, in the order in which they were made.
+    """All results of attacks and evaluations in a scene, in the order in which they were made; see `find_runs`."""
+    return [x for x in find_runs(scene) if isinstance(x, ResultNodes)]
+
+
+def find_runs(scene: Any = None) -> list[ResultNodes | SegmentationNodes]:
+    """All results of attacks and evaluations and all segmentations in a scene, in the order in which they were made.
 
     They are found by the marks on their nodes, so also in a scene that was read from a file. A run counts as long as its
-    table of metrics or its configuration is there; whatever else the user has deleted is None or absent.
+    table or its configuration is there; whatever else the user has deleted is None or absent.
 
     Args:
         scene: Slicer's own unless given.
@@ -120,9 +125,10 @@ def find_results(scene: Any = None) -> list[ResultNodes]:
     scene = current_scene(scene)
     runs: dict[str, list[Any]] = {}
     for node in nodes_of(scene):
-        if node.GetAttribute(RUN) and node.GetAttribute(_KIND) == RESULT:
+        if node.GetAttribute(RUN) and node.GetAttribute(_KIND) in _FOUND:
             runs.setdefault(node.GetAttribute(RUN), []).append(node)
-    found = [_found_result(scene, nodes) for nodes in sorted(runs.values(), key=lambda x: x[0].GetAttribute(_MADE) or "")]
+    ordered = sorted(runs.values(), key=lambda x: x[0].GetAttribute(_MADE) or "")
+    found = [_FOUND[nodes[0].GetAttribute(_KIND)](scene, nodes) for nodes in ordered]
     return [x for x in found if x is not None]
 
 
@@ -179,6 +185,30 @@ def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
         sequences=sequences,
         proxies=proxies,
     )
+
+
+def _found_segmentation(scene: Any, nodes: Sequence[Any]) -> SegmentationNodes | None:
+    first: dict[str, Any] = {}
+    for node in nodes:
+        first.setdefault(node.GetAttribute(ROLE), node)
+    anchor = first.get("metrics") or first.get("configuration")
+    if anchor is None:
+        return None
+    return SegmentationNodes(
+        run=anchor.GetAttribute(RUN),
+        summary=anchor.GetAttribute(SUMMARY) or "",
+        folder=_folder_of(scene, anchor),
+        inputs=_referred(anchor, _INPUT),
+        segmentation=first.get("segmentation"),
+        table=first.get("metrics"),
+        configuration=first.get("configuration"),
+    )
+
+
+_FOUND: dict[str, Callable[[Any, Sequence[Any]], ResultNodes | SegmentationNodes | None]] = {
+    RESULT: _found_result,
+    SEGMENTATION: _found_segmentation,
+}
 
 
 def _folder_of(scene: Any, node: Any) -> int:

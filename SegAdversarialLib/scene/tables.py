@@ -29,6 +29,7 @@ def add_metrics_table(scene: Any, name: str, rows: Sequence[Mapping[str, Any]]) 
             column.InsertNextValue(as_text(row.get(key)))
         node.AddColumn(column)
     node.SetLocked(True)
+    node.SetUseColumnTitleAsColumnHeader(True)
     return node
 
 
@@ -60,6 +61,11 @@ def add_dice_plot(
     """
     chart = add_node(scene, "vtkMRMLPlotChartNode", name)
     chart.SetTitle(title)
+    # Slicer's own sizes leave no room for the curves in a view that is a part of the screen
+    chart.SetTitleFontSize(14)
+    chart.SetAxisTitleFontSize(12)
+    chart.SetAxisLabelFontSize(11)
+    chart.SetLegendFontSize(11)
     chart.SetXAxisTitle("Iteration")
     chart.SetYAxisTitle("Dice")
     chart.SetYAxisRangeAuto(False)
@@ -106,6 +112,7 @@ def _add_number_table(scene: Any, name: str, rows: Sequence[Mapping[str, float]]
             column.InsertNextValue(float(row.get(key, math.nan)))
         node.AddColumn(column)
     node.SetLocked(True)
+    node.SetUseColumnTitleAsColumnHeader(True)
     return node
 
 

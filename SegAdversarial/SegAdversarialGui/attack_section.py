@@ -1,0 +1,268 @@
+"""The panel's section for the attack: which method, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ctk
+import qt
+from slicer.i18n import tr as _
+
+from SegAdversarialGui import catalog, widgets
+from SegAdversarialGui.catalog import AttackEntry, NetworkEntry
+from SegAdversarialGui.editor_factory import makeEditor
+from SegAdversarialGui.editors import Choice, Editor, isNumber, same
+from SegAdversarialGui.fields import Field, fieldsOf
+from SegAdversarialGui.state import State
+
+REGION = "region"
+"""The setting that is not chosen here: where to attack belongs to the images."""
+
+
+class AttackSection:
+    """Method, settings and what is wrong with them.
+
+    The editors are made from the attack's schema, so that an attack that the library gains appears by itself. Only what
+    differs from the defaults is kept in the state, for each attack by itself.
+
+    Args:
+        entries: gives the attacks; raises ImportError while packages that the library needs are missing.
+    """
+
+    def __init__(self, entries: Callable[[], list[AttackEntry]]) -> None:
+        self._entries, self._state, self._network = entries, None, None
+        self._attacks: dict[str, AttackEntry] = {}
+        self._shown = ""
+        self._moreCollapsed = True
+        self._fields: dict[str, Field] = {}
+        self._defaults: dict[str, Any] = {}
+        self.editors: dict[str, Editor] = {}
+        self._more: Any = None
+        self.widget, self._form = widgets.section(_("Attack"), "attackSection")
+        self._makeTop()
+        self._holder = qt.QWidget()
+        self._holder.objectName = "attackSettings"
+        self._holderLayout = qt.QVBoxLayout(self._holder)
+        self._holderLayout.setContentsMargins(0, 0, 0, 0)
+        self._settings: Any = None
+        self._form.addRow(self._holder)
+        self._makeBottom()
+        self.reload()
+
+    def setScene(self, scene: Any) -> None:
+        """Nothing here shows nodes."""
+
+    def setState(self, state: State | None) -> None:
+        """Show the choices of a parameter node; None: of no node."""
+        self._state = state
+        self.refresh()
+
+    def setNetwork(self, entry: NetworkEntry | None) -> None:
+        """Offer a network's channels and classes; None: no network is known."""
+        self._network = entry
+        for name, editor in self.editors.items():
+            editor.setChoices(self._choices(self._fields[name].choose))
+        self.refresh()
+
+    def reload(self) -> None:
+        """Ask anew which attacks there are, as after an installation."""
+        try:
+            self._attacks = {x.name: x for x in self._entries()}
+        except ImportError:
+            self._attacks = {}
+        self._shown = ""
+        items = [(_(x.title), x.name) for x in self._attacks.values()]
+        widgets.fillCombo(self.methodSelector, items, None)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the state."""
+        known = bool(self._attacks)
+        widgets.say(self.missingNote, "" if known else _("Attacks are listed once the needed packages are installed."))
+        widgets.shown(self.methodSelector, self._form, known)
+        self._holder.setVisible(known)
+        self.restoreButton.setVisible(known)
+        enabled = self._state is not None
+        for widget in (self.methodSelector, self._holder):
+            widget.setEnabled(enabled)
+        if self._state is not None and known:
+            self._showAttack(self._state.settings.attack)
+        widgets.say(self.problemNote, self.problem() if known else "")
+        self._showRestore()
+
+    def tabOrder(self) -> list[Any]:
+        """The widgets that take the keyboard, in reading order."""
+        order = [self.widget, self.methodSelector]
+        more = False
+        for name, editor in self.editors.items():
+            if self._fields[name].advanced and not more:
+                order.append(self._more)
+                more = True
+            order += editor.parts
+        return [*order, self.restoreButton]
+
+    def settings(self) -> dict[str, Any]:
+        """The attack's configuration for a job: its name and what differs from the defaults; without the region."""
+        name = self._state.settings.attack if self._state is not None else ""
+        return {"attack": name, **self._changed()}
+
+    def problem(self) -> str:
+        """Why this attack cannot run, in one sentence, or nothing."""
+        if self._state is None:
+            return ""
+        if not self._attacks:
+            return _("Attacks are listed once the needed packages are installed.")
+        name = self._state.settings.attack
+        if name not in self._attacks:
+            return _('There is no attack "{name}" in this version; choose another method.').format(name=name)
+        return _(catalog.attackProblem(name, self._changed()))
+
+    def needsReference(self) -> bool:
+        """Whether the attack works against the reference segmentation."""
+        known = self._state is not None and self._state.settings.attack in self._attacks
+        return known and catalog.needsReference(self._state.settings.attack, self._changed())
+
+    def _makeTop(self) -> None:
+        self.missingNote = widgets.note("attackMissingNote")
+        self._form.addRow(self.missingNote)
+        self.methodSelector = widgets.combo()
+        self.methodSelector.connect("currentIndexChanged(int)", self._methodChosen)
+        tip = _("How the images are changed so that the network errs")
+        self._methodLabel = widgets.row(self._form, _("Method"), self.methodSelector, "attackMethodSelector", tip)
+        self.methodNote = widgets.note("attackMethodNote")
+        self._form.addRow(self.methodNote)
+        self.citationNote = widgets.note("attackCitationNote", italic=True)
+        self.citationNote.toolTip = _("Where the method comes from")
+        self._form.addRow(self.citationNote)
+
+    def _makeBottom(self) -> None:
+        self.problemNote = widgets.note("attackProblemNote", problem=True)
+        self._form.addRow(self.problemNote)
+        self.restoreButton = widgets.button(
+            _("Restore defaults"), "restoreDefaultsButton", _("Forget all changes to the settings of this attack")
+        )
+        self.restoreButton.connect("clicked(bool)", self._restore)
+        self._form.addRow(self.restoreButton)
+
+    def _showAttack(self, name: str) -> None:
+        """Show an attack and its settings; the editors stay as they are while the attack is the same."""
+        entry = self._attacks.get(name)
+        index = list(self._attacks).index(name) if entry is not None else -1
+        with widgets.blocked(self.methodSelector):
+            if self.methodSelector.currentIndex != index:
+                self.methodSelector.setCurrentIndex(index)
+        if name != self._shown:
+            self._shown = name
+            widgets.say(self.methodNote, _(entry.oneLine) if entry is not None else "")
+            widgets.say(self.citationNote, _(entry.citation) if entry is not None else "")
+            self._makeEditors(entry)
+        changed = self._state.attackSettings(name) if self._state is not None else {}
+        for field, editor in self.editors.items():
+            editor.setValue(changed.get(field, self._defaults[field]))
+
+    def _makeEditors(self, entry: AttackEntry | None) -> None:
+        if self._settings is not None:
+            self._holderLayout.removeWidget(self._settings)
+            self._settings.hide()
+            # out of the tree at once, so that names are never there twice
+            self._settings.setParent(None)
+            self._settings.deleteLater()
+        self._settings = qt.QWidget()
+        self._holderLayout.addWidget(self._settings)
+        fields = [x for x in fieldsOf(entry.schema) if x.choose != REGION] if entry is not None else []
+        self._fields = {x.name: x for x in fields}
+        self.editors = {x.name: makeEditor(x) for x in fields}
+        self._defaults = {name: editor.value() for name, editor in self.editors.items()}
+        form = _plainForm(self._settings)
+        labels = self._addRows(form, [x for x in fields if not x.advanced])
+        widgets.align([self._methodLabel, *labels])
+        self._more = None
+        advanced = [x for x in fields if x.advanced]
+        if advanced:
+            self._more = ctk.ctkCollapsibleGroupBox()
+            self._more.title = _("More settings")
+            self._more.objectName = "moreSettingsBox"
+            self._more.toolTip = _("Settings that are seldom changed")
+            self._addRows(widgets.formOf(self._more), advanced)
+            self._more.collapsed = self._moreCollapsed
+            self._more.connect("toggled(bool)", self._moreToggled)
+            form.addRow(self._more)
+        order = self.tabOrder()
+        for before, after in zip(order, order[1:]):
+            qt.QWidget.setTabOrder(before, after)
+
+    def _addRows(self, form: Any, fields: list[Field]) -> list[Any]:
+        """Put editors into a form; gives back their labels."""
+        labels = []
+        for field in fields:
+            editor, objectName = self.editors[field.name], _objectName(field.name)
+            labels.append(widgets.row(form, field.label, editor.widget, objectName, field.toolTip))
+            editor.setNames(objectName, field.toolTip, field.label)
+            editor.setChoices(self._choices(field.choose))
+            editor.connectChanged(self._edited)
+        return labels
+
+    def _choices(self, choose: str) -> list[Choice]:
+        """What the network offers for a field."""
+        if self._network is None:
+            return []
+        labels = {name: str(label) for label, name in self._network.classes}
+        if choose == "channels":
+            return [Choice(x, x) for x in self._network.channels]
+        if choose == "classes":
+            return [Choice(x, x, (labels[x],)) for x in self._network.structures]
+        if choose == "class":
+            return [Choice(value, name, (name.lower(),)) for value, name in self._network.targets]
+        return []
+
+    def _changed(self) -> dict[str, Any]:
+        """What the state says of the attack, the region aside."""
+        if self._state is None:
+            return {}
+        stored = self._state.attackSettings(self._state.settings.attack)
+        return {name: value for name, value in stored.items() if name != REGION}
+
+    def _edited(self) -> None:
+        if self._state is None:
+            return
+        # settings that this version does not know are not lost by an edit; the problem note tells of them
+        changed = {name: value for name, value in self._changed().items() if name not in self.editors}
+        for name, editor in self.editors.items():
+            if not _equal(editor.value(), self._defaults[name]):
+                changed[name] = editor.value()
+        self._state.changeAttack(self._shown, changed)
+
+    def _restore(self, _checked: bool = False) -> None:
+        if self._state is not None:
+            self._state.changeAttack(self._state.settings.attack, {})
+
+    def _methodChosen(self, index: int) -> None:
+        if self._state is not None and index >= 0:
+            self._state.change(attack=list(self._attacks)[index])
+
+    def _moreToggled(self, opened: bool) -> None:
+        self._moreCollapsed = not opened
+
+    def _showRestore(self) -> None:
+        changed = self._state is not None and bool(self._changed())
+        self.restoreButton.setEnabled(changed)
+        self.restoreButton.toolTip = (
+            _("Forget all changes to the settings of this attack") if changed else _("All settings have their defaults")
+        )
+
+
+def _plainForm(parent: Any) -> Any:
+    """A form without a frame of its own around it."""
+    form = widgets.formOf(parent)
+    form.setContentsMargins(0, 0, 0, 0)
+    return form
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two values mean the same; 1 and 1.0 do."""
+    return same(a, b) or (isNumber(a) and isNumber(b) and a == b)
+
+
+def _objectName(field: str) -> str:
+    return "setting" + "".join(x.capitalize() for x in field.split("_"))

@@ -1,0 +1,235 @@
+"""What the views show of a result, by MRML nodes only. No window or level is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import vtk
+
+from SegAdversarialGui import layout
+from SegAdversarialGui.result_nodes import (
+    ROLE,
+    RUN,
+    alive,
+    iterationCount,
+    largestSection,
+    living,
+    proxies,
+    selectedIteration,
+)
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene import ResultNodes
+
+_IMAGE_OF = {layout.ORIGINAL: "original", layout.ADVERSARIAL: "adversarial", layout.DIFFERENCE: "difference"}
+
+# places of a legend in its view, from 0 to 1: where it has room to move, and its short and long side
+_BENEATH, _BESIDE, _LEGEND_SIZE = (0.5, 0.03), (0.98, 0.5), (0.12, 0.6)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What one slice view shows: a volume, the perturbation over it, and the network's answer."""
+
+    background: Any
+    foreground: Any = None
+    answer: Any = None
+
+
+def showResult(
+    layoutManager: Any, result: ResultNodes, view: str, opacity: float, channel: str, chart: Any = None
+) -> list[Any]:
+    """Show a result in the slice views.
+
+    Args:
+        layoutManager: Slicer's.
+        view: "original", "adversarial" or "difference", in the slice views of the user's layout; "compare": side by side, in
+            our own layout, with the chart and the metrics.
+        opacity: of the perturbation, from 0 to 1.
+        channel: the channel that is looked at.
+        chart: the chart beneath; the run's own unless given.
+
+    Returns:
+        The slice views that show another grid than before, and were fitted to it. Those that have just appeared get their
+        size only when Qt has laid them out: call `finishViews` for them then.
+    """
+    scene = layoutManager.mrmlScene()
+    contents = _contents(result, channel)
+    if view == "compare":
+        layout.showLayout(layoutManager)
+        shown = {layout.viewNode(scene, "vtkMRMLSliceNode", tag): contents[image] for tag, image in _IMAGE_OF.items()}
+        _showBeneath(layoutManager, result.chart if chart is None else chart, result.metrics)
+        _linkViews(scene)
+    else:
+        layout.leaveLayout(layoutManager)
+        shown = dict.fromkeys(layout.usersSliceViews(layoutManager), contents[view])
+    shown.pop(None, None)
+    moved = [node for node, content in shown.items() if _fill(scene, node, content, opacity)]
+    _showSegmentations(scene, shown, view, result)
+    _showLegends([content.foreground for content in shown.values()], view == "compare")
+    if moved:
+        _placeViews(layoutManager, result, moved)
+    return moved
+
+
+def finishViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> None:
+    """Fit what `showResult` has shown to the size that the views have by now; views that are gone are left out."""
+    _placeViews(layoutManager, result, [view for view in views if alive(view)])
+    for widget in map(layoutManager.tableWidget, range(layoutManager.tableViewCount)):
+        if widget.mrmlTableViewNode().GetLayoutName() == layout.TABLE:
+            widget.tableView().resizeColumnsToContents()
+
+
+def setOpacity(layoutManager: Any, result: ResultNodes, opacity: float) -> None:
+    """Change the opacity of the perturbation, from 0 to 1, wherever a view shows it."""
+    ours = {node.GetID() for node in result.perturbation.values() if alive(node)}
+    for composite in layout.nodesOfClass(layoutManager.mrmlScene(), "vtkMRMLSliceCompositeNode"):
+        if composite.GetForegroundVolumeID() in ours:
+            composite.SetForegroundOpacity(opacity)
+
+
+def _placeViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> None:
+    """Fit slice views to their volume, and jump to the axial section in which the labels have the largest area."""
+    where = next((x for x in map(largestSection, (result.reference, result.clean, result.attacked)) if x is not None), None)
+    for view in views:
+        widget = layoutManager.sliceWidget(view.GetLayoutName())
+        if view.GetLayoutName() in layout.SLICES:
+            view.SetOrientationToAxial()
+        if widget is not None:
+            widget.sliceLogic().FitSliceToBackground()
+        if where is not None:
+            view.JumpSliceByOffsetting(*where)
+
+
+def _contents(result: ResultNodes, channel: str) -> dict[str, _Content]:
+    """What each kind of view shows of a channel; what is gone is left out."""
+    original, adversarial = result.inputs.get(channel), result.adversarial.get(channel)
+    perturbation, attacked = result.perturbation.get(channel), result.attacked
+    count = iterationCount(result)
+    if count and selectedIteration(result) < count - 1:
+        volumes, attacked = proxies(result)
+        adversarial = volumes.get(channel, adversarial)
+    return {
+        "original": _Content(living(original), None, living(result.clean)),
+        "adversarial": _Content(living(adversarial), None, living(attacked)),
+        "difference": _Content(living(original), living(perturbation)),
+    }
+
+
+def _fill(scene: Any, view: Any, content: _Content, opacity: float) -> bool:
+    """Put the volumes into a slice view.
+
+    Returns:
+        Whether the view shows another grid than before.
+    """
+    composite = layout.viewNode(scene, "vtkMRMLSliceCompositeNode", view.GetLayoutName())
+    if composite is None or content.background is None:
+        return False
+    before = scene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
+    modifying = composite.StartModify()
+    # in a view that is younger than the legend, Slicer draws the legend only after a change that is said to be a user's
+    composite.SetInteractionFlags(composite.ForegroundVolumeFlag)
+    composite.SetBackgroundVolumeID(content.background.GetID())
+    composite.SetForegroundVolumeID(content.foreground.GetID() if content.foreground is not None else None)
+    if content.foreground is not None:
+        composite.SetForegroundOpacity(opacity)
+    composite.EndModify(modifying)
+    composite.SetInteractionFlags(0)
+    return before is None or _bounds(before) != _bounds(content.background)
+
+
+def _showSegmentations(scene: Any, shown: Mapping[Any, _Content], view: str, result: ResultNodes) -> None:
+    """Show the network's answers, side by side each in its own view, and hide those of all other runs.
+
+    The reference is an outline and the answers are filled, so that they can be told apart: a class has the same colour in all.
+    """
+    answers: dict[Any, list[str]] = {}
+    for node, content in shown.items():
+        if content.answer is not None:
+            answers.setdefault(content.answer, []).append(node.GetID())
+    for node in _segmentations(scene, result.reference):
+        display = node.GetDisplayNode()
+        if node in answers:
+            _showAnswer(display, answers[node] if view == "compare" else [], outlined=not alive(result.reference))
+        elif node is result.reference:
+            display.SetVisibility(view != "difference")
+            display.SetVisibility2DFill(False)
+            display.SetVisibility2DOutline(True)
+        else:
+            display.SetVisibility(False)
+
+
+def _segmentations(scene: Any, reference: Any) -> list[Any]:
+    """The segmentations of all runs, and the references. The user's other segmentations are not among them."""
+    ours = [x for x in layout.nodesOfClass(scene, "vtkMRMLSegmentationNode") if x is reference or x.GetAttribute(ROLE)]
+    # a sequence browser takes the marks off the node in which it shows the selected iteration
+    for browser in layout.nodesOfClass(scene, "vtkMRMLSequenceBrowserNode"):
+        if browser.GetAttribute(RUN):
+            shown = vtk.vtkCollection()
+            browser.GetAllProxyNodes(shown)
+            proxies = [shown.GetItemAsObject(n) for n in range(shown.GetNumberOfItems())]
+            ours += [x for x in proxies if x.IsA("vtkMRMLSegmentationNode")]
+    return [x for x in dict.fromkeys(ours) if x.GetDisplayNode() is not None]
+
+
+def _showAnswer(display: Any, views: list[str], outlined: bool) -> None:
+    """Show an answer in some views; none: in all. Its own outline would be taken for the reference's."""
+    modifying = display.StartModify()
+    display.RemoveAllViewNodeIDs()
+    for view in views:
+        display.AddViewNodeID(view)
+    display.SetVisibility(True)
+    display.SetVisibility2DFill(True)
+    display.SetVisibility2DOutline(outlined)
+    display.EndModify(modifying)
+
+
+def _showLegends(volumes: Iterable[Any], compared: bool) -> None:
+    """Show the colour legends of perturbations; Slicer draws them in the views that show their volumes only.
+
+    The compared views are high and narrow: there is room beneath the image, elsewhere beside it.
+    """
+    for volume in set(volumes) - {None}:
+        for n in range(volume.GetNumberOfDisplayNodes()):
+            legend = volume.GetNthDisplayNode(n)
+            if legend is not None and legend.IsA("vtkMRMLColorLegendDisplayNode"):
+                legend.SetOrientation(legend.Horizontal if compared else legend.Vertical)
+                legend.SetPosition(*(_BENEATH if compared else _BESIDE))
+                legend.SetSize(*_LEGEND_SIZE)
+                legend.SetVisibility(True)
+                # a slice view that has just taken the volume up draws the legend only when it hears of it again
+                legend.Modified()
+
+
+def _showBeneath(layoutManager: Any, chart: Any, metrics: Any) -> None:
+    """The chart and the table of our layout. They do not follow what the user chooses for other views."""
+    plot, table = (
+        layout.viewNode(layoutManager.mrmlScene(), name, tag)
+        for name, tag in (("vtkMRMLPlotViewNode", layout.PLOT), ("vtkMRMLTableViewNode", layout.TABLE))
+    )
+    if plot is not None:
+        plot.SetDoPropagatePlotChartSelection(False)
+        plot.SetPlotChartNodeID(chart.GetID() if alive(chart) else None)
+    if table is not None:
+        table.SetDoPropagateTableSelection(False)
+        table.SetTableNodeID(metrics.GetID() if alive(metrics) else None)
+
+
+def _linkViews(scene: Any) -> None:
+    """Link our three views with each other, also while one is dragged, and with no other view."""
+    for tag in layout.SLICES:
+        composite = layout.viewNode(scene, "vtkMRMLSliceCompositeNode", tag)
+        if composite is not None:
+            composite.SetLinkedControl(True)
+            composite.SetHotLinkedControl(True)
+            composite.SetDoPropagateVolumeSelection(False)
+
+
+def _bounds(volume: Any) -> list[float]:
+    bounds = [0.0] * 6
+    volume.GetRASBounds(bounds)
+    return [round(x, 3) for x in bounds]
+
+

@@ -1,0 +1,326 @@
+"""What is asked of the worker, and how nodes become its files and its files become nodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from SegAdversarialLib.files import RESULT_MARKER
+
+ENDING = ".nrrd"
+"""The kind of file that volumes travel in: quick to write, any grid, and readable without further packages."""
+
+OUTPUT = "results"
+
+
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """Where an attack may work.
+
+    Attributes:
+        kind: "" (everywhere), "foreground", "reference" or "node".
+        node: the segmentation, label map or ROI, for "node".
+        segment: the segment's ID, where the node is a segmentation.
+    """
+
+    kind: str = ""
+    node: Any = None
+    segment: str = ""
+
+
+@dataclasses.dataclass
+class Subject:
+    """What is segmented or attacked: nodes of one scene.
+
+    Attributes:
+        scene: the scene they live in.
+        channels: the volume node of each channel.
+        reference: the reference segmentation or label map, or None.
+    """
+
+    scene: Any
+    channels: dict[str, Any]
+    reference: Any = None
+
+    @property
+    def nodes(self) -> list[Any]:
+        """All nodes that are needed."""
+        return [*self.channels.values(), *([self.reference] if self.reference is not None else [])]
+
+
+class Task(ABC):
+    """One piece of work for the worker: files for it are prepared in steps, and its results delivered in steps.
+
+    Between two steps Slicer's window answers. The scene is changed in one step at the very end, as a whole or not at all.
+    """
+
+    title: str
+
+    def __init__(self, subject: Subject | None, source: Mapping[str, Any]) -> None:
+        self.subject, self.source = subject, dict(source)
+        self.nodes: Any = None
+        self._case: Any = None
+        self._head: Any = None
+
+    @abstractmethod
+    def prepare(self, folder: Path) -> Iterator[None]:
+        """Write what the worker needs into the folder."""
+
+    @abstractmethod
+    def job(self, folder: Path) -> dict[str, Any]:
+        """The job, as `SegAdversarialLib.jobs` takes it."""
+
+    @abstractmethod
+    def deliver(self, folder: Path) -> Iterator[None]:
+        """Read what the worker wrote, and add it to the scene; sets `nodes`."""
+
+    def checkPresent(self) -> None:
+        """Find out whether the nodes are still in the scene.
+
+        Raises:
+            InputError: one was removed.
+        """
+        from SegAdversarialLib.errors import InputError
+
+        for node in self.subject.nodes if self.subject is not None else []:
+            if not self.subject.scene.IsNodePresent(node):
+                raise InputError(
+                    _("{name} was removed from the scene while the work was going on; its result was dropped.").format(
+                        name=node.GetName()
+                    )
+                )
+
+    def _prepareCase(self, folder: Path) -> Iterator[None]:
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.case import stored, write_volume
+        from SegAdversarialLib.files import file_name
+        from SegAdversarialLib.formats import describe_file
+
+        assert self.subject is not None
+        described = describe_file(self.source["path"], self.source.get("settings"))
+        self._head = described.output_head()
+        yield
+        self._case = scene.case_of_nodes(
+            {x: self.subject.channels.get(x) for x in described.channels}, reference=self.subject.reference, head=self._head
+        )
+        yield
+        self._files: dict[str, str] = {}
+        for channel, values, dtype in zip(self._case.channels, self._case.image, self._case.dtypes):
+            path = folder / f"{file_name(channel)}{ENDING}"
+            self._files[channel] = str(write_volume(path, stored(values, dtype), self._case.affine))
+            yield
+        self._label = None
+        if self._case.label is not None:
+            self._label = str(write_volume(folder / f"reference{ENDING}", self._case.label, self._case.affine))
+            yield
+
+    def _common(self, folder: Path) -> dict[str, Any]:
+        return {
+            "model": self.source,
+            "case": {"channels": self._files, "label": self._label, "name": self._case.name},
+            "output": str(folder / OUTPUT),
+            "ending": ENDING,
+        }
+
+    @property
+    def _names(self) -> dict[int, str]:
+        return dict(zip(self._head.labels, self._head.names))
+
+    @property
+    def _merged(self) -> Any:
+        """The case with its reference in the network's own classes, so that a colour and a name mean the same everywhere."""
+        if self._case.label is None:
+            return self._case
+        return dataclasses.replace(self._case, label=self._head.merged(self._case.label))
+
+    @property
+    def _inputs(self) -> dict[str, Any]:
+        assert self.subject is not None
+        return {channel: self.subject.channels[channel] for channel in self._case.channels}
+
+
+class SegmentTask(Task):
+    """Segment a subject."""
+
+    title = "segment"
+
+    def prepare(self, folder: Path) -> Iterator[None]:
+        """Write the channels and the reference."""
+        yield from self._prepareCase(folder)
+
+    def job(self, folder: Path) -> dict[str, Any]:
+        """A segmentation."""
+        return {"kind": "segment", **self._common(folder)}
+
+    def deliver(self, folder: Path) -> Iterator[None]:
+        """Add the segmentation and its table."""
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.jobs import results
+
+        labels, rows = results.read_segmentation(folder / OUTPUT)
+        yield
+        self.checkPresent()
+        assert self.subject is not None
+        network = Path(self.source["path"]).name.removeprefix("builtin:")
+        record = {"network": self.source, "case": self._case.name, "rows": rows, "versions": results.versions()}
+        self.nodes = scene.add_segmentation_result(
+            self._case, labels, rows, self._inputs, self.subject.scene, names=self._names, title=network, record=record
+        )
+
+
+class AttackTask(Task):
+    """Attack a subject with one attack."""
+
+    title = "attack"
+
+    def __init__(
+        self, subject: Subject, source: Mapping[str, Any], attack: Mapping[str, Any], region: Region | None = None
+    ) -> None:
+        super().__init__(subject, source)
+        self._attack, self._region = dict(attack), region or Region()
+
+    def prepare(self, folder: Path) -> Iterator[None]:
+        """Write the channels, the reference and the region; a wrong configuration is found before any of it."""
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.attacks import make_attack
+        from SegAdversarialLib.case import write_volume
+        from SegAdversarialLib.files import file_name
+
+        settings = dict(self._attack)
+        make_attack(settings.pop("attack"), settings)
+        yield from self._prepareCase(folder)
+        region = self._region
+        if region.kind == "node":
+            grid = next(iter(self._inputs.values()))
+            mask = scene.mask_of_node(region.node, grid, segment=region.segment)
+            yield
+            place = folder / "region"
+            place.mkdir()
+            name = file_name(_regionName(region))
+            self._attack["region"] = str(write_volume(place / f"{name}{ENDING}", mask, self._case.affine))
+        elif region.kind:
+            self._attack["region"] = region.kind
+        yield
+
+    def job(self, folder: Path) -> dict[str, Any]:
+        """One attack."""
+        return {"kind": "attack", **self._common(folder), "attacks": [self._attack]}
+
+    def deliver(self, folder: Path) -> Iterator[None]:
+        """Add all that the attack did."""
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.jobs import results
+
+        (place,) = (x.parent for x in (folder / OUTPUT).glob(f"*/{RESULT_MARKER}"))
+        result, evaluation = results.read_attack(place, self._case)
+        yield
+        record = _record(place)
+        if self._region.kind == "node":
+            record["attack"]["region"] = _regionName(self._region)
+        result = dataclasses.replace(result, original=self._merged)
+        yield
+        self.checkPresent()
+        assert self.subject is not None
+        self.nodes = scene.add_result(
+            result, evaluation, self._inputs, self.subject.scene, names=self._names, record=record
+        )
+
+
+class EvaluateTask(Task):
+    """Measure what any change of the images does to a network's answer."""
+
+    title = "evaluate"
+
+    def __init__(self, subject: Subject, source: Mapping[str, Any], adversarial: Mapping[str, Any]) -> None:
+        super().__init__(subject, source)
+        self._adversarial = dict(adversarial)
+
+    def prepare(self, folder: Path) -> Iterator[None]:
+        """Write the channels before and after, and the reference."""
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.case import stored, write_volume
+        from SegAdversarialLib.files import file_name
+
+        yield from self._prepareCase(folder)
+        after = scene.case_of_nodes({**self._inputs, **self._adversarial})
+        yield
+        place = folder / "adversarial"
+        place.mkdir()
+        self._after: dict[str, str] = {}
+        for channel in self._adversarial:
+            n = after.channel_index(channel)
+            path = place / f"{file_name(channel)}{ENDING}"
+            self._after[channel] = str(write_volume(path, stored(after.image[n], after.dtypes[n]), after.affine))
+            yield
+
+    def job(self, folder: Path) -> dict[str, Any]:
+        """An evaluation."""
+        return {"kind": "evaluate", **self._common(folder), "adversarial": self._after}
+
+    def deliver(self, folder: Path) -> Iterator[None]:
+        """Add the table and both segmentations."""
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.jobs import results
+
+        evaluation = results.read_evaluation(folder / OUTPUT, self._case)
+        yield
+        self.checkPresent()
+        assert self.subject is not None
+        self.nodes = scene.add_evaluation(
+            self._merged,
+            evaluation,
+            self._inputs,
+            self.subject.scene,
+            names=self._names,
+            title=_("evaluation"),
+            adversarial=self._adversarial,
+            record=_record(folder / OUTPUT / "evaluation"),
+        )
+
+
+class SampleTask(Task):
+    """Make the synthetic subject and put it into the scene."""
+
+    title = "sample"
+
+    def __init__(self, scene: Any, seed: int = 7) -> None:
+        super().__init__(None, {})
+        self._scene, self._seed = scene, seed
+
+    def prepare(self, folder: Path) -> Iterator[None]:
+        """Nothing: the subject is made from a number."""
+        yield
+
+    def job(self, folder: Path) -> dict[str, Any]:
+        """A phantom."""
+        return {"kind": "phantom", "seeds": [self._seed], "output": str(folder / OUTPUT), "ending": ENDING}
+
+    def deliver(self, folder: Path) -> Iterator[None]:
+        """Add its channels and its reference labels."""
+        from SegAdversarialLib import scene
+        from SegAdversarialLib.case import Case
+        from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES
+
+        (place,) = (x for x in (folder / OUTPUT).iterdir() if x.is_dir())
+        files = {channel: place / f"{channel}{ENDING}" for channel in CHANNELS}
+        case = Case.read(files, place / f"label{ENDING}", name=place.name)
+        yield
+        self.nodes = scene.add_case(case, self._scene, names=LABEL_NAMES)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """All that the worker has written down of a result."""
+    record: dict[str, Any] = json.loads((folder / RESULT_MARKER).read_text(encoding="utf-8"))
+    return record
+
+
+def _regionName(region: Region) -> str:
+    segmentation = getattr(region.node, "GetSegmentation", None)
+    segment = segmentation().GetSegment(region.segment) if segmentation is not None and region.segment else None
+    return segment.GetName() if segment is not None else region.node.GetName()

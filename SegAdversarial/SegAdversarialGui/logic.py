@@ -1,0 +1,270 @@
+"""What the module can do without its panel: the panel and the Python console stand on the same few calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from SegAdversarialGui.exchange import AttackTask, EvaluateTask, Region, SampleTask, SegmentTask, Subject, Task
+from SegAdversarialGui.runner import Listener, Runner
+from SegAdversarialGui.worker import Worker, sharedWorker
+
+DEFAULT_NETWORK = "builtin:brain-tumour-phantom"
+
+
+class Logic:
+    """Segments, attacks and measures volumes of the scene.
+
+    The calls return when the work is done; Slicer's window answers meanwhile, and progress is shown in a dialog (or printed,
+    where there is no window). Each adds its nodes to the scene as a whole or not at all and never changes its inputs.
+
+    Attributes:
+        worker: the process in which networks run.
+        runner: runs one task at a time in it.
+    """
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self.worker = worker if worker is not None else sharedWorker()
+        self.runner = Runner(self.worker)
+
+    def sample(self, seed: int = 7) -> Any:
+        """Make a synthetic subject with a brain tumour: T1, T1ce, T2, FLAIR and its reference segmentation.
+
+        Returns:
+            `CaseNodes`: `.channels` (a volume node for each channel), `.reference` (a segmentation node), `.folder`.
+
+        Example::
+
+            logic = SegAdversarialLogic()
+            case = logic.sample(seed=7)
+        """
+        return self._run(SampleTask(slicer.mrmlScene, seed), _("Making a synthetic subject"))
+
+    def segment(
+        self,
+        volumeNodes: Mapping[str, Any] | Sequence[Any],
+        model: str = DEFAULT_NETWORK,
+        reference: Any = None,
+        *,
+        trust: bool = False,
+        device: str = "auto",
+    ) -> Any:
+        """Let a network segment volumes.
+
+        Args:
+            volumeNodes: the scalar volume node of each channel, `{"T1": node, ...}`; or the nodes in the network's order.
+            model: a built-in network's name, a network file, or its folder.
+            reference: a segmentation or label map node with the true structures; then Dice is measured too.
+            trust: open files that are programs (TorchScript); say so only if you trust their source.
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+        Returns:
+            `SegmentationNodes`: `.segmentation` (a segmentation node), `.table` (volume, and Dice with a reference).
+
+        Raises:
+            InputError: something that was given is wrong; the message says what and how to mend it.
+            RuntimeError: the work failed for another reason, or was cancelled.
+
+        Example::
+
+            logic = SegAdversarialLogic()
+            case = logic.sample()
+            nodes = logic.segment(case.channels, reference=case.reference)
+            print(nodes.segmentation.GetName())
+        """
+        source = _source(model, trust, device)
+        subject = self._subject(volumeNodes, reference, source)
+        return self._run(SegmentTask(subject, source), _("Segmenting"))
+
+    def attack(
+        self,
+        volumeNodes: Mapping[str, Any] | Sequence[Any],
+        model: str = DEFAULT_NETWORK,
+        attack: Any = "fgsm",
+        reference: Any = None,
+        region: Any = None,
+        *,
+        trust: bool = False,
+        device: str = "auto",
+    ) -> Any:
+        """Attack a network on volumes, and measure what that does.
+
+        Args:
+            volumeNodes: the scalar volume node of each channel, `{"T1": node, ...}`; or the nodes in the network's order.
+            model: a built-in network's name, a network file, or its folder.
+            attack: an attack of the library, such as `attacks.FGSM(epsilon=0.05)`; its name; or a dictionary such as
+                `{"attack": "pgd", "epsilon": 0.02, "steps": 40}`.
+            reference: a segmentation or label map node with the true structures; without it the network's own answer takes
+                its place (`against="prediction"`).
+            region: where the images may be changed: a label map or markups ROI node; a pair of a segmentation node and a
+                segment's name or ID; "foreground" (voxels above 0); "reference" (labelled voxels); None: everywhere.
+            trust: open files that are programs (TorchScript); say so only if you trust their source.
+            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+
+        Returns:
+            `ResultNodes`: `.adversarial` and `.perturbation` (a volume node for each channel), `.clean` and `.attacked`
+            (segmentation nodes), `.metrics` (a table node), `.chart`, `.browser` (of the iterations), and more.
+
+        Raises:
+            InputError: something that was given is wrong; the message says what and how to mend it.
+            RuntimeError: the work failed for another reason, or was cancelled.
+
+        Example::
+
+            from SegAdversarialLib import attacks
+            logic = SegAdversarialLogic()
+            case = logic.sample()
+            nodes = logic.attack(case.channels, attack=attacks.FGSM(epsilon=0.05), reference=case.reference)
+            print(slicer.util.arrayFromVolume(nodes.adversarial["T1"]).mean())
+        """
+        from SegAdversarialLib.attacks import attack_class
+
+        source = _source(model, trust, device)
+        subject = self._subject(volumeNodes, reference, source)
+        settings = attackSettings(attack)
+        if reference is None and "against" in attack_class(settings["attack"]).model_fields:
+            settings["against"] = "prediction"
+        return self._run(AttackTask(subject, source, settings, _region(region)), _("Attacking"))
+
+    def evaluate(
+        self,
+        volumeNodes: Mapping[str, Any] | Sequence[Any],
+        adversarialNodes: Mapping[str, Any],
+        model: str = DEFAULT_NETWORK,
+        reference: Any = None,
+        *,
+        trust: bool = False,
+        device: str = "auto",
+    ) -> Any:
+        """Measure what a change of the images does to a network's answer, whoever made it: an attack on another network, a
+        filter, another scan.
+
+        Args:
+            volumeNodes: the original volume node of each channel, `{"T1": node, ...}`; or the nodes in the network's order.
+            adversarialNodes: the changed volume node of each channel that was changed.
+            model: a built-in network's name, a network file, or its folder.
+            reference: a segmentation or label map node with the true structures.
+            trust, device: as in `attack`.
+
+        Returns:
+            `EvaluationNodes`: `.metrics` (a table node), `.clean` and `.attacked` (segmentation nodes).
+
+        Raises:
+            InputError: something that was given is wrong; the message says what and how to mend it.
+            RuntimeError: the work failed for another reason, or was cancelled.
+
+        Example::
+
+            logic = SegAdversarialLogic()
+            case = logic.sample()
+            nodes = logic.attack(case.channels, attack="fgsm", reference=case.reference)
+            again = logic.evaluate(case.channels, nodes.adversarial, reference=case.reference)
+            print(slicer.util.arrayFromTableColumn(again.metrics, "after"))
+        """
+        source = _source(model, trust, device)
+        subject = self._subject(volumeNodes, reference, source)
+        return self._run(EvaluateTask(subject, source, adversarialNodes), _("Measuring"))
+
+    def _subject(self, volumeNodes: Mapping[str, Any] | Sequence[Any], reference: Any, source: Mapping[str, Any]) -> Subject:
+        if isinstance(volumeNodes, Mapping):
+            return Subject(slicer.mrmlScene, dict(volumeNodes), reference)
+        from SegAdversarialLib.errors import InputError
+        from SegAdversarialLib.formats import describe_file
+
+        channels = describe_file(source["path"]).channels
+        if len(volumeNodes) != len(channels):
+            raise InputError(
+                _("The network takes {wanted} channels ({names}), {given} volumes were given; give one for each.").format(
+                    wanted=len(channels), names=", ".join(channels), given=len(volumeNodes)
+                )
+            )
+        return Subject(slicer.mrmlScene, dict(zip(channels, volumeNodes)), reference)
+
+    def _run(self, task: Task, text: str) -> Any:
+        from SegAdversarialLib.errors import InputError
+
+        progress = _Progress(text, self.runner.cancel)
+        try:
+            outcome = self.runner.run(task, progress)
+        finally:
+            progress.close()
+        if outcome.kind == "done":
+            return outcome.nodes
+        raise (RuntimeError if outcome.details or outcome.kind == "cancelled" else InputError)(outcome.message)
+
+
+class _Progress(Listener):
+    """Shows the progress of a call from the console: in a dialog, or as text where there is no window."""
+
+    def __init__(self, text: str, cancel: Any) -> None:
+        self._last, self._dialog = "", None
+        if slicer.util.mainWindow() is not None:
+            self._dialog = slicer.util.createProgressDialog(labelText=text, maximum=1000, value=0)
+            self._dialog.connect("canceled()", cancel)
+
+    def onProgress(self, fraction: float, message: str, remaining: float | None) -> None:
+        """Show how far the work is."""
+        if self._dialog is not None:
+            self._dialog.labelText = message
+            # a dialog that reaches its maximum would close itself
+            self._dialog.setValue(min(round(1000 * fraction), 999))
+        elif message != self._last:
+            print(f"{fraction:4.0%}  {message}", flush=True)
+        self._last = message
+
+    def onLog(self, text: str) -> None:
+        """Print what is worth noting."""
+        print(text, flush=True)
+
+    def close(self) -> None:
+        """The work is over."""
+        if self._dialog is not None:
+            self._dialog.close()
+            self._dialog.deleteLater()
+            self._dialog = None
+
+
+def attackSettings(attack: Any) -> dict[str, Any]:
+    """An attack's configuration as a job takes it, from an attack, its name or a dictionary.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    from SegAdversarialLib.errors import InputError
+
+    if isinstance(attack, str):
+        return {"attack": attack}
+    if isinstance(attack, Mapping) and "attack" in attack:
+        return dict(attack)
+    if hasattr(attack, "describe"):
+        described: dict[str, Any] = attack.describe()
+        if isinstance(described.get("region"), Mapping):
+            raise InputError(_("Give the region as a node (region=...), not as an array inside the attack."))
+        return described
+    raise InputError(
+        _('{attack} is no attack; give one such as attacks.FGSM(epsilon=0.05), a name, or {{"attack": "fgsm", ...}}.').format(
+            attack=repr(attack)
+        )
+    )
+
+
+def _source(model: str, trust: bool, device: str) -> dict[str, Any]:
+    return {"path": str(model), "trust": trust, "device": device}
+
+
+def _region(region: Any) -> Region:
+    if region is None or isinstance(region, str):
+        return Region(region or "")
+    if isinstance(region, Sequence):
+        node, segment = region
+        return Region("node", node, _segmentId(node, segment))
+    return Region("node", region)
+
+
+def _segmentId(node: Any, segment: str) -> str:
+    """A segment's ID from its ID or its name."""
+    segmentation = node.GetSegmentation()
+    return segment if segmentation.GetSegment(segment) else segmentation.GetSegmentIdBySegmentName(segment) or segment

@@ -1,0 +1,312 @@
+"""The module's panel: its sections, one under the other, and what they do together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from SegAdversarialGui import catalog, trust, widgets
+from SegAdversarialGui.attack_section import AttackSection
+from SegAdversarialGui.exchange import AttackTask, Region, SampleTask, SegmentTask, Subject, Task
+from SegAdversarialGui.images_section import ImagesSection
+from SegAdversarialGui.network_section import NetworkSection
+from SegAdversarialGui.results_section import ResultsSection
+from SegAdversarialGui.run_section import RunSection
+from SegAdversarialGui.runner import Outcome, sentenceOf
+from SegAdversarialGui.state import State
+
+MODULE_NAME = "SegAdversarial"
+SHOWN = "SegAdversarial.Shown"
+"""The node attribute of the parameter node that the panel shows."""
+
+
+class Panel(VTKObservationMixin):
+    """Everything that the module shows.
+
+    The sections write what the user chooses into the parameter node; whenever that node changes, all of them show it anew.
+
+    Attributes:
+        images, network, attack, run, results: the sections, from top to bottom.
+        state: the parameter node that is shown, or None while a scene is closed.
+    """
+
+    def __init__(self, layout: Any, logic: Any, installer: Any, addParameterNode: Callable[[], Any]) -> None:
+        VTKObservationMixin.__init__(self)
+        self.logic, self.installer, self._addParameterNode = logic, installer, addParameterNode
+        self.state: State | None = None
+        self._scene: Any = None
+        self._refreshing = self._refreshDue = self._closed = False
+        self._makeTop(layout)
+        self.images = ImagesSection(self.loadSample)
+        self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
+        self.attack = AttackSection(catalog.attacks)
+        self.run = RunSection(self.segmentNow, self.attackNow, self.cancel)
+        self.results = ResultsSection(_findResults, lambda: slicer.app.layoutManager())
+        for section in self.sections:
+            layout.addWidget(section.widget)
+        layout.addStretch(1)
+        self.network.onNetworkChanged = self._showNetwork
+        self.images.onChanged = self._showProblems
+        self.run.onEndOfWork = self._afterWork
+        self._setTabOrder()
+        self._showInstallation()
+        self._showNetwork()
+
+    @property
+    def sections(self) -> list[Any]:
+        """All sections, from top to bottom."""
+        return [self.images, self.network, self.attack, self.run, self.results]
+
+    def setScene(self, scene: Any) -> None:
+        """Show the nodes of a scene; None: of no scene."""
+        self._scene = scene
+        self.parameterNodes.setMRMLScene(scene)
+        for section in self.sections:
+            section.setScene(scene)
+        if scene is not None and not self.hasObserver(scene, scene.NodeAddedEvent, self._nodesChanged):
+            self.addObserver(scene, scene.NodeAddedEvent, self._nodesChanged)
+            self.addObserver(scene, scene.NodeRemovedEvent, self._nodesChanged)
+
+    def setParameterNode(self, node: Any) -> None:
+        """Show the choices of a parameter node; None: of no node, as while a scene is closed."""
+        import vtk
+
+        if self.state is not None:
+            self.removeObserver(self.state.node, vtk.vtkCommand.ModifiedEvent, self._stateChanged)
+        self.state = State(node) if node is not None else None
+        if node is not None:
+            for other in self._scene.GetNodesByClass("vtkMRMLScriptedModuleNode"):
+                other.SetAttribute(SHOWN, "true" if other is node else None)
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._stateChanged)
+        with widgets.blocked(self.parameterNodes):
+            self.parameterNodes.setCurrentNode(node)
+        for section in self.sections:
+            section.setState(self.state)
+        self.refresh()
+
+    def preferLoaded(self, nodes: list[Any]) -> None:
+        """Of several parameter nodes show the one that was shown when its scene was saved; an untouched one gives way."""
+        if self.state is None or not self.state.untouched:
+            return
+        mine = self.state.node
+        others = [x for x in nodes if x is not mine]
+        chosen = next((x for x in others if x.GetAttribute(SHOWN)), others[0] if others else None)
+        if chosen is not None:
+            self.setParameterNode(chosen)
+            self._scene.RemoveNode(mine)
+
+    def refresh(self) -> None:
+        """Show everything as it is now."""
+        if self._refreshing or self._closed:
+            return
+        self._refreshing = True
+        try:
+            for section in self.sections:
+                section.refresh()
+            self._showProblems()
+        finally:
+            self._refreshing = False
+
+    def cleanup(self) -> None:
+        """Stop what runs and listen to nothing any more."""
+        self._closed = True
+        self.logic.runner.cancel()
+        self.removeObservers()
+        self.results.cleanup()
+        self.setScene(None)
+        for section in self.sections:
+            section.setState(None)
+
+    def subject(self) -> Subject:
+        """What is chosen to be segmented or attacked."""
+        assert self.state is not None
+        return Subject(self._scene, self.images.volumes(), self.state.reference)
+
+    def region(self) -> Region:
+        """Where the attack may work."""
+        assert self.state is not None
+        settings = self.state.settings
+        if settings.region == "node":
+            return Region("node", self.state.region, settings.regionSegment)
+        return Region(settings.region)
+
+    def segmentNow(self) -> None:
+        """Let the network segment the images."""
+        if self.network.ensureTrust():
+            self._start(SegmentTask(self.subject(), self.network.source()), _("Segmenting"))
+
+    def attackNow(self) -> None:
+        """Attack the network on the images."""
+        if self.network.ensureTrust():
+            task = AttackTask(self.subject(), self.network.source(), self.attack.settings(), self.region())
+            self._start(task, _("Attacking"))
+
+    def loadSample(self) -> None:
+        """Put a synthetic subject into the scene."""
+        if not self._ready(_("Making the synthetic subject")):
+            return
+        self._start(SampleTask(self._scene), _("Making a synthetic subject"))
+
+    def cancel(self) -> None:
+        """Stop what runs."""
+        if self.logic.runner.busy:
+            self.run.onLog(_("Cancelling"))
+            self.logic.runner.cancel()
+
+    def findDevices(self) -> None:
+        """Ask the worker on what networks can run."""
+        if self._ready(_("Looking for devices")):
+            self.logic.worker.submit({"request": "devices"}, self._devicesFound)
+
+    def install(self) -> None:
+        """Install what is missing, after a question."""
+        if self.installer.install():
+            self.attack.reload()
+            self._showNetwork()
+        self._showInstallation()
+        self.refresh()
+
+    def _ready(self, what: str) -> bool:
+        """Whether the packages are there; the user is asked to install them where they are not."""
+        if self.installer.ready():
+            return True
+        self.run.onLog(_("{what} needs packages that are not installed yet").format(what=what))
+        self.install()
+        return bool(self.installer.ready())
+
+    def _start(self, task: Task, text: str) -> None:
+        if self.logic.runner.busy:
+            return
+        self.run.begin(text)
+        self.logic.runner.start(task, self.run)
+        self._showProblems()
+
+    def _afterWork(self, outcome: Outcome) -> None:
+        if self._closed:
+            return
+        if outcome.kind == "done" and self.state is not None:
+            shown = getattr(outcome.nodes, "run", "")
+            if shown:
+                self.results.select(shown)
+        elif outcome.kind == "failed":
+            details = {"detailedText": outcome.details} if outcome.details else {}
+            slicer.util.errorDisplay(outcome.message, windowTitle=_("SegAdversarial"), **details)
+        self.refresh()
+
+    def _devicesFound(self, event: dict[str, Any]) -> None:
+        if event["event"] == "done":
+            self.network.setDevices(event["devices"], event.get("advice") or self.installer.gpuAdvice())
+        elif event["event"] == "error":
+            slicer.util.errorDisplay(event["message"], windowTitle=_("SegAdversarial"))
+
+    def _showNetwork(self) -> None:
+        """Let the other sections follow the network."""
+        entry = self.network.entry()
+        self.images.setNetwork(entry)
+        self.attack.setNetwork(entry)
+        self.refresh()
+
+    def _showProblems(self) -> None:
+        missing = [] if self.installer.ready() else [_("Install the needed packages first (button at the top).")]
+        if self.state is None:
+            missing.append(_("There is no scene."))
+        problem = self.network.problem()
+        common = missing or [*([problem] if problem else []), *self.images.problems()]
+        attack = [*common, *([] if missing else self._attackProblems())]
+        self.run.setProblems(common, attack, self.logic.runner.busy)
+
+    def _attackProblems(self) -> list[str]:
+        assert self.state is not None
+        problem = self.attack.problem()
+        found = [problem] if problem else []
+        found += self.images.regionProblems()
+        if self.attack.needsReference() and self.state.reference is None:
+            found.append(_("Choose a reference segmentation, or attack against the network's own prediction."))
+        return found
+
+    def _stateChanged(self, _caller: Any = None, _event: Any = None) -> None:
+        self.refresh()
+
+    def _nodesChanged(self, _caller: Any = None, _event: Any = None) -> None:
+        """Nodes often come and go by the dozen: look once, when all of them are there."""
+        if not self._refreshDue:
+            self._refreshDue = True
+            qt.QTimer.singleShot(0, self._refreshLater)
+
+    def _refreshLater(self) -> None:
+        self._refreshDue = False
+        self.refresh()
+
+    def _showInstallation(self) -> None:
+        self.installBox.setVisible(not self.installer.ready())
+
+    def _makeTop(self, layout: Any) -> None:
+        form = qt.QFormLayout()
+        self.parameterNodes = slicer.qMRMLNodeComboBox()
+        self.parameterNodes.nodeTypes = ["vtkMRMLScriptedModuleNode"]
+        self.parameterNodes.addAttribute("vtkMRMLScriptedModuleNode", "ModuleName", MODULE_NAME)
+        self.parameterNodes.showHidden = True
+        self.parameterNodes.noneEnabled = False
+        self.parameterNodes.addEnabled = False
+        self.parameterNodes.removeEnabled = True
+        self.parameterNodes.renameEnabled = True
+        self.parameterNodes.connect("currentNodeChanged(vtkMRMLNode*)", self._parameterNodeChosen)
+        widgets.row(
+            form,
+            _("Choices"),
+            self.parameterNodes,
+            "parameterNodeSelector",
+            _("All that is chosen in this panel, saved with the scene; several sets can be kept side by side"),
+        )
+        self.addButton = widgets.button(
+            _("New set of choices"), "newParameterNodeButton", _("Keep these choices and go on with a copy of them")
+        )
+        self.addButton.connect("clicked(bool)", lambda _checked=False: self._copyParameterNode())
+        form.addRow(self.addButton)
+        layout.addLayout(form)
+        self.installBox = qt.QWidget()
+        self.installBox.objectName = "installBox"
+        box = qt.QVBoxLayout(self.installBox)
+        self.installNote = widgets.note("installNote")
+        self.installNote.text = _("PyTorch and MONAI are needed to run networks, and are not installed in this Slicer yet.")
+        box.addWidget(self.installNote)
+        self.installButton = widgets.button(
+            _("Install..."), "installButton", _("Shows what would be installed and how large it is, and asks first")
+        )
+        self.installButton.connect("clicked(bool)", lambda _checked=False: self.install())
+        box.addWidget(self.installButton)
+        layout.addWidget(self.installBox)
+
+    def _parameterNodeChosen(self, node: Any) -> None:
+        if not self._closed and node is not None and (self.state is None or node is not self.state.node):
+            self.setParameterNode(node)
+
+    def _copyParameterNode(self) -> None:
+        node = self._addParameterNode()
+        if self.state is not None:
+            name = node.GetName()
+            node.CopyContent(self.state.node)
+            node.SetName(name)
+        self.setParameterNode(node)
+
+    def _setTabOrder(self) -> None:
+        order = [self.parameterNodes, self.addButton, self.installButton]
+        for section in self.sections:
+            order += section.tabOrder()
+        for before, after in zip(order, order[1:]):
+            qt.QWidget.setTabOrder(before, after)
+
+
+def _findResults() -> list[Any]:
+    """All results in the scene; none where the library cannot be used yet."""
+    from SegAdversarialLib import scene
+
+    try:
+        return list(scene.find_runs())
+    except ImportError as error:
+        raise RuntimeError(sentenceOf(error)) from error

@@ -1,0 +1,383 @@
+"""The panel's Results section: which run is looked at, how, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import ctk
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SegAdversarialGui import display, layout, result_nodes, widgets
+from SegAdversarialGui.state import State
+from SegAdversarialGui.verdict import verdict
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene import ResultNodes
+
+_TABLE_HEIGHT = 230
+
+
+class ResultsSection:
+    """Shows the runs that are in the scene, also those that were loaded with it.
+
+    The slice views change only when the user asks for it here, or when `select` is called after an attack. The section
+    listens to nothing but its own widgets: whoever owns it calls `refresh` when nodes come or go.
+
+    Args:
+        findResults: gives the runs in the scene (`ResultNodes`, `SegmentationNodes`), in the order of their making.
+        layoutManager: gives Slicer's layout manager, or None where there is no window.
+
+    Attributes:
+        widget: the section.
+        confirm: asks the user a question and returns whether the answer was yes.
+    """
+
+    def __init__(self, findResults: Callable[[], list[Any]], layoutManager: Callable[[], Any]) -> None:
+        self._findResults, self._layoutManager = findResults, layoutManager
+        self.confirm: Callable[[str], bool] = _confirm
+        self._state: State | None = None
+        self._scene: Any = None
+        self._results: list[ResultNodes] = []
+        self._charts: list[Any] = []
+        self._channel, self._closed, self._dialog = "", False, None
+        self.widget, form = widgets.section(_("Results"), "resultsSection")
+        self.emptyNote = widgets.note("noResultsNote")
+        self.emptyNote.text = _("No results yet. Attack the network, or load a scene with results.")
+        form.addRow(self.emptyNote)
+        self.content = qt.QWidget()
+        self.content.objectName = "resultsContent"
+        form.addRow(self.content)
+        inner = widgets.formOf(self.content)
+        inner.setContentsMargins(0, 0, 0, 0)
+        self._makeChoices(inner)
+        self._makeViews(inner)
+        self._makeFigures(inner)
+        self._makeButtons(inner)
+
+    def setScene(self, scene: Any) -> None:
+        """Show the results of a scene; None: of no scene."""
+        self._scene = scene
+        with widgets.blocked(self.table):
+            self.table.setMRMLTableNode(None)
+            self.table.setMRMLScene(scene)
+        if scene is not None and self._layoutManager() is not None:
+            layout.ensureLayout(self._layoutManager())
+
+    def setState(self, state: State | None) -> None:
+        """Show the choices of another parameter node; None: of none."""
+        self._state, self._channel = state, ""
+
+    def select(self, run: str) -> None:
+        """Look at a run in the views, as after an attack: in the view last chosen, or all images side by side."""
+        self._results = self._found()
+        found = next((x for x in self._results if x.run == run), None)
+        if found is None or self._state is None:
+            return
+        self._channel = self._channelOf(found)
+        self._state.change(run=run, view=self._possibleView(found, self._state.settings.view or "compare"))
+        self._show()
+
+    def refresh(self) -> None:
+        """Show the runs that the scene holds now."""
+        if self._closed:
+            return
+        self._results = self._found()
+        result = self._current()
+        self.emptyNote.setVisible(result is None)
+        self.content.setVisible(result is not None)
+        if result is None:
+            self.table.setMRMLTableNode(None)
+            return
+        self._channel = self._channelOf(result)
+        self._showChoices(result)
+        self._showViewButtons(result)
+        self._showIterations(result)
+        self._showFigures(result)
+        self._showCharts(result)
+
+    def tabOrder(self) -> list[Any]:
+        """The widgets that take the keyboard, in reading order."""
+        return [
+            self.runs, self.channels, *self.viewButtons.values(), self.opacity, self.iteration, self.table, self.charts,
+            self.chartButton, self.configurationButton, self.deleteButton,
+        ]  # fmt: skip
+
+    def cleanup(self) -> None:
+        """Do nothing any more, also not what is due already."""
+        self._closed = True
+        self._closeDialog()
+        self.setScene(None)
+        self.setState(None)
+
+    def _makeChoices(self, form: Any) -> None:
+        self.runs = widgets.combo()
+        self.runs.connect("activated(int)", self._runChosen)
+        widgets.row(form, _("Run"), self.runs, "runSelector", _("The results in this scene, in the order of their making"))
+        self.channels = widgets.combo()
+        self.channels.connect("activated(int)", self._channelChosen)
+        widgets.row(form, _("Channel"), self.channels, "resultChannelSelector", _("The attacked channel that the views show"))
+
+    def _makeViews(self, form: Any) -> None:
+        titles = {
+            "original": (_("Original"), "originalViewButton"),
+            "adversarial": (_("Adversarial"), "adversarialViewButton"),
+            "difference": (_("Difference"), "differenceViewButton"),
+            "compare": (_("Compare"), "compareViewButton"),
+        }
+        grid, self.viewButtons = qt.QGridLayout(), {}
+        self.viewGroup = qt.QButtonGroup(self.content)
+        for n, (view, (title, name)) in enumerate(titles.items()):
+            button = widgets.button(title, name, "")
+            button.checkable = True
+            button.connect("clicked(bool)", lambda _checked=False, view=view: self._viewChosen(view))
+            self.viewGroup.addButton(button)
+            grid.addWidget(button, n // 2, n % 2)
+            self.viewButtons[view] = button
+        form.addRow(grid)
+        self.opacity = ctk.ctkSliderWidget()
+        self.opacity.minimum, self.opacity.maximum, self.opacity.singleStep, self.opacity.decimals = 0, 1, 0.05, 2
+        self.opacity.connect("valueChanged(double)", self._opacityChanged)
+        tip = _("How opaque the perturbation lies over the original")
+        widgets.row(form, _("Opacity"), self.opacity, "perturbationOpacitySlider", tip)
+        self.iteration = ctk.ctkSliderWidget()
+        self.iteration.minimum, self.iteration.singleStep, self.iteration.decimals = 1, 1, 0
+        # the number of the iteration stands beneath: a place among the kept ones would be taken for it
+        self.iteration.spinBoxVisible = False
+        self.iteration.connect("valueChanged(double)", self._iterationChanged)
+        widgets.row(form, _("Iteration"), self.iteration, "iterationSlider", "")
+        self.iterationNote = widgets.note("iterationNote")
+        form.addRow(self.iterationNote)
+
+    def _makeFigures(self, form: Any) -> None:
+        self.summary = widgets.note("resultSummary")
+        form.addRow(self.summary)
+        self.table = slicer.qMRMLTableView()
+        self.table.objectName = "metricsTable"
+        self.table.toolTip = _("All metrics before and after the attack")
+        self.table.minimumHeight = self.table.maximumHeight = _TABLE_HEIGHT
+        form.addRow(self.table)
+        self.charts = widgets.combo()
+        widgets.row(form, _("Chart"), self.charts, "chartSelector", _("The charts of this run"))
+
+    def _makeButtons(self, form: Any) -> None:
+        self.chartButton = widgets.button(_("Show chart"), "showChartButton", "")
+        self.configurationButton = widgets.button(_("How it was made..."), "configurationButton", "")
+        self.deleteButton = widgets.button(
+            _("Delete..."), "deleteResultButton", _("Remove this run's images, segmentations and tables from the scene")
+        )
+        for button, action in (
+            (self.chartButton, self._showChart),
+            (self.configurationButton, self._showConfiguration),
+            (self.deleteButton, self._delete),
+        ):
+            button.connect("clicked(bool)", lambda _checked=False, action=action: action())
+        row = qt.QHBoxLayout()
+        for button in (self.chartButton, self.configurationButton, self.deleteButton):
+            row.addWidget(button)
+        form.addRow(row)
+
+    def _showChoices(self, result: ResultNodes) -> None:
+        widgets.fillCombo(self.runs, [(f"{n}: {x.summary}", x.run) for n, x in enumerate(self._results, 1)], result.run)
+        self.runs.toolTip = widgets.tip(result.summary)
+        channels = result_nodes.channelsOf(result)
+        widgets.fillCombo(self.channels, [(x, x) for x in channels], self._channel)
+        self.channels.setEnabled(len(channels) > 1)
+
+    def _showViewButtons(self, result: ResultNodes) -> None:
+        view = self._state.settings.view if self._state is not None else ""
+        # a group with a checked button cannot be unchecked while it is exclusive
+        self.viewGroup.exclusive = False
+        for name, button in self.viewButtons.items():
+            problem = self._problem(result, name)
+            button.setEnabled(not problem)
+            button.toolTip = widgets.tip(problem or _viewTip(name))
+            button.setChecked(name == view)
+        self.viewGroup.exclusive = True
+        with widgets.blocked(self.opacity):
+            self.opacity.setValue(self._state.settings.opacity if self._state is not None else 0)
+        self.opacity.setEnabled(not result_nodes.missing(result, "difference", self._channel))
+
+    def _showIterations(self, result: ResultNodes) -> None:
+        count = result_nodes.iterationCount(result)
+        self.iteration.setEnabled(count > 1)
+        self.iterationNote.setVisible(count > 1)
+        if count < 2:
+            tip = _('No iterations were kept: set "Keep every" among the attack\'s more settings before it runs.')
+            self.iteration.toolTip = widgets.tip(tip)
+            return
+        place = result_nodes.selectedIteration(result)
+        with widgets.blocked(self.iteration):
+            self.iteration.maximum = count
+            self.iteration.setValue(place + 1)
+        self.iteration.toolTip = _("Slide through the kept states of the attack, up to its result")
+        self.iterationNote.text = _("iteration {shown} of {last}").format(
+            shown=result_nodes.iterationValue(result, place), last=result_nodes.iterationValue(result, count - 1)
+        )
+
+    def _showFigures(self, result: ResultNodes) -> None:
+        widgets.say(self.summary, verdict(result.metrics, result.reference))
+        if self.table.mrmlTableNode() is not result.metrics:
+            self.table.setMRMLTableNode(result.metrics)
+            self.table.resizeColumnsToContents()
+        self.configurationButton.setEnabled(result_nodes.alive(result.configuration))
+        self.configurationButton.toolTip = (
+            _("All settings with which this result can be made again")
+            if result_nodes.alive(result.configuration)
+            else _("The configuration was deleted from the scene")
+        )
+
+    def _showCharts(self, result: ResultNodes) -> None:
+        charts = layout.nodesOfClass(self._scene, "vtkMRMLPlotChartNode")
+        self._charts = [x for x in charts if x is result.chart or x.GetAttribute(result_nodes.RUN) == result.run]
+        items = [(x.GetName().removesuffix(f" - {result.summary}"), x.GetID()) for x in self._charts]
+        chosen = self.charts.itemData(self.charts.currentIndex)
+        known = [identifier for _title, identifier in items]
+        widgets.fillCombo(self.charts, items, chosen if chosen in known else next(iter(known), None))
+        problem = self._problem(result, "compare") if self._charts else _("This run has no chart")
+        self.charts.setEnabled(bool(self._charts))
+        self.chartButton.setEnabled(not problem)
+        self.chartButton.toolTip = problem or _("Show the chart beneath the images, side by side")
+
+    def _runChosen(self, index: int) -> None:
+        if self._state is not None and 0 <= index < len(self._results):
+            result = self._results[index]
+            self._channel = self._channelOf(result)
+            view = self._state.settings.view
+            self._state.change(run=result.run, view=self._possibleView(result, view) if view else "")
+            self._show()
+
+    def _channelChosen(self, _index: int) -> None:
+        self._channel = self.channels.currentText
+        self._show()
+
+    def _viewChosen(self, view: str) -> None:
+        if self._state is not None:
+            self._state.change(view=view)
+            self._show()
+
+    def _opacityChanged(self, value: float) -> None:
+        result, manager = self._current(), self._layoutManager()
+        if self._state is not None and result is not None:
+            self._state.change(opacity=round(value, 2))
+            if manager is not None:
+                display.setOpacity(manager, result, value)
+
+    def _iterationChanged(self, value: float) -> None:
+        result = self._current()
+        if self._state is None or result is None or result_nodes.iterationCount(result) < 2:
+            return
+        result_nodes.selectIteration(result, round(value) - 1)
+        if self._state.settings.view not in ("adversarial", "compare"):
+            self._state.change(view="adversarial")
+        self._show()
+
+    def _show(self, chart: Any = None) -> None:
+        """Let the views show what is chosen, as far as it is there."""
+        self.refresh()
+        result, manager = self._current(), self._layoutManager()
+        if self._state is None or result is None:
+            return
+        settings = self._state.settings
+        if not settings.view or self._problem(result, settings.view):
+            return
+        moved = display.showResult(manager, result, settings.view, settings.opacity, self._channel, chart)
+        if moved:
+            # views that have just appeared get their size when Qt has laid them out
+            qt.QTimer.singleShot(0, lambda: self._finishViews(moved))
+
+    def _finishViews(self, moved: list[Any]) -> None:
+        result, manager = self._current(), self._layoutManager()
+        if not self._closed and result is not None and manager is not None:
+            display.finishViews(manager, result, moved)
+
+    def _showChart(self) -> None:
+        place = self.charts.currentIndex
+        if self._state is not None and 0 <= place < len(self._charts):
+            self._state.change(view="compare")
+            self._show(self._charts[place])
+
+    def _showConfiguration(self) -> None:
+        result = self._current()
+        if result is None or not result_nodes.alive(result.configuration):
+            return
+        self._closeDialog()
+        self._dialog = qt.QDialog(self.widget.window())
+        self._dialog.objectName = "configurationDialog"
+        self._dialog.windowTitle = result.summary
+        box = qt.QVBoxLayout(self._dialog)
+        text = qt.QPlainTextEdit()
+        text.objectName = "configurationText"
+        text.toolTip = _("Copy what is needed to run it again")
+        text.readOnly = True
+        text.setPlainText(result.configuration.GetText())
+        box.addWidget(text)
+        self._dialog.resize(560, 480)
+        self._dialog.show()
+
+    def _closeDialog(self) -> None:
+        if self._dialog is not None:
+            self._dialog.close()
+            self._dialog.deleteLater()
+            self._dialog = None
+
+    def _delete(self) -> None:
+        result = self._current()
+        question = _('Remove "{run}" with all its images, segmentations and tables from the scene? The input stays.')
+        if result is None or self._state is None or not self.confirm(question.format(run=result.summary)):
+            return
+        result_nodes.removeResult(self._scene, result)
+        self._channel = ""
+        self._state.change(run="")
+        self._show()
+        if not self._results and self._layoutManager() is not None:
+            layout.leaveLayout(self._layoutManager())
+
+    def _found(self) -> list[ResultNodes]:
+        """The runs in the scene, in the order of their making."""
+        if self._scene is None or self._state is None:
+            return []
+        return [result_nodes.asResult(nodes) for nodes in self._findResults()]
+
+    def _current(self) -> ResultNodes | None:
+        """The run that was chosen, else the newest."""
+        chosen = self._state.settings.run if self._state is not None else ""
+        newest = self._results[-1] if self._results else None
+        return next((x for x in self._results if x.run == chosen), newest)
+
+    def _channelOf(self, result: ResultNodes) -> str:
+        """The channel that is looked at: the one chosen, where the run has it."""
+        channels = result_nodes.channelsOf(result)
+        return self._channel if self._channel in channels or not channels else channels[0]
+
+    def _possibleView(self, result: ResultNodes, view: str) -> str:
+        """The view, or the next best one that has all it needs."""
+        return next((x for x in (view, "compare", "original") if not self._problem(result, x)), "")
+
+    def _problem(self, result: ResultNodes, view: str) -> str:
+        """Why a view cannot be shown; empty if it can."""
+        if self._layoutManager() is None:
+            return _("There are no views without Slicer's window")
+        names = {"input": _("the input"), "adversarial": _("the adversarial image"), "perturbation": _("the perturbation")}
+        gone = [names[x] for x in result_nodes.missing(result, view, self._channel)]
+        if not gone:
+            return ""
+        return _("Not in the scene for this channel: {what}").format(what=", ".join(gone))
+
+
+def _viewTip(view: str) -> str:
+    return {
+        "original": _("Show the input with the network's answer for it"),
+        "adversarial": _("Show the adversarial image with the network's answer for it"),
+        "difference": _("Show what was added, in colours over the input"),
+        "compare": _(
+            "Show original, adversarial and difference side by side, with chart and table. Filled is the network's answer, "
+            "outlined the reference."
+        ),
+    }[view]
+
+
+def _confirm(question: str) -> bool:
+    return bool(slicer.util.confirmOkCancelDisplay(question, windowTitle=_("Delete a result")))

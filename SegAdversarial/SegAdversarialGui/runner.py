@@ -1,0 +1,241 @@
+"""Running a task: nodes to files, the worker's job, files to nodes, in steps between which Slicer answers."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from SegAdversarialGui.exchange import Task
+from SegAdversarialGui.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+_SOONEST_FORECAST = 0.03
+"""A forecast from less of the work than this is worth nothing."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        kind: "done", "cancelled" or "failed".
+        nodes: what the task added to the scene.
+        message: one sentence for the user; empty when done.
+        details: what helps to find out more: the worker's log, or where in the program it went wrong.
+    """
+
+    kind: str
+    nodes: Any = None
+    message: str = ""
+    details: str = ""
+
+
+class Listener:
+    """What somebody who started a task is told. Each is called on the main thread."""
+
+    def onProgress(self, fraction: float, message: str, remaining: float | None) -> None:
+        """Work goes on: the finished fraction, what is done now, and the seconds that are left, where that is known."""
+
+    def onLog(self, text: str) -> None:
+        """Something worth noting happened."""
+
+    def onEnd(self, outcome: Outcome) -> None:
+        """It is over; this comes exactly once, last."""
+
+
+class Runner:
+    """Runs one task at a time.
+
+    Its files lie in a folder that only the user may enter and that is gone afterwards.
+    """
+
+    def __init__(self, worker: Worker, temporaryPath: Callable[[], str] = lambda: slicer.app.temporaryPath) -> None:
+        self.worker = worker
+        self._temporaryPath = temporaryPath
+        self._task: Task | None = None
+        self._listener = Listener()
+        self._folder: Path | None = None
+        self._request = ""
+        self._steps: Iterator[None] | None = None
+        self._afterwards: Callable[[], None] | None = None
+        self._cancelled = False
+        self._started = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task is going on."""
+        return self._task is not None
+
+    def start(self, task: Task, listener: Listener) -> None:
+        """Begin a task; returns at once, and Qt's event loop does the rest.
+
+        Raises:
+            RuntimeError: another task is going on.
+        """
+        if self.busy:
+            raise RuntimeError(_("Another task is running; wait for it or cancel it."))
+        self._task, self._listener = task, listener
+        self._request, self._folder, self._cancelled = "", None, False
+        self._started = time.monotonic()
+        self._follow(self._prepare(task), self._submit)
+
+    def run(self, task: Task, listener: Listener) -> Outcome:
+        """Run a task and return when it is over; windows answer meanwhile.
+
+        Raises:
+            RuntimeError: another task is going on.
+        """
+        loop = qt.QEventLoop()
+        relay = _Relay(listener, loop.quit)
+        self.start(task, relay)
+        if relay.outcome is None:
+            loop.exec_()
+        assert relay.outcome is not None
+        return relay.outcome
+
+    def cancel(self) -> None:
+        """Ask the task to stop. Its end comes as an outcome, after three seconds at the latest."""
+        self._cancelled = True
+        if self._request:
+            self.worker.cancel(self._request)
+
+    def _prepare(self, task: Task) -> Iterator[None]:
+        self._folder = _privateFolder(self._temporaryPath())
+        yield
+        yield from task.prepare(self._folder)
+
+    def _submit(self) -> None:
+        assert self._task is not None and self._folder is not None
+        self._listener.onProgress(0.0, _("starting"), None)
+        self._started = time.monotonic()
+        self._request = self.worker.submit({"request": "job", "job": self._task.job(self._folder)}, self._onEvent)
+
+    def _onEvent(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "progress":
+            fraction = float(event["fraction"])
+            spent = time.monotonic() - self._started
+            remaining = spent * (1 - fraction) / fraction if fraction >= _SOONEST_FORECAST else None
+            self._listener.onProgress(fraction, event["message"], remaining)
+        elif kind == "log":
+            self._listener.onLog(event["message"])
+        elif kind == "cancelled":
+            self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
+        elif kind == "error":
+            self._end(Outcome("failed", message=event["message"], details=event.get("details", "")))
+        elif kind == "done":
+            self._request = ""
+            assert self._task is not None and self._folder is not None
+            self._listener.onProgress(1.0, _("adding the result to the scene"), None)
+            self._follow(self._task.deliver(self._folder), self._finish)
+
+    def _finish(self) -> None:
+        assert self._task is not None
+        self._end(Outcome("done", nodes=self._task.nodes))
+
+    def _follow(self, steps: Iterator[None], afterwards: Callable[[], None]) -> None:
+        self._steps, self._afterwards = steps, afterwards
+        qt.QTimer.singleShot(0, self._advance)
+
+    def _advance(self) -> None:
+        """One step, and then a turn for everything else in the window."""
+        if self._task is None or self._steps is None or self._afterwards is None:
+            return
+        if self._cancelled:
+            self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
+            return
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._guarded(self._afterwards)
+            return
+        except Exception as error:
+            self._fail(error)
+            return
+        qt.QTimer.singleShot(0, self._advance)
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self._end(Outcome("failed", message=sentenceOf(error), details=detailsOf(error)))
+
+    def _end(self, outcome: Outcome) -> None:
+        listener, folder = self._listener, self._folder
+        self._task, self._steps, self._afterwards, self._folder = None, None, None, None
+        self._request, self._listener = "", Listener()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        listener.onEnd(outcome)
+
+
+class _Relay(Listener):
+    """Passes everything on, keeps the outcome, and ends the wait."""
+
+    def __init__(self, listener: Listener, quitWaiting: Callable[[], None]) -> None:
+        self.onProgress, self.onLog = listener.onProgress, listener.onLog  # type: ignore[method-assign]
+        self._listener, self._quit = listener, quitWaiting
+        self.outcome: Outcome | None = None
+
+    def onEnd(self, outcome: Outcome) -> None:
+        """The wait is over."""
+        self.outcome = outcome
+        self._listener.onEnd(outcome)
+        self._quit()
+
+
+def sentenceOf(error: Exception) -> str:
+    """What to tell the user of an error: its own sentence where it was written for users."""
+    from SegAdversarialLib.errors import InputError
+
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, ImportError):
+        return _("A Python package is missing ({error}); install what the module needs with the button at the top.").format(
+            error=error
+        )
+    _log.error("Unexpected error", exc_info=error)
+    return _("Something went wrong in the module ({kind}: {error}); please report it with the log.").format(
+        kind=type(error).__name__, error=error
+    )
+
+
+def detailsOf(error: Exception) -> str:
+    """Where in the program it went wrong; empty for what the user can mend."""
+    from SegAdversarialLib.errors import InputError
+
+    return "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
+
+
+def _privateFolder(parent: str) -> Path:
+    """A new folder that nobody else may enter.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    from SegAdversarialLib.errors import InputError
+
+    try:
+        return Path(tempfile.mkdtemp(prefix="SegAdversarial-", dir=parent))
+    except OSError as error:
+        raise InputError(
+            _(
+                "Slicer's folder for temporary files, {folder}, cannot be written to ({error}); choose another one in "
+                "Edit > Application Settings > Modules."
+            ).format(folder=parent, error=error.strerror or error)
+        ) from error

@@ -1,0 +1,61 @@
+"""Driving the real panel in the host, as a user would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+MODULE = Path(__file__).resolve().parents[2] / "SegAdversarial" / "SegAdversarial.py"
+PATIENCE = 120
+
+
+def openModule() -> Any:
+    """Load the module as Slicer does at its start, select it, and return its panel."""
+    from host import slicer_module
+
+    slicer_module.loadModule(MODULE)
+    return slicer_module.moduleWidget("SegAdversarial").panel
+
+
+def waitUntil(host: Any, condition: Callable[[], Any], what: str) -> None:
+    """Let Qt work until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"it never came that {what}"
+        host.processEvents(0.01)
+
+
+def finish(host: Any, panel: Any) -> None:
+    """Let Qt work until what runs has ended, and a moment longer."""
+    waitUntil(host, lambda: not panel.logic.runner.busy, "the work ended")
+    host.processEvents(0.1)
+
+
+def click(host: Any, panel: Any, button: Any) -> None:
+    """Press a button that works, and wait for what it starts."""
+    assert button.enabled, button.toolTip
+    button.click()
+    finish(host, panel)
+
+
+def sceneState() -> tuple[Any, ...]:
+    """What must not change: the nodes with their modification times, and the subject hierarchy."""
+    import slicer
+    import vtk
+
+    scene = slicer.mrmlScene
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    nodes = [scene.GetNthNode(n) for n in range(scene.GetNumberOfNodes())]
+    kept = [x for x in nodes if x.IsA("vtkMRMLStorableNode") and x.GetSaveWithScene()]
+    return tuple(x.GetID() for x in nodes), tuple(x.GetMTime() for x in kept), items.GetNumberOfIds()
+
+
+def messages() -> list[Any]:
+    """The message boxes that were shown."""
+    from host import slicer_dialogs
+
+    return slicer_dialogs.dialogs

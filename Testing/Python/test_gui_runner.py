@@ -1,0 +1,149 @@
+"""Tasks: their files are private and temporary, and they end exactly once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FAKE = str(Path(__file__).with_name("fake_worker.py"))
+
+
+@pytest.fixture
+def runner(slicerHost: Any, tmp_path: Path) -> Iterator[Any]:
+    from SegAdversarialGui.runner import Runner
+    from SegAdversarialGui.worker import Worker
+
+    worker = Worker(lambda: [sys.executable, FAKE])
+    yield Runner(worker, lambda: str(tmp_path))
+    worker.stop()
+
+
+class Heard:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.progress: list[tuple[float, str]] = []
+        self.log: list[str] = []
+        self.ends: list[Any] = []
+
+    def onProgress(self, fraction: float, message: str, remaining: float | None) -> None:
+        self.progress.append((fraction, message))
+
+    def onLog(self, text: str) -> None:
+        self.log.append(text)
+
+    def onEnd(self, outcome: Any) -> None:
+        self.ends.append(outcome)
+
+
+def makeTask(act: str, fails: str = "", error: Exception | None = None) -> Any:
+    from SegAdversarialGui.exchange import Task
+
+    class Fake(Task):
+        title = "fake"
+        folder: Path | None = None
+
+        def prepare(self, folder: Path) -> Iterator[None]:
+            self.folder, self.mode = folder, stat.S_IMODE(os.stat(folder).st_mode)
+            (folder / "input").write_text("x")
+            yield
+            if fails == "prepare":
+                raise error
+            yield
+
+        def job(self, folder: Path) -> dict[str, Any]:
+            return {"act": act}
+
+        def deliver(self, folder: Path) -> Iterator[None]:
+            assert (folder / "input").exists()
+            yield
+            if fails == "deliver":
+                raise error
+            self.nodes = "nodes"
+
+    return Fake(None, {})
+
+
+def wait(host: Any, heard: Heard) -> Any:
+    end = time.monotonic() + 20
+    while not heard.ends:
+        assert time.monotonic() < end
+        host.processEvents(0.01)
+    host.processEvents(0.05)
+    (outcome,) = heard.ends
+    return outcome
+
+
+def test_a_task_from_beginning_to_end(slicerHost: Any, runner: Any, tmp_path: Path) -> None:
+    heard, task = Heard(), makeTask("echo")
+    runner.start(task, heard)
+    assert runner.busy
+    with pytest.raises(RuntimeError, match="running"):
+        runner.start(makeTask("done"), Heard())
+    outcome = wait(slicerHost, heard)
+    assert (outcome.kind, outcome.nodes, outcome.message) == ("done", "nodes", "")
+    assert (0.5, "half") in heard.progress and "noted" in heard.log
+    assert task.mode == 0o700 and not task.folder.exists() and not list(tmp_path.iterdir())
+    assert not runner.busy
+
+
+@pytest.mark.parametrize("where", ["prepare", "deliver"])
+def test_an_error_of_the_users_is_one_sentence(slicerHost: Any, runner: Any, tmp_path: Path, where: str) -> None:
+    from SegAdversarialLib.errors import InputError
+
+    heard = Heard()
+    runner.start(makeTask("done", where, InputError("T2 is wrong; choose another.")), heard)
+    outcome = wait(slicerHost, heard)
+    assert (outcome.kind, outcome.message, outcome.details) == ("failed", "T2 is wrong; choose another.", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_ours_keeps_where_it_was(slicerHost: Any, runner: Any) -> None:
+    heard = Heard()
+    runner.start(makeTask("done", "deliver", KeyError("oops")), heard)
+    outcome = wait(slicerHost, heard)
+    assert outcome.kind == "failed" and "KeyError" in outcome.message and "test_gui_runner" in outcome.details
+
+
+def test_the_workers_errors_come_through(slicerHost: Any, runner: Any) -> None:
+    heard = Heard()
+    runner.start(makeTask("wrong"), heard)
+    assert wait(slicerHost, heard).message == "The file is wrong; give another."
+
+
+def test_cancelling_before_and_in_the_job(slicerHost: Any, runner: Any, tmp_path: Path) -> None:
+    for wanted in (0, 1):
+        heard = Heard()
+        runner.start(makeTask("wait"), heard)
+        end = time.monotonic() + 20
+        while wanted and not [x for x in heard.progress if x[1] == "waiting"] and time.monotonic() < end:
+            slicerHost.processEvents(0.01)
+        runner.cancel()
+        assert wait(slicerHost, heard).kind == "cancelled"
+        assert not list(tmp_path.iterdir())
+    heard = Heard()
+    runner.start(makeTask("done"), heard)
+    assert wait(slicerHost, heard).kind == "done"
+
+
+def test_a_temporary_folder_that_is_not_there(slicerHost: Any, tmp_path: Path) -> None:
+    from SegAdversarialGui.runner import Runner
+    from SegAdversarialGui.worker import Worker
+
+    heard = Heard()
+    Runner(Worker(), lambda: str(tmp_path / "gone")).start(makeTask("done"), heard)
+    outcome = wait(slicerHost, heard)
+    assert outcome.kind == "failed" and str(tmp_path / "gone") in outcome.message and "Settings" in outcome.message
+
+
+def test_waiting_for_the_end(slicerHost: Any, runner: Any) -> None:
+    heard = Heard()
+    outcome = runner.run(makeTask("echo"), heard)
+    assert outcome.kind == "done" and heard.ends == [outcome]
