@@ -75,7 +75,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SegAdversarialGui.panel import Panel
 
         self.logic = SegAdversarialLogic()
-        self.panel = Panel(self.layout, self.logic, Installer(), self.logic.createParameterNode)
+        self.panel = Panel(self.layout, self.logic, Installer())
         self.panel.setScene(slicer.mrmlScene)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)

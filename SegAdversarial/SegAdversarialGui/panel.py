@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -35,9 +34,9 @@ class Panel(VTKObservationMixin):
         state: the parameter node that is shown, or None while a scene is closed.
     """
 
-    def __init__(self, layout: Any, logic: Any, installer: Any, addParameterNode: Callable[[], Any]) -> None:
+    def __init__(self, layout: Any, logic: Any, installer: Any) -> None:
         VTKObservationMixin.__init__(self)
-        self.logic, self.installer, self._addParameterNode = logic, installer, addParameterNode
+        self.logic, self.installer = logic, installer
         self.state: State | None = None
         self._scene: Any = None
         self._refreshing = self._refreshDue = self._closed = False
@@ -240,6 +239,11 @@ class Panel(VTKObservationMixin):
 
     def _refreshLater(self) -> None:
         self._refreshDue = False
+        if self._closed:
+            return
+        if self.state is not None and not self._scene.IsNodePresent(self.state.node):
+            # the user has removed the set of choices that is shown
+            self.setParameterNode(self.logic.getParameterNode())
         self.refresh()
 
     def _showInstallation(self) -> None:
@@ -287,10 +291,10 @@ class Panel(VTKObservationMixin):
             self.setParameterNode(node)
 
     def _copyParameterNode(self) -> None:
-        node = self._addParameterNode()
+        node = self._scene.AddNode(self.logic.createParameterNode())
         if self.state is not None:
             name = node.GetName()
-            node.CopyContent(self.state.node)
+            node.Copy(self.state.node)
             node.SetName(name)
         self.setParameterNode(node)
 

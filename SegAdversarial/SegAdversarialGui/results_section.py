@@ -130,7 +130,7 @@ class ResultsSection:
         grid, self.viewButtons = qt.QGridLayout(), {}
         self.viewGroup = qt.QButtonGroup(self.content)
         for n, (view, (title, name)) in enumerate(titles.items()):
-            button = widgets.button(title, name, "")
+            button = widgets.button(title, name, _viewTip(view))
             button.checkable = True
             button.connect("clicked(bool)", lambda _checked=False, view=view: self._viewChosen(view))
             self.viewGroup.addButton(button)
@@ -147,7 +147,7 @@ class ResultsSection:
         # the number of the iteration stands beneath: a place among the kept ones would be taken for it
         self.iteration.spinBoxVisible = False
         self.iteration.connect("valueChanged(double)", self._iterationChanged)
-        widgets.row(form, _("Iteration"), self.iteration, "iterationSlider", "")
+        widgets.row(form, _("Iteration"), self.iteration, "iterationSlider", _("Slide through the kept states of the attack"))
         self.iterationNote = widgets.note("iterationNote")
         form.addRow(self.iterationNote)
 
@@ -163,8 +163,10 @@ class ResultsSection:
         widgets.row(form, _("Chart"), self.charts, "chartSelector", _("The charts of this run"))
 
     def _makeButtons(self, form: Any) -> None:
-        self.chartButton = widgets.button(_("Show chart"), "showChartButton", "")
-        self.configurationButton = widgets.button(_("How it was made..."), "configurationButton", "")
+        self.chartButton = widgets.button(_("Show chart"), "showChartButton", _("Show the chart beneath the images"))
+        self.configurationButton = widgets.button(
+            _("How it was made..."), "configurationButton", _("All settings with which this result can be made again")
+        )
         self.deleteButton = widgets.button(
             _("Delete..."), "deleteResultButton", _("Remove this run's images, segmentations and tables from the scene")
         )
@@ -205,7 +207,7 @@ class ResultsSection:
         self.iteration.setEnabled(count > 1)
         self.iterationNote.setVisible(count > 1)
         if count < 2:
-            tip = _('No iterations were kept: set "Keep every" among the attack\'s more settings before it runs.')
+            tip = _('No iterations were kept: set "Keep every" in the section Attack before it runs.')
             self.iteration.toolTip = widgets.tip(tip)
             return
         place = result_nodes.selectedIteration(result)
