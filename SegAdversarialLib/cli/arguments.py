@@ -48,18 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_attack(_command(commands, "attack", "Attack a case and measure what that does."))
 
-    evaluate = _command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer.")
-    _add_case(evaluate)
-    _add_model(evaluate)
-    evaluate.add_argument(
-        "--adversarial",
-        action="append",
-        required=True,
-        metavar="NAME=FILE",
-        help="the changed image of a channel (repeatable); channels left out are unchanged",
-    )
-    _add_regions(evaluate)
-    evaluate.add_argument("--output", required=True, help="folder for the results")
+    _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
     listing = _command(commands, "attacks", "List the attacks, or all about one: parameters, units, bounds.")
     listing.add_argument("attack", nargs="?", help="the attack to explain")
@@ -179,6 +168,20 @@ def _add_regions(parser: Any) -> None:
     parser.add_argument(
         "--regions", action="append", metavar="NAME=A,B", help="a structure to measure, as labels (repeatable)"
     )
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    _add_model(parser)
+    parser.add_argument(
+        "--adversarial",
+        action="append",
+        required=True,
+        metavar="NAME=FILE",
+        help="the changed image of a channel (repeatable); channels left out are unchanged",
+    )
+    _add_regions(parser)
+    parser.add_argument("--output", required=True, help="folder for the results")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -27,6 +27,7 @@ __all__ = [
     "color_of",
     "configuration_of",
     "find_results",
+    "find_runs",
     "headless_application",
     "mask_of_node",
     "new_application",

@@ -95,20 +95,12 @@ def add_result(
         if inputs is None:
             inputs = add_case(case, scene, names=classes).channels
         attacked = {channel: _input_of(inputs, channel) for channel in attacked_channels(result)}
-        reference = _reference(scene, case, classes, inputs)
-        run = Run(scene, RESULT, result.attack.summary(), attacked, reference)
+        run = Run(scene, RESULT, result.attack.summary(), attacked, _reference(scene, case, classes, inputs))
         adversarial, perturbation = _add_images(run, result)
         return ResultNodes(
-            run=run.identifier,
-            summary=run.summary,
-            folder=run.folder,
-            inputs=attacked,
+            **_add_measured(run, case, evaluation, classes, record),
             adversarial=adversarial,
             perturbation=perturbation,
-            reference=reference,
-            **_add_answers(run, case, evaluation, classes),
-            metrics=run.file_table(add_metrics_table(scene, f"metrics - {run.summary}", evaluation.rows)),
-            configuration=run.add_configuration(record),
             **_add_trace(run, result, classes),
             **_add_states(run, result, {x: attacked[x] for x in perturbation} or attacked, classes, iteration_memory),
         )
@@ -152,19 +144,11 @@ def add_evaluation(
         record = {"case": case.name, "evaluation": evaluation.rows, "reference": evaluation.reference}
     with all_or_nothing(scene):
         classes = classes_of(names or case.label_names, [case.label, evaluation.clean, evaluation.attacked])
-        reference = _reference(scene, case, classes, inputs)
-        run = Run(scene, RESULT, title, inputs, reference)
+        run = Run(scene, RESULT, title, inputs, _reference(scene, case, classes, inputs))
         return ResultNodes(
-            run=run.identifier,
-            summary=title,
-            folder=run.folder,
-            inputs=run.inputs,
+            **_add_measured(run, case, evaluation, classes, record, adversarial),
             adversarial=dict(adversarial or {}),
             perturbation={},
-            reference=reference,
-            **_add_answers(run, case, evaluation, classes),
-            metrics=run.file_table(add_metrics_table(scene, f"metrics - {title}", evaluation.rows), adversarial),
-            configuration=run.add_configuration(record, adversarial),
         )
 
 
@@ -261,6 +245,28 @@ def _add_answers(run: Run, case: Case, evaluation: Evaluation, classes: Mapping[
         node.GetDisplayNode().SetVisibility(role == "attacked")
         found[role] = run.file(node, role)
     return found
+
+
+def _add_measured(
+    run: Run,
+    case: Case,
+    evaluation: Evaluation,
+    classes: Mapping[int, str],
+    record: Mapping[str, Any],
+    adversarial: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What every run has: its identity, the network's answers, the table of metrics and the configuration."""
+    table = add_metrics_table(run.scene, f"metrics - {run.summary}", evaluation.rows)
+    return {
+        "run": run.identifier,
+        "summary": run.summary,
+        "folder": run.folder,
+        "inputs": run.inputs,
+        "reference": run.reference,
+        **_add_answers(run, case, evaluation, classes),
+        "metrics": run.file_table(table, adversarial),
+        "configuration": run.add_configuration(record, adversarial),
+    }
 
 
 def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Run:
         """Begin a run in a new folder beside the first input."""
         self.scene, self.summary, self.inputs = scene, summary, dict(inputs)
         self.identifier = uuid.uuid4().hex
-        self._kind, self._reference = kind, reference
+        self._kind, self.reference = kind, reference
         self._made = datetime.now(UTC).isoformat(timespec="microseconds")
         hierarchy = subject_hierarchy(scene)
         beside = hierarchy_item(scene, next(iter(self.inputs.values())))
@@ -104,8 +104,8 @@ class Run:
             node.SetNodeReferenceID(f"{_INPUT}.{n}", volume.GetID())
             if adversarial and channel in adversarial:
                 node.SetNodeReferenceID(f"{_ADVERSARIAL}.{n}", adversarial[channel].GetID())
-        if self._reference is not None:
-            node.SetNodeReferenceID(_REFERENCE, self._reference.GetID())
+        if self.reference is not None:
+            node.SetNodeReferenceID(_REFERENCE, self.reference.GetID())
 
 
 def find_results(scene: Any = None) -> list[ResultNodes]:

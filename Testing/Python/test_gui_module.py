@@ -233,7 +233,7 @@ def test_every_widget_can_be_named_and_reached(clean: Any, slicerHost: Any) -> N
     from PySide6 import QtWidgets
 
     panel = openModule()
-    kinds = (QtWidgets.QAbstractButton, QtWidgets.QComboBox, QtWidgets.QLineEdit, QtWidgets.QAbstractSpinBox, QtWidgets.QSlider)
+    kinds = tuple(getattr(QtWidgets, x) for x in ("QAbstractButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QSlider"))
     names: list[str] = []
     for section in panel.sections:
         real = gate.realOf(section.widget)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from gui_helpers import click, finish, messages, openModule, sceneState, waitUntil
 
-ROLE, RUN = "SegAdversarial.Role", "SegAdversarial.Run"
+ROLE = "SegAdversarial.Role"
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,8 @@ def test_the_segmentation_is_the_networks(panel: Any) -> None:
 
     from SegAdversarialLib import open_model, scene
 
-    (node,) = (x for x in slicer.mrmlScene.GetNodesByClass("vtkMRMLSegmentationNode") if x.GetAttribute(ROLE) == "segmentation")
+    nodes = slicer.mrmlScene.GetNodesByClass("vtkMRMLSegmentationNode")
+    (node,) = (x for x in nodes if x.GetAttribute(ROLE) == "segmentation")
     volumes = panel.images.volumes()
     expected = open_model("builtin:brain-tumour-phantom").segment(scene.case_of_nodes(volumes))
     for value in (1, 2, 4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,17 @@ def test_no_reference(slicerHost: Any, panel: Any) -> None:
     oneMessage(slicerHost, panel, "reference")
 
 
+def writeSettings(path: Path, channels: list[str], classes: list[Any]) -> None:
+    """The JSON file of a small MONAI network."""
+    arguments = {"spatial_dims": 3, "in_channels": len(channels), "out_channels": 2, "channels": [4, 8], "strides": [2]}
+    network = {"name": "UNet", "arguments": arguments}
+    path.write_text(json.dumps({"format": "monai", "network": network, "channels": channels, "classes": classes}))
+
+
 def test_a_network_with_other_channels(slicerHost: Any, panel: Any, tmp_path: Path) -> None:
-    path = tmp_path / "ct.json"
-    path.write_text(
-        '{"format": "monai", "network": {"name": "UNet", "arguments": {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, '
-        '"channels": [4, 8], "strides": [2]}}, "weights": "ct.safetensors", "channels": ["CT"], '
-        '"classes": ["background", "liver"]}'
-    )
-    (tmp_path / "ct.safetensors").write_bytes(b"not weights")
+    path = tmp_path / "ct.safetensors"
+    path.write_bytes(b"not weights")
+    writeSettings(path.with_suffix(".json"), ["CT"], ["background", "liver"])
     panel.state.change(network=str(path))
     slicerHost.processEvents(0.05)
     assert not panel.run.attackButton.enabled and "CT" in panel.run.attackButton.toolTip
@@ -104,11 +108,8 @@ def test_a_network_with_other_channels(slicerHost: Any, panel: Any, tmp_path: Pa
 def test_a_corrupt_network_file(slicerHost: Any, panel: Any, tmp_path: Path) -> None:
     path = tmp_path / "broken.safetensors"
     path.write_bytes(b"garbage")
-    path.with_suffix(".json").write_text(
-        '{"format": "monai", "network": {"name": "UNet", "arguments": {"spatial_dims": 3, "in_channels": 4, "out_channels": 2, '
-        '"channels": [4, 8], "strides": [2]}}, "channels": ["T1", "T1ce", "T2", "FLAIR"], '
-        '"classes": [{"label": 0, "name": "background"}, {"label": 1, "name": "tumour", "stands_for": [1, 2, 4]}]}'
-    )
+    tumour = {"label": 1, "name": "tumour", "stands_for": [1, 2, 4]}
+    writeSettings(path.with_suffix(".json"), ["T1", "T1ce", "T2", "FLAIR"], [{"label": 0, "name": "background"}, tumour])
     panel.state.change(network=str(path))
     slicerHost.processEvents(0.05)
     assert panel.run.attackButton.enabled, panel.run.attackButton.toolTip
@@ -139,7 +140,6 @@ def test_a_setting_out_of_its_bounds(slicerHost: Any, panel: Any) -> None:
 
 def test_the_console_says_the_same(slicerHost: Any, panel: Any) -> None:
     from SegAdversarial import SegAdversarialLogic
-
     from SegAdversarialLib.errors import InputError
 
     logic, volumes = SegAdversarialLogic(), dict(panel.images.volumes())

@@ -1,0 +1,106 @@
+"""Make the screenshots of the README anew: `python Testing/make_screenshots.py [--output DIR]`. Needs no display.
+
+A user's way through the real panel, with the real worker, in the host: load sample, segment, FGSM, i-FGSM with iterations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from environment import ROOT, python_with
+
+PICTURES = ROOT / "docs" / "pictures"
+
+
+class Tour:
+    """Drives the panel and takes pictures on the way.
+
+    Args:
+        folder: where the pictures go.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        for path in (ROOT / "Testing" / "Python", ROOT / "SegAdversarial", ROOT):
+            sys.path.append(str(path))
+        import host
+
+        host.start()
+        import gui_helpers
+        from host import slicer_module
+
+        self.folder, self.host, self.helpers, self.module = folder, host, gui_helpers, slicer_module
+        self.window = slicer_module.window()
+        self.panel: Any = gui_helpers.openModule()
+
+    def run(self) -> None:
+        """All of it."""
+        panel = self.panel
+        self.click(panel.images.sampleButton)
+        self.helpers.waitUntil(self.host, lambda: panel.run.attackButton.enabled, "an attack could start")
+        self.takeWindow("sample", panel.images)
+        self.click(panel.run.segmentButton)
+        self.takeWindow("segmented", panel.run)
+        self.click(panel.run.attackButton)
+        self.takeWindow("compare", panel.results)
+        panel.results.viewButtons["difference"].click()
+        self.takeWindow("difference", panel.results)
+        panel.state.change(attack="ifgsm", view="compare")
+        panel.state.changeAttack("ifgsm", {"snapshot_every": 1})
+        self.takeWindow("attack", panel.attack)
+        self.click(panel.run.attackButton)
+        panel.results.iteration.setValue(4)
+        self.takeWindow("iterations", panel.results)
+        panel.results.iteration.setValue(panel.results.iteration.maximum)
+        self.take("panel", self.window.grabPanel)
+
+    def click(self, button: Any) -> None:
+        """Press a button and wait for what it starts; a message box ends the tour."""
+        self.helpers.click(self.host, self.panel, button)
+        if self.helpers.messages() or self.host.slotErrors:
+            raise RuntimeError(f"the module complained: {self.helpers.messages() or self.host.slotErrors}")
+
+    def takeWindow(self, name: str, section: Any) -> None:
+        """A picture of the window, with the panel scrolled to a section."""
+        from host.gate import realOf
+
+        self.module.renderAll()
+        area, widget = self.window.panel.area, realOf(section.widget)
+        area.verticalScrollBar().setValue(widget.mapTo(area.widget(), widget.rect().topLeft()).y())
+        self.take(name, self.window.grabTo)
+
+    def take(self, name: str, grab: Callable[[Path], Path]) -> None:
+        """Write a picture."""
+        self.host.processEvents(0.2)
+        print(grab(self.folder / f"slicer-{name}.png"), flush=True)
+
+    def close(self) -> None:
+        """Close the window and the worker."""
+        self.module.quit()
+        self.host.stop()
+
+
+def main() -> int:
+    """Run the tour in the environment of the tests."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, default=PICTURES, metavar="DIR", help="where the pictures go")
+    parser.add_argument("--here", action="store_true", help="in this Python, which has all that is needed")
+    options = parser.parse_args()
+    if not options.here:
+        command = [str(python_with("headless,test")), __file__, "--here", "--output", str(options.output.resolve())]
+        return subprocess.run(command, env={"QT_QPA_PLATFORM": "offscreen", **os.environ}).returncode
+    tour = Tour(options.output)
+    try:
+        tour.run()
+    finally:
+        tour.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
