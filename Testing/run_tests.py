@@ -19,7 +19,8 @@ def main(arguments: list[str]) -> int:
     slow = ["-m", "slow or not slow"] if "--slow" in arguments else []
     passed_on = [x for x in arguments if x != "--slow"]
     # two workers of one thread each: on two cores, threads of several workers would only be in each other's way
-    spread = [] if any(x.startswith("-n") for x in passed_on) else ["-n", "2"]
+    # each file as a whole, because what it sets up (a window, a worker, an attack) takes longer than its tests
+    spread = [] if any(x.startswith("-n") for x in passed_on) else ["-n", "2", "--dist", "loadfile"]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     for command in (["ruff", "check", "."], ["mypy"], ["pytest", "-q", *spread, *slow, *passed_on]):
         print("Running:", *command, flush=True)

@@ -9,6 +9,7 @@ from typing import Any
 from SegAdversarialLib.scene.application import add_node
 from SegAdversarialLib.scene.segmentations import color_of
 
+_WITHOUT_DROP = ("HD95", "Volume")
 _DICE = "dice "
 _MEAN = "dice mean"
 _MEAN_COLOR = (0.25, 0.25, 0.25)
@@ -26,7 +27,9 @@ def add_metrics_table(scene: Any, name: str, rows: Sequence[Mapping[str, Any]]) 
         column = vtk.vtkStringArray()
         column.SetName(key)
         for row in rows:
-            column.InsertNextValue(as_text(row.get(key)))
+            # neither more nor less of a distance or a volume is better: there is no drop, not an undefined one
+            shown = key != "drop" or row.get("metric") not in _WITHOUT_DROP
+            column.InsertNextValue(as_text(row.get(key) if shown else None))
         node.AddColumn(column)
     node.SetLocked(True)
     node.SetUseColumnTitleAsColumnHeader(True)

@@ -113,6 +113,8 @@ def test_the_table_says_what_the_library_measures(panel: Any, tmp_path: Path) ->
     columns = {table.GetColumnName(n): table.GetColumn(n) for n in range(table.GetNumberOfColumns())}
     for n, row in enumerate(expected):
         for key, value in row.items():
+            if key == "drop" and row["metric"] in ("HD95", "Volume"):
+                value = None  # there is no such thing
             assert columns[key].GetValue(n) == as_text(value), f"row {n}, {key}"
 
 
