@@ -27,6 +27,7 @@ from SegAdversarialGui.logic import Logic
 from SegAdversarialGui.worker import Worker, stopSharedWorker
 
 _OURS = ("SegAdversarialGui", "SegAdversarialLib")
+_LAST = -1000.0
 
 
 class SegAdversarial(ScriptedLoadableModule):
@@ -54,7 +55,8 @@ def _afterStartup() -> None:
     """Make known what is used without the module being opened: the sample, and the layout of saved scenes."""
     from SegAdversarialGui import layout, sample_data
 
-    sample_data.register(lambda: SegAdversarialLogic().sample())
+    # the class as it is then: the module may have been reloaded
+    sample_data.register(lambda: sys.modules[__name__].SegAdversarialLogic().sample())
     if slicer.app.layoutManager() is not None:
         layout.ensureLayout(slicer.app.layoutManager())
 
@@ -63,10 +65,11 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The module's panel in Slicer's window; see `SegAdversarialGui.panel`."""
 
     def __init__(self, parent: Any = None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: Any = None
         self.panel: Any = None
+        # last: without a parent it builds the panel at once
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
         """Build the panel."""
@@ -79,7 +82,9 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panel.setScene(slicer.mrmlScene)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onSceneStartImport)
+        # after the node selectors, which lose their nodes in this event
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport, priority=_LAST)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -105,10 +110,14 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The scene was emptied."""
         self.initializeParameterNode()
 
+    def onSceneStartImport(self, _caller: Any, _event: Any) -> None:
+        """A scene is about to be loaded, into the one that is there."""
+        self.panel.holdChoices()
+
     def onSceneEndImport(self, _caller: Any, _event: Any) -> None:
         """A scene was loaded: its choices take the place of untouched ones."""
         self.initializeParameterNode()
-        self.panel.preferLoaded(self.logic.getAllParameterNodes())
+        self.panel.showLoaded(self.logic.getAllParameterNodes())
 
     def initializeParameterNode(self) -> None:
         """Show the scene's parameter node; it is made where there is none."""

@@ -47,12 +47,14 @@ class Tour:
         self.click(panel.run.segmentButton)
         self.takeWindow("segmented", panel.run)
         self.click(panel.run.attackButton)
+        panel.results.viewButtons["compare"].click()
         self.takeWindow("compare", panel.results)
         panel.results.viewButtons["difference"].click()
         self.takeWindow("difference", panel.results)
-        panel.state.change(attack="ifgsm", view="compare")
+        panel.state.change(attack="ifgsm")
         panel.state.changeAttack("ifgsm", {"snapshot_every": 1})
         self.takeWindow("attack", panel.attack)
+        panel.results.viewButtons["compare"].click()
         self.click(panel.run.attackButton)
         panel.results.iteration.setValue(4)
         self.takeWindow("iterations", panel.results)
@@ -78,11 +80,27 @@ class Tour:
         """Write a picture."""
         self.host.processEvents(0.2)
         print(grab(self.folder / f"slicer-{name}.png"), flush=True)
+        cut = cutOff(self.window.panel)
+        if cut:
+            raise RuntimeError(f"cut off in the panel: {', '.join(cut)}")
 
     def close(self) -> None:
         """Close the window and the worker."""
         self.module.quit()
         self.host.stop()
+
+
+def cutOff(widget: Any) -> list[str]:
+    """The labels and buttons that are smaller than their texts need."""
+    from PySide6.QtWidgets import QAbstractButton, QLabel
+
+    found = []
+    for part in (*widget.findChildren(QLabel), *widget.findChildren(QAbstractButton)):
+        wraps = isinstance(part, QLabel) and part.wordWrap()
+        width, height = (0, part.heightForWidth(part.width())) if wraps else part.minimumSizeHint().toTuple()
+        if part.isVisible() and (part.width() < width or part.height() < height):
+            found.append(part.objectName() or part.text())
+    return found
 
 
 def main() -> int:

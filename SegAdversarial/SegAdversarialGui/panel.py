@@ -39,7 +39,7 @@ class Panel(VTKObservationMixin):
         self.logic, self.installer = logic, installer
         self.state: State | None = None
         self._scene: Any = None
-        self._refreshing = self._refreshDue = self._closed = False
+        self._refreshing = self._refreshDue = self._loading = self._closed = False
         self._makeTop(layout)
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
@@ -88,15 +88,24 @@ class Panel(VTKObservationMixin):
             section.setState(self.state)
         self.refresh()
 
-    def preferLoaded(self, nodes: list[Any]) -> None:
-        """Of several parameter nodes show the one that was shown when its scene was saved; an untouched one gives way."""
-        if self.state is None or not self.state.untouched:
+    def holdChoices(self) -> None:
+        """A scene is about to be loaded: Slicer's selectors will drop the nodes that they show, which is no user's choice."""
+        self._loading = True
+        self.images.setState(None)
+
+    def showLoaded(self, nodes: list[Any]) -> None:
+        """A scene was loaded: show the choices again.
+
+        Of several parameter nodes it is the one that was shown when its scene was saved; an untouched one gives way.
+        """
+        self._loading = False
+        if self.state is None:
             return
         mine = self.state.node
-        others = [x for x in nodes if x is not mine]
-        chosen = next((x for x in others if x.GetAttribute(SHOWN)), others[0] if others else None)
-        if chosen is not None:
-            self.setParameterNode(chosen)
+        others = [x for x in nodes if x is not mine] if self.state.untouched else []
+        chosen = next((x for x in others if x.GetAttribute(SHOWN)), others[0] if others else mine)
+        self.setParameterNode(chosen)
+        if chosen is not mine:
             self._scene.RemoveNode(mine)
 
     def refresh(self) -> None:
@@ -287,7 +296,9 @@ class Panel(VTKObservationMixin):
         layout.addWidget(self.installBox)
 
     def _parameterNodeChosen(self, node: Any) -> None:
-        if not self._closed and node is not None and (self.state is None or node is not self.state.node):
+        if self._closed or self._loading or node is None:
+            return
+        if self.state is None or node is not self.state.node:
             self.setParameterNode(node)
 
     def _copyParameterNode(self) -> None:

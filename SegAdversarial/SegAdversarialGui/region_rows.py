@@ -145,7 +145,8 @@ def nodeSelector(nodeTypes: list[str]) -> Any:
     selector.noneEnabled = True
     selector.addEnabled = False
     selector.removeEnabled = False
-    selector.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+    # of the box inside: the selector's own property is of another class's enumeration, which PythonQt may not know
+    selector.findChild(qt.QComboBox).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
     return selector
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+from urllib.parse import quote
 
 CHANNEL_ROLE = "Channel."
 REFERENCE_ROLE = "Reference"
@@ -116,11 +117,11 @@ class State:
 
     def channelNode(self, channel: str) -> Any:
         """The volume that was chosen for a channel, or None."""
-        return self.node.GetNodeReference(CHANNEL_ROLE + channel)
+        return self.node.GetNodeReference(channelRole(channel))
 
     def setChannelNode(self, channel: str, node: Any) -> None:
         """Choose a channel's volume; None: no volume."""
-        self._refer(CHANNEL_ROLE + channel, node)
+        self._refer(channelRole(channel), node)
 
     @property
     def reference(self) -> Any:
@@ -144,3 +145,9 @@ class State:
         wanted = node.GetID() if node is not None else None
         if wanted != self.node.GetNodeReferenceID(role):
             self.node.SetNodeReferenceID(role, wanted)
+
+
+def channelRole(channel: str) -> str:
+    """The node reference's role for a channel: MRML writes roles into scene files as they are, so that `&`, `"`, `<`, `:` or
+    `;` in a network's channel name would make the file unreadable."""
+    return CHANNEL_ROLE + quote(channel, safe=" ")

@@ -12,7 +12,7 @@ import qt
 
 _TIP_COLUMNS = 72
 _COMBO_CHARACTERS = 12
-_WIDEST_LABEL = 140
+_LABEL_WIDTH, _WIDEST_LABEL = 84, 140
 _NOTE_SCALE = 0.9
 _DARK = 128
 _PROBLEM_ON_LIGHT, _PROBLEM_ON_DARK = "#c62828", "#ff8a80"
@@ -30,12 +30,74 @@ def section(title: str, objectName: str, collapsed: bool = False) -> tuple[Any, 
     return button, form
 
 
-def formOf(parent: Any) -> Any:
-    """A form layout on a widget, for a panel of 400 pixels: fields grow, and go below labels that are too long."""
-    form = qt.QFormLayout(parent)
-    form.rowWrapPolicy = qt.QFormLayout.WrapLongRows
-    form.fieldGrowthPolicy = qt.QFormLayout.AllNonFixedFieldsGrow
-    return form
+def formOf(parent: Any) -> Form:
+    """The form on a widget."""
+    return Form(parent)
+
+
+class Form:
+    """Labelled fields, and what takes the panel's whole width, one below the other, for a panel of 400 pixels.
+
+    Used as a QFormLayout: fields grow, and go below labels that are too long. A QFormLayout itself gives wrapped texts heights
+    for another width than theirs once somebody has asked for its preferred size. So only labelled fields are in such layouts
+    here; all else is between them.
+    """
+
+    def __init__(self, parent: Any) -> None:
+        self._column = qt.QVBoxLayout(parent)
+        self._parts: list[Any] = []
+        self._fields: Any = None
+
+    def addRow(self, *row: Any) -> None:
+        """Add a widget or layout of the whole width, or a label (a widget or its text) and a field."""
+        if len(row) == 2:
+            if self._fields is None:
+                self._fields = self._newFields()
+            self._fields.addRow(*row)
+            return
+        (whole,) = row
+        self._fields = None
+        self._parts.append(None)
+        if whole.inherits("QLayout"):
+            self._column.addLayout(whole)
+        else:
+            self._column.addWidget(whole)
+
+    def insertRow(self, place: int, label: Any, field: Any) -> None:
+        """Put a label and a field before the labelled row at a place."""
+        fields, within = self._find(place)
+        fields.insertRow(within, label, field)
+
+    def removeRow(self, place: int) -> None:
+        """Delete the label and the field at a place."""
+        fields, within = self._find(place)
+        fields.removeRow(within)
+
+    def labelForField(self, field: Any) -> Any:
+        """The label of a field, or None."""
+        labels = (x.labelForField(field) for x in self._parts if x is not None)
+        return next((label for label in labels if label is not None), None)
+
+    def setContentsMargins(self, left: int, top: int, right: int, bottom: int) -> None:
+        """The free space around all rows."""
+        self._column.setContentsMargins(left, top, right, bottom)
+
+    def _newFields(self) -> Any:
+        fields = qt.QFormLayout()
+        fields.rowWrapPolicy = qt.QFormLayout.WrapLongRows
+        fields.fieldGrowthPolicy = qt.QFormLayout.AllNonFixedFieldsGrow
+        self._parts.append(fields)
+        self._column.addLayout(fields)
+        return fields
+
+    def _find(self, place: int) -> tuple[Any, int]:
+        """The layout with the labelled row at a place, and the row's place within it."""
+        for part in self._parts:
+            count = 1 if part is None else part.rowCount()
+            if place < count and part is not None:
+                return part, place
+            place -= count
+        raise IndexError("no labelled row is there")
 
 
 def row(form: Any, label: str, widget: Any, objectName: str, toolTip: str, hint: str | None = None) -> Any:
@@ -51,6 +113,7 @@ def row(form: Any, label: str, widget: Any, objectName: str, toolTip: str, hint:
     """
     text = qt.QLabel(label)
     text.objectName = f"{objectName}Label"
+    text.minimumWidth = _LABEL_WIDTH
     text.setBuddy(widget)
     widget.objectName = objectName
     widget.accessibleName = label
@@ -104,7 +167,7 @@ def align(labels: Sequence[Any]) -> None:
         label.minimumWidth = 0
     width = max((x.sizeHint.width() for x in labels), default=0)
     for label in labels:
-        label.minimumWidth = min(width, _WIDEST_LABEL)
+        label.minimumWidth = max(_LABEL_WIDTH, min(width, _WIDEST_LABEL))
 
 
 def shown(widget: Any, form: Any, visible: bool) -> None:

@@ -27,6 +27,7 @@ PATIENCE = 3000
 
 _LOG_LINES = 500
 _ENDS = ("done", "cancelled", "error")
+_LAUNCHER_SAYS = "exit abnormally - Report the problem."
 _log = logging.getLogger(__name__)
 
 
@@ -123,7 +124,8 @@ class Worker:
         environment.insert("PYTHONIOENCODING", "utf-8")
         # Slicer's ITK plug-ins read its scene, which a process of its own has not got
         environment.insert("ITK_AUTOLOAD_PATH", "")
-        process = qt.QProcess()
+        # with a parent: without one PythonQt would destroy it as soon as `_finish` forgets it, in the midst of its own signal
+        process = qt.QProcess(slicer.app)
         process.setProcessEnvironment(environment)
         process.connect("readyReadStandardOutput()", self._readOutput)
         process.connect("readyReadStandardError()", self._readLog)
@@ -207,9 +209,11 @@ class Worker:
             return _("The worker process could not be started ({program}); check the installation of Slicer.").format(
                 program=self._command()[0]
             )
-        if status == qt.QProcess.CrashExit:
-            killed = code in (signal.SIGTERM, getattr(signal, "SIGKILL", 9))
-            if killed:
+        # PythonSlicer ends in good order (code 1) when the Python that it has started was killed or has crashed, and says so
+        behindLauncher = status != qt.QProcess.CrashExit and last.endswith(_LAUNCHER_SAYS)
+        if status == qt.QProcess.CrashExit or behindLauncher:
+            signalled = code in (signal.SIGTERM, getattr(signal, "SIGKILL", 9))
+            if signalled or (behindLauncher and not any("atal Python error" in line for line in self.lines)):
                 return _(
                     "The worker process was ended from outside, most often because memory ran out; close other programs, use "
                     "a smaller volume, and run again."
@@ -232,7 +236,10 @@ def endTree(processId: int) -> None:
     if processId <= 0:
         return
     if os.name == "nt":
-        subprocess.run(["taskkill", "/T", "/F", "/PID", str(processId)], capture_output=True, check=False)
+        # without the flag a console window would flash up
+        hidden = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+        command = ["taskkill", "/T", "/F", "/PID", str(processId)]
+        subprocess.run(command, capture_output=True, check=False, creationflags=hidden)
         return
     try:
         # the worker leads a process group of its own; before it has got so far it has no children either

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 import types
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 
 
 @pytest.fixture
 def gui(slicerHost: Any) -> Any:
     """The module under test."""
-    if str(ROOT / "SegAdversarial") not in sys.path:
-        sys.path.append(str(ROOT / "SegAdversarial"))
     import SegAdversarialGui.installer as installer
 
     return installer

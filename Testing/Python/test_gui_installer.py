@@ -23,8 +23,6 @@ OURS = ["monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4", "scikit
 @pytest.fixture
 def gui(slicerHost: Any) -> Any:
     """The module under test."""
-    if str(ROOT / "SegAdversarial") not in sys.path:
-        sys.path.append(str(ROOT / "SegAdversarial"))
     import SegAdversarialGui.installer as installer
 
     return installer

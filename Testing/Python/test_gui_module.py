@@ -70,6 +70,48 @@ def test_several_sets_of_choices(clean: Any, slicerHost: Any, tmp_path: Path) ->
     assert panel.state.settings.opacity == 0.1, "the one that was shown is shown again"
 
 
+def test_loading_a_scene_beside_the_one_that_is_there(clean: Any, slicerHost: Any, tmp_path: Path) -> None:
+    """Slicer's selectors lose their nodes when a scene is imported; the user's choices stay."""
+    import slicer
+
+    panel = openModule()
+    click(slicerHost, panel, panel.images.sampleButton)
+    waitUntil(slicerHost, lambda: len(panel.images.volumes()) == 4, "the volumes were found")
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", "another")
+    other = slicer.vtkMRMLScene()
+    other.AddNewNodeByClass("vtkMRMLTextNode", "from elsewhere")
+    path = tmp_path / "other.mrml"
+    other.SetURL(str(path))
+    assert other.Commit()
+    panel.state.change(opacity=0.5)
+    node, volumes, reference = panel.state.node, panel.images.volumes(), panel.state.reference
+    slicer.mrmlScene.SetURL(str(path))
+    slicer.mrmlScene.Import()
+    slicerHost.processEvents(0.3)
+    assert slicer.util.getNode("from elsewhere") is not None
+    assert panel.state.node is node and panel.parameterNodes.currentNode() is node
+    assert panel.images.volumes() == volumes and panel.state.reference is reference and reference is not None
+    assert panel.images.referenceSelector.currentNode() is reference
+    assert not panel.state.node.GetParameter("Emptied")
+
+
+def test_channels_of_any_name_survive_saving(clean: Any, slicerHost: Any, tmp_path: Path) -> None:
+    """MRML writes the roles of references into the file as they are."""
+    import slicer
+
+    from SegAdversarialLib.scene import write_scene
+
+    panel = openModule()
+    names = ['T1 & "T2"', "a:b;c", "<x>", "T1 post", "Größe", "50 %"]
+    for name in names:
+        panel.state.setChannelNode(name, slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name))
+    path = write_scene(tmp_path / "names.mrb")
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(path))
+    slicerHost.processEvents(0.1)
+    assert [panel.state.channelNode(name).GetName() for name in names] == names
+
+
 def test_removing_the_shown_set_of_choices(clean: Any, slicerHost: Any) -> None:
     import slicer
 

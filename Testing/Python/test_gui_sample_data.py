@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
 
 
 class FakeSampleData(types.ModuleType):
@@ -32,9 +30,6 @@ class FakeSampleData(types.ModuleType):
 @pytest.fixture
 def sampleData(slicerHost: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import slicer
-
-    if str(ROOT / "SegAdversarial") not in sys.path:
-        sys.path.append(str(ROOT / "SegAdversarial"))
     from SegAdversarialGui import sample_data
 
     monkeypatch.setattr(slicer.modules, "sampleDataSources", {"BuiltIn": ["another"]}, raising=False)

@@ -114,6 +114,30 @@ def test_a_killed_worker_is_reported_and_replaced(slicerHost: Any, make: Callabl
     assert Asked(slicerHost, worker, "done").end()["event"] == "done"
 
 
+def test_python_killed_behind_slicers_launcher(slicerHost: Any, make: Callable[..., Any]) -> None:
+    """PythonSlicer itself ends in good order then, with 1."""
+    launcher = (
+        "import subprocess, sys; done = subprocess.run(sys.argv[1:])\n"
+        "if done.returncode < 0:\n"
+        "    print('error: [python-real] exit abnormally - Report the problem.', file=sys.stderr, flush=True)\n"
+        "sys.exit(1)"
+    )
+    worker = make(sys.executable, "-c", launcher, sys.executable, FAKE)
+    asked = Asked(slicerHost, worker, "wait")
+    asked.until("progress")
+    os.kill(worker.processId, signal.SIGKILL)
+    assert "memory" in asked.end()["message"]
+    crashed = Asked(slicerHost, worker, "crash")
+    assert "crashed" in crashed.end()["message"] and "Fatal Python error" in crashed.events[-1]["details"]
+
+
+def test_the_process_does_not_die_with_its_last_name(slicerHost: Any, make: Callable[..., Any]) -> None:
+    """PythonQt destroys an object without a parent together with its Python name, also while it is sending a signal."""
+    worker = make()
+    Asked(slicerHost, worker, "done").end()
+    assert worker.process.parent() is not None
+
+
 def test_a_worker_that_leaves_says_why(slicerHost: Any, make: Callable[..., Any]) -> None:
     asked = Asked(slicerHost, make(), "leave")
     end = asked.end()

@@ -186,3 +186,19 @@ def test_a_scene_is_saved_and_loaded(scene: Any, tmp_path: Path) -> None:
     assert np.array_equal(slicer.util.arrayFromVolume(slicer.util.getNode("kept")), values)
     with pytest.raises(RuntimeError):
         slicer.util.loadScene(str(tmp_path / "nothing.mrb"))
+
+
+def test_loading_a_scene_takes_the_current_node_away(scene: Any, tmp_path: Path) -> None:
+    """Slicer's issue 4570: whoever keeps a selector's choice must not take this for the user's."""
+    import slicer
+
+    first = volume("first")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    box, told = selector(noneEnabled=True, addEnabled=False, removeEnabled=False), []
+    sure = selector(noneEnabled=False, addEnabled=False, removeEnabled=True)
+    sure.setCurrentNode(first)
+    box.setCurrentNode(first)
+    box.connect("currentNodeChanged(vtkMRMLNode*)", told.append)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    assert box.nodeCount() == 2 and box.currentNode() is None and told == [None]
+    assert sure.currentNode() is None

@@ -91,6 +91,7 @@ class NodeComboBox(QtWidgets.QWidget):
             # after all others, as Slicer's model of the scene does
             self.observers.observe(scene, Scene.NodeAddedEvent, self._added, priority=-10.0)
             self.observers.observe(scene, Scene.NodeAboutToBeRemovedEvent, self._removing, priority=-10.0)
+            self.observers.observe(scene, Scene.EndImportEvent, self._refill)
         self._rebuild(wanted)
         self.requested = ""
         self.setEnabled(scene is not None)
@@ -123,8 +124,12 @@ class NodeComboBox(QtWidgets.QWidget):
                 return False
         return True
 
-    def _rebuild(self, wanted: str | None = None) -> None:
-        """Make all rows anew and tell if the current node is another than before."""
+    def _rebuild(self, wanted: str | None = None, first: bool = True) -> None:
+        """Make all rows anew and tell if the current node is another than before.
+
+        Args:
+            first: whether the first node becomes the current one where there is no wanted one and no "None".
+        """
         wanted, before = self._id() if wanted is None else wanted, self._id()
         blocked = self.box.blockSignals(True)
         self.box.clear()
@@ -135,7 +140,7 @@ class NodeComboBox(QtWidgets.QWidget):
             self._list(node, self.box.count())
         self._addActions()
         row = self.box.findData(wanted, _ID) if wanted else -1
-        nothing = 0 if self.flags["none"] or self.nodeCount() else -1
+        nothing = 0 if self.flags["none"] or (first and self.nodeCount()) else -1
         self.box.setCurrentIndex(row if row >= 0 else nothing)
         self.box.blockSignals(blocked)
         if self._id() != before:
@@ -161,7 +166,14 @@ class NodeComboBox(QtWidgets.QWidget):
     def _ids(self) -> list[str]:
         return [x for x in (self.box.itemData(n, _ID) for n in range(self.box.count())) if x]
 
-    def _added(self, _scene: Any, node: Any) -> None:
+    def _refill(self, _scene: Any) -> None:
+        """As in Slicer, where importing a scene takes all rows out and puts them in again: the current node is lost, and
+        that is told (Slicer's issue 4570)."""
+        self._rebuild("", first=not any(self.flags[x] for x in ("add", "remove", "edit", "rename")))
+
+    def _added(self, scene: Any, node: Any) -> None:
+        if scene.IsImporting():
+            return
         if self._isOfType(node):
             self._watch(node)
         if self._accepts(node):

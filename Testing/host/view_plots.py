@@ -125,7 +125,9 @@ class PlotController(ControllerBar):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.name = QtWidgets.QLabel(self)
-        self.name.setStyleSheet("color: black;")
+        self.name.setStyleSheet("color: black; font-size: 8pt;")
+        # a long name is cut off itself, and not the view's label
+        self.name.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred)
         self.row.addWidget(self.name, 1)
 
 
