@@ -43,21 +43,20 @@ class Tour:
         panel = self.panel
         self.click(panel.images.sampleButton)
         self.helpers.waitUntil(self.host, lambda: panel.run.attackButton.enabled, "an attack could start")
-        self.takeWindow("sample", panel.images)
+        self.take_window("sample", panel.images)
         self.click(panel.run.segmentButton)
-        self.takeWindow("segmented", panel.run)
+        self.take_window("segmented", panel.run)
         self.click(panel.run.attackButton)
         panel.results.viewButtons["compare"].click()
-        self.takeWindow("compare", panel.results)
+        self.take_window("compare", panel.results)
         panel.results.viewButtons["difference"].click()
-        self.takeWindow("difference", panel.results)
+        self.take_window("difference", panel.results)
         panel.state.change(attack="ifgsm")
         panel.state.changeAttack("ifgsm", {"snapshot_every": 1})
-        self.takeWindow("attack", panel.attack)
         panel.results.viewButtons["compare"].click()
         self.click(panel.run.attackButton)
         panel.results.iteration.setValue(4)
-        self.takeWindow("iterations", panel.results)
+        self.take_window("iterations", panel.results)
         panel.results.iteration.setValue(panel.results.iteration.maximum)
         self.take("panel", self.window.grabPanel)
 
@@ -67,7 +66,7 @@ class Tour:
         if self.helpers.messages() or self.host.slotErrors:
             raise RuntimeError(f"the module complained: {self.helpers.messages() or self.host.slotErrors}")
 
-    def takeWindow(self, name: str, section: Any) -> None:
+    def take_window(self, name: str, section: Any) -> None:
         """A picture of the window, with the panel scrolled to a section."""
         from host.gate import realOf
 
@@ -80,7 +79,7 @@ class Tour:
         """Write a picture."""
         self.host.processEvents(0.2)
         print(grab(self.folder / f"slicer-{name}.png"), flush=True)
-        cut = cutOff(self.window.panel)
+        cut = cut_off(self.window.panel)
         if cut:
             raise RuntimeError(f"cut off in the panel: {', '.join(cut)}")
 
@@ -90,7 +89,7 @@ class Tour:
         self.host.stop()
 
 
-def cutOff(widget: Any) -> list[str]:
+def cut_off(widget: Any) -> list[str]:
     """The labels and buttons that are smaller than their texts need."""
     from PySide6.QtWidgets import QAbstractButton, QLabel
 

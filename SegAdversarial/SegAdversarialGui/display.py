@@ -82,6 +82,22 @@ def finishViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -
             widget.tableView().resizeColumnsToContents()
 
 
+def showSample(layoutManager: Any, case: Any) -> None:
+    """Show a case that has just been added in the slice views of the user: its first channel, where most is labelled."""
+    if layoutManager is None:
+        return
+    volume = next(iter(case.channels.values()))
+    where = largestSection(case.reference)
+    for view in layout.usersSliceViews(layoutManager):
+        widget = layoutManager.sliceWidget(view.GetLayoutName())
+        if widget is None:
+            continue
+        widget.mrmlSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
+        widget.sliceLogic().FitSliceToBackground()
+        if where is not None:
+            view.JumpSliceByOffsetting(*where)
+
+
 def setOpacity(layoutManager: Any, result: ResultNodes, opacity: float) -> None:
     """Change the opacity of the perturbation, from 0 to 1, wherever a view shows it."""
     ours = {node.GetID() for node in result.perturbation.values() if alive(node)}

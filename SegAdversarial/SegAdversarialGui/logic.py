@@ -222,6 +222,8 @@ class _Progress(Listener):
     def close(self) -> None:
         """The work is over."""
         if self._dialog is not None:
+            # closing it would count as cancelling, also of what somebody else is running
+            self._dialog.blockSignals(True)
             self._dialog.close()
             self._dialog.deleteLater()
             self._dialog = None

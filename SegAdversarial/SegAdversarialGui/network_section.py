@@ -272,7 +272,8 @@ def _builtinTitle(name: str) -> str:
 
 def _inWords(entry: Any) -> str:
     """Channels, classes, grid, size and description of a network, in lines."""
-    classes = ", ".join(f"{label} {name}" for label, name in entry.classes)
+    found = [(label, name) for label, name in entry.classes if name in entry.structures] or entry.classes
+    classes = ", ".join(f"{label} {name}" for label, name in found)
     lines = [
         _("Takes {channels}.").format(channels=", ".join(entry.channels)),
         _("Finds {classes}.").format(classes=classes),

@@ -9,7 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SegAdversarialGui import catalog, trust, widgets
+from SegAdversarialGui import catalog, display, trust, widgets
 from SegAdversarialGui.attack_section import AttackSection
 from SegAdversarialGui.exchange import AttackTask, Region, SampleTask, SegmentTask, Subject, Task
 from SegAdversarialGui.images_section import ImagesSection
@@ -79,7 +79,7 @@ class Panel(VTKObservationMixin):
             self.removeObserver(self.state.node, vtk.vtkCommand.ModifiedEvent, self._stateChanged)
         self.state = State(node) if node is not None else None
         if node is not None:
-            for other in self._scene.GetNodesByClass("vtkMRMLScriptedModuleNode"):
+            for other in self.logic.getAllParameterNodes():
                 other.SetAttribute(SHOWN, "true" if other is node else None)
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._stateChanged)
         with widgets.blocked(self.parameterNodes):
@@ -198,9 +198,10 @@ class Panel(VTKObservationMixin):
         if self._closed:
             return
         if outcome.kind == "done" and self.state is not None:
-            shown = getattr(outcome.nodes, "run", "")
-            if shown:
-                self.results.select(shown)
+            if hasattr(outcome.nodes, "run"):
+                self.results.select(outcome.nodes.run)
+            else:
+                display.showSample(slicer.app.layoutManager(), outcome.nodes)
         elif outcome.kind == "failed":
             details = {"detailedText": outcome.details} if outcome.details else {}
             slicer.util.errorDisplay(outcome.message, windowTitle=_("SegAdversarial"), **details)

@@ -17,6 +17,7 @@ from SegAdversarialGui.verdict import verdict
 if TYPE_CHECKING:
     from SegAdversarialLib.scene import ResultNodes
 
+_ROW_HEIGHT = 22
 _TABLE_HEIGHT = 230
 
 
@@ -77,7 +78,7 @@ class ResultsSection:
         if found is None or self._state is None:
             return
         self._channel = self._channelOf(found)
-        self._state.change(run=run, view=self._possibleView(found, self._state.settings.view or "compare"))
+        self._state.change(run=run, view=self._state.settings.view or "compare")
         self._show()
 
     def refresh(self) -> None:
@@ -158,6 +159,8 @@ class ResultsSection:
         self.table.objectName = "metricsTable"
         self.table.toolTip = _("All metrics before and after the attack")
         self.table.minimumHeight = self.table.maximumHeight = _TABLE_HEIGHT
+        self.table.verticalHeader().setVisible(False)
+        self.table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         form.addRow(self.table)
         self.charts = widgets.combo()
         widgets.row(form, _("Chart"), self.charts, "chartSelector", _("The charts of this run"))
@@ -189,7 +192,7 @@ class ResultsSection:
         self.channels.setEnabled(len(channels) > 1)
 
     def _showViewButtons(self, result: ResultNodes) -> None:
-        view = self._state.settings.view if self._state is not None else ""
+        view = self._shownView(result)
         # a group with a checked button cannot be unchecked while it is exclusive
         self.viewGroup.exclusive = False
         for name, button in self.viewButtons.items():
@@ -215,7 +218,7 @@ class ResultsSection:
             self.iteration.maximum = count
             self.iteration.setValue(place + 1)
         self.iteration.toolTip = _("Slide through the kept states of the attack, up to its result")
-        self.iterationNote.text = _("iteration {shown} of {last}").format(
+        self.iterationNote.text = _("Iteration {shown} of {last}").format(
             shown=result_nodes.iterationValue(result, place), last=result_nodes.iterationValue(result, count - 1)
         )
 
@@ -247,8 +250,7 @@ class ResultsSection:
         if self._state is not None and 0 <= index < len(self._results):
             result = self._results[index]
             self._channel = self._channelOf(result)
-            view = self._state.settings.view
-            self._state.change(run=result.run, view=self._possibleView(result, view) if view else "")
+            self._state.change(run=result.run)
             self._show()
 
     def _channelChosen(self, _index: int) -> None:
@@ -272,7 +274,7 @@ class ResultsSection:
         if self._state is None or result is None or result_nodes.iterationCount(result) < 2:
             return
         result_nodes.selectIteration(result, round(value) - 1)
-        if self._state.settings.view not in ("adversarial", "compare"):
+        if self._shownView(result) not in ("adversarial", "compare"):
             self._state.change(view="adversarial")
         self._show()
 
@@ -282,10 +284,10 @@ class ResultsSection:
         result, manager = self._current(), self._layoutManager()
         if self._state is None or result is None:
             return
-        settings = self._state.settings
-        if not settings.view or self._problem(result, settings.view):
+        view = self._shownView(result)
+        if not view:
             return
-        moved = display.showResult(manager, result, settings.view, settings.opacity, self._channel, chart)
+        moved = display.showResult(manager, result, view, self._state.settings.opacity, self._channel, chart)
         if moved:
             # views that have just appeared get their size when Qt has laid them out
             qt.QTimer.singleShot(0, lambda: self._finishViews(moved))
@@ -354,9 +356,14 @@ class ResultsSection:
         channels = result_nodes.channelsOf(result)
         return self._channel if self._channel in channels or not channels else channels[0]
 
-    def _possibleView(self, result: ResultNodes, view: str) -> str:
-        """The view, or the next best one that has all it needs."""
-        return next((x for x in (view, "compare", "original") if not self._problem(result, x)), "")
+    def _shownView(self, result: ResultNodes) -> str:
+        """The chosen view, or the next best one that has all it needs; none while the views are left alone.
+
+        The choice itself stays: a segmentation has nothing to compare, the next attack has.
+        """
+        view = self._state.settings.view if self._state is not None else ""
+        wanted = (view, "compare", "original") if view else ()
+        return next((x for x in wanted if not self._problem(result, x)), "")
 
     def _problem(self, result: ResultNodes, view: str) -> str:
         """Why a view cannot be shown; empty if it can."""

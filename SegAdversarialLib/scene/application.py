@@ -83,7 +83,8 @@ def add_node(scene: Any, class_name: str, name: str) -> Any:
     Raises:
         InputError: the scene does not know the class.
     """
-    node = scene.AddNewNodeByClass(class_name, name)
+    # Slicer writes the file names that it makes of node names without escaping this letter, and cannot read them back
+    node = scene.AddNewNodeByClass(class_name, name.replace("&", "and"))
     if node is None:
         raise InputError(
             f"The scene cannot hold a {class_name}; use the scene of Slicer or of headless_application(), "

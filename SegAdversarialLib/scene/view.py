@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.scene.application import all_or_nothing, check_headless, new_application
+from SegAdversarialLib.scene.application import all_or_nothing, check_headless, new_application, nodes_of
 
 TILE = (640, 720)
 """Width and height of a view in pixels."""
@@ -98,7 +98,7 @@ class Stage:
 
     def show(self, volume: Any, segmentations: list[Any]) -> None:
         """Choose the volume in the background and the segmentations over it."""
-        for node in self.scene.GetNodesByClass("vtkMRMLSegmentationNode"):
+        for node in (x for x in nodes_of(self.scene) if x.IsA("vtkMRMLSegmentationNode")):
             node.GetDisplayNode().SetVisibility(node in segmentations)
         self._view.set_background_volume_id(volume.GetID() if volume is not None else None)
 

@@ -128,7 +128,7 @@ def test_the_builtin_network_is_described(stage: Stage) -> None:
     entry = stage.section.entry()
     assert entry.channels == ("T1", "T1ce", "T2", "FLAIR") and stage.section.problem() == ""
     note = stage.find("networkInfoNote").text
-    assert "T1, T1ce, T2, FLAIR" in note and "0 background" in note and "MB" in note and entry.description in note
+    assert "T1, T1ce, T2, FLAIR" in note and "Finds 1 necrotic core" in note and "MB" in note and entry.description in note
     assert not any(stage.shown(x) for x in ("networkFileLine", "networkFolderLine", "networkSettingsLine"))
     assert not stage.section.needsTrust() and stage.section.trusted() and stage.section.ensureTrust()
     assert stage.section.source() == {"path": BUILTIN, "trust": False, "device": "auto", "settings": None}
@@ -147,7 +147,7 @@ def test_a_file_and_its_settings(stage: Stage, program: Path, tmp_path: Path) ->
     assert stage.state.settings.network == str(program)
     assert stage.shown("networkFileLine") and stage.shown("networkSettingsLine") and not stage.shown("networkFolderLine")
     assert stage.section.entry().channels == ("T1", "T2") and stage.changes == 3
-    assert "0 background, 1 core, 2 oedema" in stage.find("networkInfoNote").text
+    assert "Finds 1 core, 2 oedema" in stage.find("networkInfoNote").text
     assert "is a program" in stage.find("networkInfoNote").text
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**SETTINGS, "channels": ["FLAIR", "CT"]}))

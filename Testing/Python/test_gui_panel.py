@@ -19,14 +19,19 @@ ROLE = "SegAdversarial.Role"
 @pytest.fixture(scope="module")
 def panel(slicerHost: Any) -> Iterator[Any]:
     """The panel after: load sample, segment, FGSM."""
+    import slicer
     from host import slicer_module
 
     panel = openModule()
     assert not panel.run.segmentButton.enabled and "T1ce" in panel.run.segmentButton.toolTip
     click(slicerHost, panel, panel.images.sampleButton)
     waitUntil(slicerHost, lambda: panel.run.attackButton.enabled, "an attack could start")
+    background = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode().GetBackgroundVolumeID()
+    assert background == panel.images.volumes()["T1"].GetID(), "the sample is on the screen"
     click(slicerHost, panel, panel.run.segmentButton)
+    assert panel.results.viewButtons["original"].checked, "a segmentation has nothing to compare"
     click(slicerHost, panel, panel.run.attackButton)
+    assert panel.results.viewButtons["compare"].checked
     assert not messages(), messages()
     yield panel
     slicer_module.reset()

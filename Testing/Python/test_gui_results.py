@@ -165,10 +165,10 @@ def test_iterations_are_shown_in_the_adversarial_view(stage: Stage) -> None:
     nodes = stage.add()
     slider = stage.section.iteration
     assert (slider.minimum, slider.maximum, slider.value) == (1, 3, 3)
-    assert stage.section.iterationNote.text == "iteration 10 of 10"
+    assert stage.section.iterationNote.text == "Iteration 10 of 10"
     slider.setValue(2)
     assert nodes.browser.GetSelectedItemNumber() == 1
-    assert stage.section.iterationNote.text == "iteration 4 of 10"
+    assert stage.section.iterationNote.text == "Iteration 4 of 10"
     background, _ = stage.shown(ADVERSARIAL)
     assert background is nodes.browser.GetProxyNode(nodes.sequences[0])
     assert nodes.browser.GetProxyNode(nodes.sequences[-1]).GetName() in stage.answers(ADVERSARIAL)
@@ -284,7 +284,7 @@ def test_everything_is_found_again_in_a_saved_scene(stage: Stage, tmp_path: Any)
     (again,) = scenes.find_results(stage.scene)
     assert again.run == run == state.settings.run
     assert stage.section.summary.text == summary
-    assert stage.section.iterationNote.text == "iteration 4 of 10"
+    assert stage.section.iterationNote.text == "Iteration 4 of 10"
     assert stage.manager.layout == stage.layout.COMPARE
     stage.press("compare")
     assert stage.shown(DIFFERENCE) == (again.inputs["T1"], again.perturbation["T1"])
@@ -326,7 +326,7 @@ def test_a_segmentation_is_shown_too(stage: Stage) -> None:
     stage.section._findResults = lambda: [nodes]
     stage.section.select(nodes.run)
     settle()
-    assert stage.state.settings.view == "original"
+    assert stage.section.viewButtons["original"].checked and stage.state.settings.view == "compare"
     assert stage.shown(RED) == (case.channels["T1"], None) and stage.answers(RED) == {nodes.segmentation.GetName()}
     assert stage.section.summary.text == "tumour: Dice 0.93"
     assert stage.section.table.mrmlTableNode() is nodes.table
