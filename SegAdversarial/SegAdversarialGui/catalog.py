@@ -87,9 +87,12 @@ def attackProblem(name: str, settings: Mapping[str, Any]) -> str:
     from SegAdversarialLib.attacks import make_attack
 
     try:
-        make_attack(name, settings)
+        attack = make_attack(name, settings)
     except InputError as error:
         return str(error)
+    if attack.needs and getattr(attack, attack.needs) is None:
+        label = type(attack).model_json_schema()["properties"][attack.needs].get("label", attack.needs)
+        return _("{attack} needs something more: give {setting}.").format(attack=attack.title, setting=_(label))
     return ""
 
 

@@ -82,6 +82,8 @@ class Attack(BaseModel, ABC):
     """Where it comes from."""
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
+    needs: ClassVar[str] = ""
+    """The setting without which it cannot run, such as a file, if there is one; "all attacks" leaves it out unless given."""
 
     channels: tuple[str, ...] | None = parameter(
         None, "Channels to attack; none: every channel that the network takes.", choose="channels", min_length=1

@@ -19,6 +19,7 @@ from SegAdversarialLib.jobs.specification import (
     AttackJob,
     CaseSource,
     EvaluateJob,
+    LearnUniversalJob,
     ModelSource,
     PhantomJob,
     PhantomSource,
@@ -94,6 +95,20 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     _run(job, console)
 
 
+def learn_universal(options: argparse.Namespace, console: Console) -> None:
+    """Learn a universal perturbation."""
+    cases: list[Any] = [{"phantom": {"seed": seed, "shape": options.phantom_size}} for seed in options.phantom or ()]
+    cases += [_json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
+    job = _made(
+        LearnUniversalJob,
+        output=options.output,
+        model=_model(options),
+        cases=cases,
+        settings={key: value_of(value) for key, value in key_values(options.set, "SETTING=VALUE").items()},
+    )
+    _run(job, console)
+
+
 def list_attacks(options: argparse.Namespace, console: Console) -> None:
     """List the attacks, or explain one."""
     chosen = [attack_class(options.attack)] if options.attack else list(ATTACKS.values())
@@ -139,6 +154,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "segment": segment,
     "attack": attack,
     "evaluate": evaluate,
+    "learn-universal": learn_universal,
     "attacks": list_attacks,
     "run": run_file,
     "info": info,
@@ -226,10 +242,18 @@ def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
     return found
 
 
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"The file {path} cannot be read ({error}); check the path.") from None
+
+
 def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...]:
     """The configurations of the named attacks; a plain setting goes to every one of them that has it."""
-    classes = list(ATTACKS.values()) if "all" in names else [attack_class(name) for name in names]
     given = {key: value_of(value) for key, value in key_values(settings, "SETTING=VALUE").items()}
+    able = [cls for cls in ATTACKS.values() if not cls.needs or {cls.needs, f"{cls.name}.{cls.needs}"} & set(given)]
+    classes = able if "all" in names else [attack_class(name) for name in names]
     configured: list[dict[str, Any]] = [{"attack": cls.name} for cls in classes]
     for key, value in given.items():
         owner, dot, field = key.rpartition(".")

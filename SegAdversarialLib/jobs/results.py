@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"
+PERTURBATION_FILE = "perturbation.safetensors"
+"""What a learned universal perturbation is written to."""
 EVALUATION = "evaluation"
 """The folder of what an evaluation job finds."""
 

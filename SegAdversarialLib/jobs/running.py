@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 
 from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
+from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.case import Case, read_channel
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
@@ -25,6 +26,7 @@ from SegAdversarialLib.jobs.specification import (
     AttackJob,
     CaseSource,
     EvaluateJob,
+    LearnUniversalJob,
     ModelSource,
     PhantomJob,
     SegmentJob,
@@ -88,6 +90,8 @@ def run(
         return _run_segment(job, emit, cancel, open_model)
     if isinstance(job, EvaluateJob):
         return _run_evaluate(job, emit, cancel, open_model)
+    if isinstance(job, LearnUniversalJob):
+        return _run_learn_universal(job, emit, cancel, open_model)
     return _run_attack(job, emit, cancel, observe, open_model)
 
 
@@ -200,6 +204,39 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
     rows = compare({results.EVALUATION: evaluation})
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": results.EVALUATION, "folder": str(place), "row": plain(rows[-1])})
+    return rows
+
+
+class _CasesOnDemand(Sequence[Case]):
+    """Cases that are read when they are asked for, so that a cohort need not lie in memory."""
+
+    def __init__(self, sources: Sequence[CaseSource]) -> None:
+        self._sources = sources
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, number: Any) -> Any:
+        return open_case(self._sources[number])
+
+
+def _run_learn_universal(
+    job: LearnUniversalJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener
+) -> list[dict[str, Any]]:
+    folder = Path(job.output)
+    results.prepare_output(folder, [], [path for case in job.cases for path in case.files])
+    path = folder / results.PERTURBATION_FILE
+    if path.exists() and not (folder / results.JOB_FILE).is_file():
+        raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
+    emit(_progress(0.0, "reading"))
+    learned = UniversalPerturbation.learn(
+        open_model(job.model), _CasesOnDemand(job.cases), progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings
+    )
+    learned.save(path)
+    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
+    write_table(rows, folder / results.TABLE_FILE)
+    emit({"event": "result", "name": job.kind, "file": str(path), "rows": plain(rows)})
     return rows
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
 
@@ -59,6 +59,11 @@ class CaseSource(_Strict):
         """All the files that are read."""
         return [Path(x) for x in (*self.channels.values(), *([self.label] if self.label else []))]
 
+    def anywhere(self) -> CaseSource:
+        """The same with absolute paths."""
+        files = {name: _absolute(path) for name, path in self.channels.items()}
+        return self.model_copy(update={"channels": files, "label": _absolute(self.label)})
+
 
 class _WithOutput(_Strict):
     output: str = Field(description="Folder for the results.")
@@ -67,8 +72,11 @@ class _WithOutput(_Strict):
         """The same job with absolute paths, so that it can be run again from any folder."""
         changes: dict[str, Any] = {"output": _absolute(self.output)}
         if isinstance(case := getattr(self, "case", None), CaseSource):
-            files = {name: _absolute(path) for name, path in case.channels.items()}
-            changes["case"] = case.model_copy(update={"channels": files, "label": _absolute(case.label)})
+            changes["case"] = case.anywhere()
+        if cases := getattr(self, "cases", None):
+            changes["cases"] = tuple(case.anywhere() for case in cases)
+        if attacks := getattr(self, "attacks", None):
+            changes["attacks"] = tuple(_attack_anywhere(attack) for attack in attacks)
         if isinstance(model := getattr(self, "model", None), ModelSource):
             path = model.path if model.path.startswith("builtin:") else _absolute(model.path)
             changes["model"] = model.model_copy(update={"path": path, "settings": _absolute(model.settings)})
@@ -132,7 +140,26 @@ class EvaluateJob(_WithVolumes):
     )
 
 
-AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob
+class LearnUniversalJob(_WithOutput):
+    """Learn a universal perturbation on a network and a set of cases."""
+
+    kind: Literal["learn-universal"] = "learn-universal"
+    model: ModelSource = ModelSource()
+    cases: tuple[CaseSource, ...] = Field(min_length=1, description="What it is learned from; each is read when it is needed.")
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description='Those of the attack and of learning it: {"epsilon": 0.02, "epochs": 10}.'
+    )
+
+    @field_validator("settings")
+    @classmethod
+    def _settings_only(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        other = {"model", "cases", "progress", "cancel"} & set(settings)
+        if other:
+            raise ValueError(f"there is no setting {sorted(other)[0]}")
+        return settings
+
+
+AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 
 
@@ -161,6 +188,17 @@ def make_job(data: Any, what: str = "The job") -> AnyJob:
         return TypeAdapter(Job).validate_python(data)
     except ValidationError as error:
         raise InputError(f"{what}: {first_problem(error)}") from None
+
+
+def _attack_anywhere(attack: dict[str, Any]) -> dict[str, Any]:
+    """An attack's configuration with absolute paths of the files that it names; other words stay what they are."""
+    changed = dict(attack)
+    for key in ("region", "target", "source", "perturbation"):
+        path = attack.get(key)
+        # a class or a kind of region may be called like a file that lies here, but no class ends like one
+        if isinstance(path, str) and (key == "source" or Path(path).suffix) and Path(path).exists():
+            changed[key] = _absolute(path)
+    return changed
 
 
 def _absolute(path: str | None) -> str | None:

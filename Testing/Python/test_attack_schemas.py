@@ -17,7 +17,10 @@ FIELDS = [
     for cls in ATTACKS.values()
     for name, field in cls.model_json_schema()["properties"].items()
 ]
-VISIBLE = {"channels", "region", "epsilon", "epsilon_units", "steps", "norm", "against", "target", "radius", "snapshot_every"}
+VISIBLE = {
+    "channels", "region", "epsilon", "epsilon_units", "steps", "norm", "against", "target", "radius", "snapshot_every",
+    "queries", "answers", "perturbation",
+}  # fmt: skip
 
 
 def alternatives(field: dict[str, Any]) -> list[dict[str, Any]]:

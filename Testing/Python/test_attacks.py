@@ -27,11 +27,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "universal-random-perturbation": {},
     "universal-normal": {"attack": "universal-random-perturbation", "vector": "normal", "radius": 5.0},
     "uniform-noise": {},
+    "square": {"queries": 30},
+    "universal-perturbation": {},
 }
 
 
-def made(variant: str, **changes: Any) -> attacks.Attack:
+def made(variant: str, shape: tuple[int, int, int] = (14, 16, 18), **changes: Any) -> attacks.Attack:
     settings = {**VARIANTS[variant], **changes}
+    if variant == "universal-perturbation":
+        settings["perturbation"] = np.random.default_rng(0).uniform(-1, 1, (2, *shape))
     return attacks.make_attack(settings.pop("attack", variant), settings)
 
 
@@ -86,7 +90,7 @@ def test_budget_channels_and_region(variant: str, units: str) -> None:
 )
 def test_laws_for_any_seed_and_budget(variant: str, seed: int, epsilon: float, clip: bool, quantize: bool) -> None:
     case, model = toy_case((8, 9, 10), seed=seed % 5), toy_model()
-    attack = made(variant, seed=seed, epsilon=epsilon, clip=clip, quantize=quantize)
+    attack = made(variant, case.shape, seed=seed, epsilon=epsilon, clip=clip, quantize=quantize)
     result = attack(model, case)
     assert result.perturbation.additive is not None
     assert_within_budget(attack, case, result.perturbation.additive)
@@ -100,7 +104,7 @@ def test_laws_for_any_seed_and_budget(variant: str, seed: int, epsilon: float, c
     assert again.trace == result.trace
 
 
-@pytest.mark.parametrize("variant", ["pgd", "pgd-l2", "universal-random-perturbation", "uniform-noise"])
+@pytest.mark.parametrize("variant", ["pgd", "pgd-l2", "universal-random-perturbation", "uniform-noise", "square"])
 def test_another_seed_is_another_result(variant: str) -> None:
     case, model = toy_case(), toy_model()
     torch.manual_seed(1)
@@ -113,7 +117,7 @@ def test_another_seed_is_another_result(variant: str) -> None:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_zero_budget_changes_nothing(variant: str) -> None:
     case = toy_case()
-    changes = {"radius": 0.0} if variant.startswith("universal") else {}
+    changes = {"radius": 0.0} if "radius" in type(made(variant)).model_fields else {}
     result = made(variant, epsilon=0.0, **changes)(toy_model(), case)
     np.testing.assert_array_equal(result.adversarial.image, case.image)
 
