@@ -97,6 +97,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def enter(self) -> None:
         """The user opens the module."""
         self.initializeParameterNode()
+        self.panel.lookForPackages()
 
     def exit(self) -> None:
         """The user leaves the module; work goes on."""

@@ -98,6 +98,10 @@ class Installer:
             self._ready = not self.missing()
         return self._ready
 
+    def lookAgain(self) -> None:
+        """Forget what was found: the user may have installed something elsewhere meanwhile."""
+        self._ready = None
+
     def install(self, folder: str | Path | None = None) -> bool:
         """Install what is missing, after one question. Problems are shown in one message that says what to do.
 
@@ -112,7 +116,7 @@ class Installer:
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("Packages can be installed from the main thread only.")
-        self._ready = None
+        self.lookAgain()
         missing = self.missing()
         if not missing:
             return True

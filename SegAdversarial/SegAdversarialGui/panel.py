@@ -171,13 +171,30 @@ class Panel(VTKObservationMixin):
         if self._ready(_("Looking for devices")):
             self.logic.worker.submit({"request": "devices"}, self._devicesFound)
 
-    def install(self) -> None:
-        """Install what is missing, after a question."""
-        if self.installer.install():
-            self.attack.reload()
-            self._showNetwork()
+    def install(self, folder: str | None = None) -> None:
+        """Install what is missing, after a question; from the internet, or from a folder of downloaded packages."""
+        if self.installer.install(folder):
+            self._packagesAreThere()
         self._showInstallation()
         self.refresh()
+
+    def installFromFolder(self) -> None:
+        """Let the user choose a folder of downloaded packages, and install from it."""
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of downloaded packages"))
+        if folder:
+            self.install(folder)
+
+    def lookForPackages(self) -> None:
+        """Find out whether the user has installed elsewhere what was missing."""
+        if not self.installer.ready():
+            self.installer.lookAgain()
+            if self.installer.ready():
+                self._packagesAreThere()
+            self._showInstallation()
+
+    def _packagesAreThere(self) -> None:
+        self.attack.reload()
+        self._showNetwork()
 
     def _ready(self, what: str) -> bool:
         """Whether the packages are there; the user is asked to install them where they are not."""
@@ -294,6 +311,13 @@ class Panel(VTKObservationMixin):
         )
         self.installButton.connect("clicked(bool)", lambda _checked=False: self.install())
         box.addWidget(self.installButton)
+        self.installFolderButton = widgets.button(
+            _("Install from a folder..."),
+            "installFolderButton",
+            _("For computers without internet; how to fill the folder is said when the other button does not succeed"),
+        )
+        self.installFolderButton.connect("clicked(bool)", lambda _checked=False: self.installFromFolder())
+        box.addWidget(self.installFolderButton)
         layout.addWidget(self.installBox)
 
     def _parameterNodeChosen(self, node: Any) -> None:
@@ -311,7 +335,7 @@ class Panel(VTKObservationMixin):
         self.setParameterNode(node)
 
     def _setTabOrder(self) -> None:
-        order = [self.parameterNodes, self.addButton, self.installButton]
+        order = [self.parameterNodes, self.addButton, self.installButton, self.installFolderButton]
         for section in self.sections:
             order += section.tabOrder()
         for before, after in zip(order, order[1:]):

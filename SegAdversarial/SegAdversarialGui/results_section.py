@@ -17,7 +17,7 @@ from SegAdversarialGui.verdict import verdict
 if TYPE_CHECKING:
     from SegAdversarialLib.scene import ResultNodes
 
-_ROW_HEIGHT = 22
+_ROW_HEIGHT, _TABLE_FONT = 20, 0.85
 _TABLE_HEIGHT = 230
 
 
@@ -159,6 +159,9 @@ class ResultsSection:
         self.table.objectName = "metricsTable"
         self.table.toolTip = _("All metrics before and after the attack")
         self.table.minimumHeight = self.table.maximumHeight = _TABLE_HEIGHT
+        font = self.table.font
+        font.setPointSizeF(font.pointSizeF() * _TABLE_FONT)
+        self.table.font = font
         self.table.verticalHeader().setVisible(False)
         self.table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         form.addRow(self.table)

@@ -23,7 +23,8 @@ def add_metrics_table(scene: Any, name: str, rows: Sequence[Mapping[str, Any]]) 
     import vtk
 
     node = add_node(scene, "vtkMRMLTableNode", name)
-    for key in _keys(rows):
+    # the unit last: in a narrow panel what is before and after matters more
+    for key in sorted(_keys(rows), key=lambda x: x == "unit"):
         column = vtk.vtkStringArray()
         column.SetName(key)
         for row in rows:

@@ -215,6 +215,48 @@ def test_removing_an_input_during_an_attack(clean: Any, slicerHost: Any) -> None
     assert "T1" in message.text and "removed" in message.text
 
 
+class Lacking:
+    """An installer in a Slicer without torch, until somebody installs it."""
+
+    def __init__(self) -> None:
+        self.found = self.installed = False
+        self.asked: list[str | None] = []
+
+    def ready(self) -> bool:
+        return self.found
+
+    def lookAgain(self) -> None:
+        self.found = self.installed
+
+    def install(self, folder: str | None = None) -> bool:
+        self.asked.append(folder)
+        return False
+
+    def gpuAdvice(self) -> str:
+        return ""
+
+
+def test_without_the_packages(clean: Any, slicerHost: Any) -> None:
+    import slicer
+
+    panel = openModule()
+    assert not panel.installBox.visible
+    panel.installer = installer = Lacking()
+    panel.lookForPackages()
+    panel.refresh()
+    assert panel.installBox.visible and not panel.run.segmentButton.enabled
+    assert "Install" in panel.run.segmentButton.toolTip and "Install" in panel.run.attackButton.toolTip
+    panel.installButton.click()
+    panel.loadSample()
+    panel.findDevices()
+    assert installer.asked == [None] * 3 and not panel.logic.worker.running
+    installer.installed = True
+    slicer.modules.SegAdversarialWidget.enter()
+    assert not panel.installBox.visible
+    click(slicerHost, panel, panel.images.sampleButton)
+    waitUntil(slicerHost, lambda: panel.run.segmentButton.enabled, "the network could be asked")
+
+
 _NO_WORDS = re.compile(r"^[\W\d_]*$")
 
 
