@@ -218,7 +218,9 @@ def test_inputs_and_strangers_files_are_not_overwritten(files: dict[str, str], c
 def test_interruption_leaves_what_is_finished(files: dict[str, str]) -> None:
     words = attack_words(files, "--attack", "fgsm", "--attack", "pgd", "--set", "pgd.steps=10000", "--events")
     command = [sys.executable, "-m", "SegAdversarialLib", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    # a shell that runs the tests in its background lets them, and what they start, ignore Ctrl-C
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, **listening)
     assert process.stdout is not None
     for line in process.stdout:
         if "PGD: step 3" in line:
