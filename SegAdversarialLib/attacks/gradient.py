@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from SegAdversarialLib.attacks.attack import Attack, parameter, some_or_none
+from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.case import Case
-from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.objectives import OBJECTIVES, BoundObjective
 from SegAdversarialLib.result import Snapshot
 
@@ -154,31 +154,5 @@ class GradientAttack(Attack):
         return f"{self.title}: step {step + 1} of {steps}{again}"
 
 
-class UntargetedAttack(GradientAttack):
+class UntargetedAttack(AgainstReference, GradientAttack):
     """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
-
-    against: Literal["label", "prediction"] = parameter(
-        "label",
-        "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none.",
-        texts={"label": "reference", "prediction": "network's own answer"},
-    )
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether it works against the reference."""
-        return self.against == "label"
-
-    def check(self, model: SegmentationModel | None, case: Case) -> None:
-        """Also whether there is a reference."""
-        super().check(model, case)
-        if self.needs_reference and case.label is None:
-            raise InputError(
-                f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
-                "against the network's own prediction (against=prediction)."
-            )
-
-    def _reference(self, run: AttackRun) -> np.ndarray:
-        if self.against == "prediction":
-            return run.clean_masks.cpu().numpy()
-        assert run.case.label is not None  # as check has made sure
-        return run.case.label

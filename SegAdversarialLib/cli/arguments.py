@@ -50,20 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
-    learn = _command(commands, "learn-universal", "Learn one perturbation for all cases of a grid (universal-perturbation).")
-    learn.add_argument("--phantom", type=int, action="append", metavar="SEED", help="a synthetic subject (repeatable)")
-    learn.add_argument("--phantom-size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="their size (64)")
-    learn.add_argument(
-        "--case",
-        action="append",
-        metavar="FILE.json",
-        help='a case as in jobs, {"channels": {...}, "label": ""} (repeatable)',
-    )
-    _add_model(learn)
-    learn.add_argument(
-        "--set", action="append", default=[], metavar="SETTING=VALUE", help="such as epsilon=0.02 or epochs=10 (repeatable)"
-    )
-    learn.add_argument("--output", required=True, help="folder for the results")
+    about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
+    _add_learning(_command(commands, "learn-universal", about))
 
     listing = _command(commands, "attacks", "List the attacks, or all about one: parameters, units, bounds.")
     listing.add_argument("attack", nargs="?", help="the attack to explain")
@@ -196,6 +184,22 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="the changed image of a channel (repeatable); channels left out are unchanged",
     )
     _add_regions(parser)
+    parser.add_argument("--output", required=True, help="folder for the results")
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--phantom", type=int, action="append", metavar="SEED", help="a synthetic subject (repeatable)")
+    parser.add_argument("--phantom-size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="their size (64)")
+    parser.add_argument(
+        "--case",
+        action="append",
+        metavar="FILE.json",
+        help='a case as in jobs, {"channels": {...}, "label": ""} (repeatable)',
+    )
+    _add_model(parser)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SETTING=VALUE", help="such as epsilon=0.02 or epochs=10 (repeatable)"
+    )
     parser.add_argument("--output", required=True, help="folder for the results")
 
 

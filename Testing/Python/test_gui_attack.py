@@ -113,7 +113,6 @@ def test_every_field_of_every_attack_has_an_editor(stage: Stage, name: str) -> N
             for bound in ("minimum", "maximum", "exclusiveMinimum"):
                 assert str(kind.get(bound, "")) in said
         assert stage.section.editors[key].value() == field["default"]
-    # what an attack cannot do without, such as a file, is asked for
     assert bool(stage.section.problem()) is bool(ATTACKS[name].needs) is stage.visible(stage.section.problemNote)
     assert stage.section.settings() == {"attack": name}
 
