@@ -197,7 +197,7 @@ def test_a_networks_answer_is_visible_in_a_folder_of_its_own(scene, tmp_path: Pa
     assert nodes.segmentation.GetDisplayNode().GetVisibility() == 1
     assert nodes.segmentation.GetAttribute(ROLE) == "segmentation"
     assert np.array_equal(label_map_of(nodes.segmentation, inputs["T1"]), make_clean(case))
-    assert table_of(nodes.table)[1:] == [["oedema", "Volume", "ml", "1.2500"], ["oedema", "Dice", "-", "0.8750"]]
+    assert table_of(nodes.table)[1:] == [["oedema", "Volume", "1.2500", "ml"], ["oedema", "Dice", "0.8750", "-"]]
     hierarchy = application.subject_hierarchy(scene)
     assert hierarchy.GetItemName(nodes.folder) == "phantom network"
     for node in (nodes.segmentation, nodes.table, nodes.configuration):
