@@ -66,6 +66,33 @@ def list_devices() -> list[dict[str, Any]]:
     return found
 
 
+class GpuMemory:
+    """What a piece of work takes of a CUDA device's memory, and what is left."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._before = device, 0
+
+    def start(self) -> None:
+        """Measure from here."""
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self._device)
+        self._before = torch.cuda.memory_allocated(self._device)
+
+    def used(self) -> int:
+        """Bytes that were held at most since the start, beyond what was held then."""
+        import torch
+
+        return torch.cuda.max_memory_allocated(self._device) - self._before
+
+    def free(self) -> int:
+        """Bytes that can still be had: what the driver has left, and what PyTorch keeps for later."""
+        import torch
+
+        left, _ = torch.cuda.mem_get_info(self._device)
+        return left + torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+
+
 def advice() -> str:
     """One sentence on how to mend it where the machine has an NVIDIA GPU that PyTorch cannot use; else an empty text.
 

@@ -17,6 +17,7 @@ from SegAdversarialLib.files import whole_file
 from SegAdversarialLib.geometry import describe_grid, same_grid
 from SegAdversarialLib.head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
+from SegAdversarialLib.perturbation import Perturbation, warped
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +32,10 @@ SUCCESSFUL_DROP = 0.3
 """The relative drop of Dice from which on Chen et al. 2019 call an attack on a structure a success."""
 
 _BRATS_LABELS = {0, 1, 2, 4}
-_OVERLAP = ("Dice", "IoU")
+UNWARPED = "Dice unwarped"
+"""The metric of Dice against the reference left in place, where an attack has moved the anatomy."""
+
+_OVERLAP = ("Dice", UNWARPED, "IoU")
 # 0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999
 _ROUNDING = 1e-9
 
@@ -46,7 +50,10 @@ class Evaluation:
             "drop" is the relative drop (before - after) / before of Dice and IoU; it is nan where before is 0, and for
             HD95 and Volume, of which neither less nor more is better. "success" stands in Dice rows only. For each channel
             PSNR (dB), SSIM, RMSE, Perceptibility (SD) and Largest change (intensity):
-            `{"channel": "T1", "metric": "PSNR", "unit": "dB", "value": 31.2}`. Undefined numbers are nan.
+            `{"channel": "T1", "metric": "PSNR", "unit": "dB", "value": 31.2}`. Undefined numbers are nan. Where the attack has
+            moved the anatomy, "after" is measured against the reference moved with it, and Dice unwarped rows say what Dice
+            would be against the reference left in place (Chen et al. 2019). What a bias field or a displacement did stands
+            beside the channels: Max bias (%), Max displacement (mm), Mean displacement (mm) and Min Jacobian.
         clean: (K, J, I) int16, the label map of the original.
         attacked: (K, J, I) int16, the label map of the adversarial image.
         reference: what "before" and "after" are measured against: "label", or "prediction" (the one of the original) where
@@ -115,7 +122,7 @@ def evaluate(
     Raises:
         InputError: the reference holds labels that the model does not know, or a region does not fit the model's classes.
     """
-    return evaluate_pair(result.original, result.adversarial, model, regions, clean, attacked)
+    return _evaluate(result.original, result.adversarial, model, regions, clean, attacked, result.perturbation)
 
 
 def evaluate_pair(
@@ -133,7 +140,8 @@ def evaluate_pair(
 
     Args:
         original: the case before, with the reference labels if there are any.
-        adversarial: the case after; same channels and grid.
+        adversarial: the case after; same channels and grid. If its reference labels differ, the anatomy has moved: "after" is
+            measured against them.
         model: the model that is asked.
         regions: further structures as sets of reference label values, such as `{"tumour": (1, 2, 4)}`.
         clean, attacked: the model's predictions before and after, if they are there already; it saves asking again.
@@ -142,10 +150,22 @@ def evaluate_pair(
         InputError: the cases have different channels or grids, the reference holds labels that the model does not know, or
             a region does not fit the model's classes.
     """
+    return _evaluate(original, adversarial, model, regions, clean, attacked, Perturbation())
+
+
+def _evaluate(
+    original: Case,
+    adversarial: Case,
+    model: SegmentationModel,
+    regions: Mapping[str, Sequence[int]] | None,
+    clean: Prediction | None,
+    attacked: Prediction | None,
+    perturbation: Perturbation,
+) -> Evaluation:
     case, head = original, model.head
     _check_same(original, adversarial)
-    if case.label is not None:
-        head.check_label(case.label)
+    for known in (x.label for x in (original, adversarial) if x.label is not None):
+        head.check_label(known)
     wanted = check_regions(head, regions)
     clean = model.predict(case) if clean is None else clean
     _check_grid(clean, case)
@@ -153,9 +173,14 @@ def evaluate_pair(
     _check_grid(attacked, case)
     before, after = _structures(clean, head, wanted), _structures(attacked, head, wanted)
     reference = before if case.label is None else _reference(case.label, head, wanted)
-    rows = [row for name in before for row in _structure_rows(name, before[name], after[name], reference[name], case.spacing)]
+    moved = _moved_reference(original, adversarial, head, wanted, before, perturbation)
+    rows: list[dict[str, Any]] = []
+    for name in before:
+        masks = (before[name], after[name], reference[name], None if moved is None else moved[name])
+        rows += _structure_rows(name, *masks, case.spacing)
     for channel, unchanged, changed in zip(case.channels, case.image, adversarial.image):
         rows += _channel_rows(channel, unchanged, changed)
+    rows += [_channel_row(*row) for row in perturbation.measured(case)]
     labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
     return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
 
@@ -285,15 +310,43 @@ def _check_grid(prediction: Prediction, case: Case) -> None:
         )
 
 
+def _moved_reference(
+    original: Case,
+    adversarial: Case,
+    head: OutputHead,
+    regions: Mapping[str, tuple[int, ...]],
+    before: Mapping[str, np.ndarray],
+    perturbation: Perturbation,
+) -> dict[str, np.ndarray] | None:
+    """What "after" is measured against where the anatomy has moved; None where it has not."""
+    if original.label is None:
+        if perturbation.displacement is None:
+            return None
+        masks = np.stack(list(before.values())).astype(np.uint8)
+        moved = warped(masks, perturbation.displacement, original.affine, "nearest") != 0
+        return dict(zip(before, moved))
+    if adversarial.label is None or np.array_equal(original.label, adversarial.label):
+        return None
+    return _reference(adversarial.label, head, regions)
+
+
 def _structure_rows(
-    name: str, before: np.ndarray, after: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
+    name: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    reference: np.ndarray,
+    moved: np.ndarray | None,
+    spacing: Sequence[float],
 ) -> list[dict[str, Any]]:
+    goal = reference if moved is None else moved
     measured = [
-        ("Dice", "", dice(before, reference), dice(after, reference)),
-        ("IoU", "", iou(before, reference), iou(after, reference)),
-        ("HD95", "mm", hd95(before, reference, spacing), hd95(after, reference, spacing)),
+        ("Dice", "", dice(before, reference), dice(after, goal)),
+        ("IoU", "", iou(before, reference), iou(after, goal)),
+        ("HD95", "mm", hd95(before, reference, spacing), hd95(after, goal, spacing)),
         ("Volume", "ml", volume_ml(before, spacing), volume_ml(after, spacing)),
     ]
+    if moved is not None:
+        measured.insert(1, (UNWARPED, "", dice(before, reference), dice(after, reference)))
     rows: list[dict[str, Any]] = []
     for metric, unit, old, new in measured:
         drop = (old - new) / old if metric in _OVERLAP and old else math.nan
@@ -310,7 +363,11 @@ def _channel_rows(channel: str, original: np.ndarray, changed: np.ndarray) -> li
         ("Perceptibility", "SD", perceptibility(original, changed)),
         ("Largest change", "intensity", largest_change(original, changed)),
     ]
-    return [{"channel": channel, "metric": metric, "unit": unit, "value": value} for metric, unit, value in measured]
+    return [_channel_row(channel, *row) for row in measured]
+
+
+def _channel_row(channel: str, metric: str, unit: str, value: float) -> dict[str, Any]:
+    return {"channel": channel, "metric": metric, "unit": unit, "value": value}
 
 
 def _shown(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from SegAdversarialLib.acceleration import AcceleratedNetwork, Acceleration
+from SegAdversarialLib.bound_model import BoundModel, Loss
 from SegAdversarialLib.case import Case
-from SegAdversarialLib.devices import choose_device
+from SegAdversarialLib.devices import GpuMemory, choose_device
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.objectives import Objective
@@ -19,7 +21,10 @@ from SegAdversarialLib.preprocessing import Preprocessing
 if TYPE_CHECKING:
     import torch
 
-Loss = Callable[["torch.Tensor"], "torch.Tensor"]
+__all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
+
+MOST_WINDOWS = 32
+"""Where memory decides, no more windows (of slices: 16 times as many) go through at once: more do not make a GPU faster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,10 @@ class SegmentationModel:
         head: what its outputs stand for.
         preprocessing: what it wants done to a case.
         device: where it runs.
+        dtype: of images, preprocessing and objectives.
+        network_dtype: of the network's weights.
+        window_batch: how many windows go through the network at a time, at first.
+        memory: fills the GPU with windows, up to `most_windows`; None: `window_batch` stays.
         name: what results call it.
     """
 
@@ -56,6 +65,7 @@ class SegmentationModel:
         window_batch: int | None,
         device: str,
         name: str,
+        acceleration: Acceleration,
     ) -> None:
         import torch
 
@@ -65,11 +75,15 @@ class SegmentationModel:
         self._check()
         self.device = choose_device(device)
         self.network = network.to(self.device)
-        self._network_dtype = _dtype_of(network)
+        self.network_dtype = _dtype_of(network)
         # images, preprocessing and objectives never in less than single precision: a rounded image breaks the budget
-        self.dtype = torch.float64 if self._network_dtype == torch.float64 else torch.float32
+        self.dtype = torch.float64 if self.network_dtype == torch.float64 else torch.float32
         slices = 16 if preprocessing.dimensions == 2 else 1
         self.window_batch = window_batch or (slices if self.device.type == "cpu" else 4 * slices)
+        fills = window_batch is None and self.device.type == "cuda"
+        self.memory = GpuMemory(self.device) if fills else None
+        self.most_windows = MOST_WINDOWS * slices if fills else self.window_batch
+        self._accelerated = AcceleratedNetwork(self.network, acceleration, self.device, self.network_dtype)
 
     @classmethod
     def from_network(
@@ -87,6 +101,7 @@ class SegmentationModel:
         window_batch: int | None = None,
         device: str = "cpu",
         name: str = "network",
+        acceleration: Acceleration | Mapping[str, Any] | None = None,
     ) -> SegmentationModel:
         """Wrap any torch network that maps (B, C, *window) to logits (B, N, *window).
 
@@ -102,9 +117,11 @@ class SegmentationModel:
             head: "softmax" for exclusive classes, "sigmoid" for overlapping regions.
             regions: `{label value: reference label values}` where a class stands for others than its own value.
             size_multiple: sizes that it takes are multiples of this; volumes are zero-padded to it.
-            window_batch: windows in one go; None: 1 on a CPU, 4 on a GPU (16 and 64 slices).
+            window_batch: windows in one go; None: 1 on a CPU (16 slices), on a CUDA GPU as many as its free memory holds, 4
+                on others (64 slices).
             device: "cpu", "cuda", "cuda:1", "mps" or "auto".
             name: what results call it.
+            acceleration: switches for running it faster, by the names of `Acceleration`.
 
         Raises:
             InputError: the settings do not fit together.
@@ -120,6 +137,7 @@ class SegmentationModel:
             window_batch=window_batch,
             device=device,
             name=name,
+            acceleration=Acceleration.of(acceleration),
         )
 
     def logits(self, case: Case) -> np.ndarray:
@@ -182,10 +200,15 @@ class SegmentationModel:
             InputError: the case lacks a channel that the network takes.
         """
         positions = self.channel_positions(case)
-        with _frozen(self.network):
-            bound = BoundModel(self, case, positions, between_windows)
+        dimensions = self.preprocessing.dimensions
+        with (
+            _frozen(self.network),
+            self._accelerated.folded(len(self.channels), dimensions, self.size_multiple),
+        ):
+            bound = BoundModel(self, self._accelerated, case, positions, between_windows)
             yield bound
             self.window_batch = min(self.window_batch, bound.window_batch)
+            self.most_windows = bound.most_windows
 
     def channel_positions(self, case: Case) -> list[int]:
         """Where the network's channels are among the case's, by name.
@@ -217,6 +240,7 @@ class SegmentationModel:
             "size_multiple": self.size_multiple,
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "device": str(self.device),
+            "acceleration": self._accelerated.describe(),
         }
 
     def _check(self) -> None:
@@ -235,136 +259,6 @@ class SegmentationModel:
         chosen = self.preprocessing.normalization
         if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
             raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
-
-
-class BoundModel:
-    """A model on one case's grid: tensors on its device in, tensors out.
-
-    Attributes:
-        image: the case's image, (C, K, J, I) in the network's float type.
-    """
-
-    def __init__(
-        self,
-        model: SegmentationModel,
-        case: Case,
-        positions: list[int],
-        between_windows: Callable[[float], None] | None = None,
-    ) -> None:
-        import torch
-
-        from SegAdversarialLib.sliding_window import SlidingWindow
-
-        self.model, self._positions = model, positions
-        self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
-        self._steps = model.preprocessing.on_grid(case.shape, case.affine)
-        self._windows = SlidingWindow(
-            model.network,
-            self._steps.network_shape,
-            len(model.head.labels),
-            model.window,
-            model.overlap,
-            model.size_multiple,
-            2 if model.preprocessing.dimensions == 2 else 3,
-            model.window_batch,
-            dtype=None if model._network_dtype == model.dtype else model._network_dtype,
-            between=between_windows,
-        )
-
-    @property
-    def window_batch(self) -> int:
-        """How many windows go through the network at a time; fewer once a GPU has run out of memory."""
-        return self._windows.batch_size
-
-    def logits(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
-        import torch
-
-        with torch.no_grad():
-            prepared = self._prepare(image)
-            while True:
-                try:
-                    return self._checked(self._steps.restore(self._windows(prepared)))
-                except torch.OutOfMemoryError as error:
-                    self._windows.use_less_memory(error)
-
-    def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """The loss of an image's logits, its gradient (C, K, J, I), and the logits (N, K, J, I) themselves.
-
-        Raises:
-            InputError: the network gives no finite numbers, or passes no gradient on.
-        """
-        import torch
-
-        low_precision = self.model.dtype != self.model._network_dtype  # needs the scaled gradients of the windows' way
-        if self._windows.is_single and not low_precision:
-            try:
-                return self._differentiate_at_once(image, loss)
-            except torch.OutOfMemoryError as error:
-                self._windows.use_less_memory(error)
-        return self._differentiate_by_windows(image, loss)
-
-    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor`, unless it holds something that is no number."""
-        # the sum shows it at a fraction of the cost of looking at every element
-        if not tensor.sum().isfinite():
-            raise InputError(
-                f"The network {self.model.name} gives NaN or infinite numbers for this case; check its preprocessing, the "
-                "order of the channels and its weights."
-            )
-        return tensor
-
-    def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
-        import torch
-
-        from SegAdversarialLib.sliding_window import input_gradient
-
-        with torch.enable_grad():
-            leaf = image.detach().requires_grad_(True)
-            logits = self._steps.restore(self._windows(self._prepare(leaf)))
-            value = loss(logits)
-            (gradient,) = input_gradient(value, leaf)
-        return float(value.detach()), self._checked(gradient), self._checked(logits.detach())
-
-    def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
-        import torch
-
-        image = image.detach()
-        with torch.no_grad():
-            prepared = self._prepare(image)
-            blended = self._windows(prepared)
-        with torch.enable_grad():
-            leaf = blended.requires_grad_(True)
-            logits = self._steps.restore(leaf)
-            value = loss(logits)
-            (upstream,) = torch.autograd.grad(value, leaf)
-        # From here on only numbers are needed: the objective's graph must not stay beside the windows' graphs.
-        number, logits = float(value.detach()), self._checked(logits.detach())
-        del value, leaf, blended
-        pulled = self._windows.pull_back(prepared, upstream)
-        del prepared, upstream
-        return number, self._checked(self._pull_back_preparation(image, pulled)), logits
-
-    def _prepare(self, image: torch.Tensor) -> torch.Tensor:
-        """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""
-        import torch
-
-        if self._steps.does_nothing and self._positions == list(range(len(image))):
-            return image
-        channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
-        return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
-
-    def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
-        """The gradient on the case's grid from the one on the network's; a channel at a time, to keep one graph alive."""
-        import torch
-
-        gradient = torch.zeros_like(image)
-        for n, c in enumerate(self._positions):
-            with torch.enable_grad():
-                leaf = image[c].detach().requires_grad_(True)
-                prepared = self._steps.forward_channel(leaf, n)
-                (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
-        return gradient
 
 
 def _dtype_of(network: torch.nn.Module) -> torch.dtype:

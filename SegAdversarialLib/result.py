@@ -28,14 +28,15 @@ class AttackResult:
     """An attack on one case, with all that is needed to run it again.
 
     Attributes:
-        original, adversarial: the case before and after; same grid, channels and labels.
+        original, adversarial: the case before and after; same grid and channels. Where the attack has moved the anatomy, the
+            adversarial case has the reference labels moved with it.
         perturbation: what was done.
         attack: the attack's configuration, its seed included.
         model: the attacked network's name.
         trace: a row for each iteration of each restart: "restart", "iteration", "loss", "psnr" (dB, over the attacked
-            channels), "dice NAME" for each structure and their mean "dice mean". Iteration 0 is the starting point, the
-            last row of the kept restart is the result. Empty for attacks that do not ask the network.
-        restart: which of several restarts was kept.
+            channels), "dice NAME" for each structure and their mean "dice mean". Iteration 0 is the starting point; the
+            row of the kept restart and iteration is the result's (`kept_row`). Empty for attacks that do not ask the network.
+        restart, iteration: which of several restarts, and which of its iterations, was kept.
         snapshots: every k-th iteration of the kept restart, if they were asked for.
         gradient_evaluations, forward_evaluations: how often the network was differentiated, and asked without a gradient.
         seconds: wall-clock time.
@@ -49,6 +50,7 @@ class AttackResult:
     model: str
     trace: list[dict[str, float]] = field(default_factory=list)
     restart: int = 0
+    iteration: int = 0
     snapshots: list[Snapshot] = field(default_factory=list)
     gradient_evaluations: int = 0
     forward_evaluations: int = 0
@@ -56,21 +58,35 @@ class AttackResult:
     device: str = "cpu"
 
     @property
+    def kept_row(self) -> dict[str, float]:
+        """The trace's row of the result; empty where there is no trace."""
+        rows = (row for row in self.trace if (row["restart"], row["iteration"]) == (self.restart, self.iteration))
+        return next(rows, {})
+
+    @property
     def seed(self) -> int:
         """The seed of every random draw."""
         return self.attack.seed
 
     def describe(self) -> dict[str, Any]:
-        """Configuration, counts and sizes as plain JSON data."""
+        """Configuration, counts and sizes as plain JSON data; "sizes" holds those of the perturbation's parts."""
         return {
             "attack": self.attack.describe(),
             "model": self.model,
             "case": self.original.name,
             "channels": list(self.original.channels),
             "restart": self.restart,
+            "iteration": self.iteration,
             "gradient_evaluations": self.gradient_evaluations,
             "forward_evaluations": self.forward_evaluations,
             "seconds": round(self.seconds, 3),
             "device": self.device,
-            "largest_change": dict(zip(self.original.channels, self.perturbation.linf().tolist())),
+            "largest_change": dict(zip(self.original.channels, np.abs(self.change()).max(axis=(1, 2, 3)).tolist())),
+            "sizes": self.perturbation.describe(self.original),
         }
+
+    def change(self) -> np.ndarray:
+        """What the attack changed of the intensities, in whichever way: (C, K, J, I) float32, in intensity units."""
+        if self.perturbation.additive is not None and len(self.perturbation.parts()) == 1:
+            return self.perturbation.additive
+        return self.adversarial.image - self.original.image

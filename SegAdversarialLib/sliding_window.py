@@ -10,16 +10,22 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as functional
 
 from SegAdversarialLib.errors import InputError, detail_of
 
+if TYPE_CHECKING:
+    from SegAdversarialLib.devices import GpuMemory
+
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
 _log = logging.getLogger(__name__)
+
+_FILLED = 0.8
+"""Share of the free memory that batches of windows may fill; the rest is for what comes in pieces that do not fit."""
 
 
 class SlidingWindow:
@@ -39,6 +45,12 @@ class SlidingWindow:
         dtype: what the network computes in, where that is not the volumes' type; everything around it stays in theirs.
         between: called before each batch of windows with the share of the windows that this pass has behind it; what it
             raises ends the pass.
+        memory: readings of the GPU's memory: after the first batch that is differentiated, batches grow (or shrink) to what
+            the free memory holds; None: they stay as they are.
+        most: windows in one go at most, however much memory there is.
+
+    Attributes:
+        scales_gradients: gradients are scaled on their way through the network, so that half precision does not flush them.
     """
 
     def __init__(
@@ -54,9 +66,12 @@ class SlidingWindow:
         blending: Literal["gaussian", "constant"] = "gaussian",
         dtype: torch.dtype | None = None,
         between: Callable[[float], None] | None = None,
+        memory: GpuMemory | None = None,
+        most: int | None = None,
     ) -> None:
         self._network, self._outputs, self._dimensions, self._dtype = network, outputs, dimensions, dtype
-        self._between = between
+        self._between, self._memory, self.most = between, memory, most or batch_size
+        self.scales_gradients = dtype is not None
         self.shape, self.batch_size = shape, batch_size
         self._blending = blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
@@ -88,10 +103,20 @@ class SlidingWindow:
                 f"A single window of {'x'.join(map(str, self.window))} voxels does not fit into the device's memory; "
                 "use a smaller window or another device."
             ) from cause
-        self.batch_size = at_once // 2
+        self.batch_size = self.most = at_once // 2
+        self._memory = None  # what was measured was wrong
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         _log.warning("Out of device memory with %d windows at a time; going on with %d.", at_once, self.batch_size)
+
+    def first_crop(self, volume: torch.Tensor) -> torch.Tensor:
+        """What the network sees first of a volume (C, *shape): (1, C, *window)."""
+        crop = self._pad(volume)[(slice(None), *self.places[0])][None]
+        return crop.squeeze(2) if self._dimensions == 2 else crop
+
+    def scale_of(self, upstream: torch.Tensor) -> float:
+        """What gradients with respect to the logits are multiplied by on their way through the network."""
+        return _power_of_two_that_saves(upstream) if self.scales_gradients else 1.0
 
     def __call__(self, volume: torch.Tensor) -> torch.Tensor:
         """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`."""
@@ -126,7 +151,7 @@ class SlidingWindow:
         self, padded: torch.Tensor, upstream: torch.Tensor, weights: torch.Tensor, places: list[Slices]
     ) -> list[torch.Tensor]:
         """Input gradients of some windows, in smaller batches if the memory does not suffice."""
-        scale = 1.0 if self._dtype is None else _power_of_two_that_saves(upstream)
+        scale = self.scale_of(upstream)
 
         def run(some: list[Slices]) -> list[torch.Tensor]:
             crops = torch.stack([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
@@ -136,7 +161,17 @@ class SlidingWindow:
             (gradient,) = input_gradient(logits, crops, seeds * scale)
             return list(gradient / scale)
 
-        return self._with_less_memory(run, places)
+        memory, self._memory = self._memory, None  # measured once
+        if memory is None:
+            return self._with_less_memory(run, places)
+        most = self.most
+        memory.start()
+        found = self._with_less_memory(run, places)
+        if self.most == most:  # else there was not enough already
+            needed = max(1, memory.used()) / len(places)
+            self.batch_size = max(1, min(most, int(_FILLED * memory.free() / needed)))
+            _log.info("A window takes %.0f MiB; going on with %d at a time.", needed / 2**20, self.batch_size)
+        return found
 
     def _each_batch(self, padded: torch.Tensor) -> Iterator[tuple[list[Slices], list[torch.Tensor]]]:
         def run(some: list[Slices]) -> list[torch.Tensor]:
@@ -148,14 +183,18 @@ class SlidingWindow:
 
     def _with_less_memory(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
         """`run` on all places at once, or on fewer at a time where that is more than the GPU holds."""
-        try:
-            return run(places)
-        except torch.OutOfMemoryError as error:
-            self.batch_size = min(self.batch_size, len(places))
-            self.use_less_memory(error)
-        half = self.batch_size
-        rest = [self._with_less_memory(run, places[n : n + half]) for n in range(0, len(places), half)]
-        return [tensor for part in rest for tensor in part]
+        found: list[torch.Tensor] = []
+        waiting, at_once = places, len(places)
+        while waiting:
+            try:
+                found += run(waiting[:at_once])
+            except torch.OutOfMemoryError as error:
+                self.batch_size = min(self.batch_size, len(waiting[:at_once]))
+                self.use_less_memory(error)
+                at_once = self.batch_size
+                continue
+            waiting = waiting[at_once:]
+        return found
 
     def _ask(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, *window) of crops (B, C, *window)."""

@@ -9,15 +9,19 @@ import ctk
 import qt
 from slicer.i18n import tr as _
 
-from SegAdversarialGui import catalog, widgets
+from SegAdversarialGui import catalog, trust, widgets
 from SegAdversarialGui.catalog import AttackEntry, NetworkEntry
 from SegAdversarialGui.editor_factory import makeEditor
 from SegAdversarialGui.editors import Choice, Editor, isNumber, same
 from SegAdversarialGui.fields import Field, fieldsOf
+from SegAdversarialGui.source_network import SourceNetwork
 from SegAdversarialGui.state import State
 
 REGION = "region"
 """The setting that is not chosen here: where to attack belongs to the images."""
+
+_NOT_EDITED = (REGION, "trust")
+"""Nor is trust in a file a setting: the user is asked about the file."""
 
 
 class AttackSection:
@@ -28,10 +32,12 @@ class AttackSection:
 
     Args:
         entries: gives the attacks; raises ImportError while packages that the library needs are missing.
+        source: looks after the network that an attack is made on, where that is not the attacked one.
     """
 
-    def __init__(self, entries: Callable[[], list[AttackEntry]]) -> None:
+    def __init__(self, entries: Callable[[], list[AttackEntry]], source: SourceNetwork | None = None) -> None:
         self._entries, self._state, self._network = entries, None, None
+        self._source = source or SourceNetwork(catalog.network, trust.askTrust)
         self._attacks: dict[str, AttackEntry] = {}
         self._shown = ""
         self._moreCollapsed = True
@@ -103,9 +109,17 @@ class AttackSection:
         return [*order, self.restoreButton]
 
     def settings(self) -> dict[str, Any]:
-        """The attack's configuration for a job: its name and what differs from the defaults; without the region."""
+        """The attack's configuration for a job: its name and what differs from the defaults; without the region. Trust in a
+        file is in it if the user has said so in this session."""
         name = self._state.settings.attack if self._state is not None else ""
-        return {"attack": name, **self._changed()}
+        settings = {"attack": name, **self._changed()}
+        path, trusted = self._chosenBy("network"), self._chosenBy("trust")
+        return {**settings, **self._source.granted(settings.get(path), path, trusted)} if trusted else settings
+
+    def ensureTrust(self) -> bool:
+        """Whether nothing speaks against opening the file of the network that the attack is made on, if there is one; the
+        user is asked if need be."""
+        return self._source.ensureTrust(self._changed().get(self._chosenBy("network")))
 
     def problem(self) -> str:
         """Why this attack cannot run, in one sentence, or nothing."""
@@ -116,7 +130,9 @@ class AttackSection:
         name = self._state.settings.attack
         if name not in self._attacks:
             return _('There is no attack "{name}" in this version; choose another method.').format(name=name)
-        return _(catalog.attackProblem(name, self._changed()))
+        changed = self._changed()
+        problem = _(catalog.attackProblem(name, changed))
+        return problem or self._source.problem(changed.get(self._chosenBy("network")), self._network)
 
     def needsReference(self) -> bool:
         """Whether the attack works against the reference segmentation."""
@@ -170,7 +186,7 @@ class AttackSection:
             self._settings.deleteLater()
         self._settings = qt.QWidget()
         self._holderLayout.addWidget(self._settings)
-        fields = [x for x in fieldsOf(entry.schema) if x.choose != REGION] if entry is not None else []
+        fields = [x for x in fieldsOf(entry.schema) if x.choose not in _NOT_EDITED] if entry is not None else []
         self._fields = {x.name: x for x in fields}
         self.editors = {x.name: makeEditor(x) for x in fields}
         self._defaults = {name: editor.value() for name, editor in self.editors.items()}
@@ -204,7 +220,11 @@ class AttackSection:
         return labels
 
     def _choices(self, choose: str) -> list[Choice]:
-        """What the network offers for a field."""
+        """What the network, or the software, offers for a field."""
+        if choose == "network":
+            return [Choice(x, x) for x in catalog.builtinNetworks()]
+        if choose == "attack":
+            return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.transferable]
         if self._network is None:
             return []
         labels = {name: str(label) for label, name in self._network.classes}
@@ -215,6 +235,11 @@ class AttackSection:
         if choose == "class":
             return [Choice(value, name, (name.lower(),)) for value, name in self._network.targets]
         return []
+
+    def _chosenBy(self, choose: str) -> str:
+        """The setting of the chosen attack whose values come from there, or nothing."""
+        entry = self._attacks.get(self._state.settings.attack) if self._state is not None else None
+        return next((x.name for x in fieldsOf(entry.schema) if x.choose == choose), "") if entry is not None else ""
 
     def _changed(self) -> dict[str, Any]:
         """What the state says of the attack, the region aside."""

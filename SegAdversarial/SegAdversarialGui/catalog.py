@@ -25,6 +25,7 @@ class AttackEntry:
         citation: where it comes from.
         schema: the JSON schema of its settings.
         asksNetwork: whether it needs a network.
+        transferable: whether it can be made on one network and measured on another.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AttackEntry:
     citation: str
     schema: Mapping[str, Any]
     asksNetwork: bool
+    transferable: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ def attacks() -> list[AttackEntry]:
         ImportError: a package that the library needs is not installed.
     """
     from SegAdversarialLib.attacks import ATTACKS
+    from SegAdversarialLib.attacks.transfer import Transfer
 
     return [
-        AttackEntry(name, cls.title, cls.one_line(), cls.citation, _schemaOf(cls), cls.asks_network)
+        AttackEntry(name, cls.title, cls.one_line(), cls.citation, _schemaOf(cls), cls.asks_network, Transfer.can_make(cls))
         for name, cls in ATTACKS.items()
     ]
 

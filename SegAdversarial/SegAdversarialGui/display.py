@@ -31,11 +31,12 @@ _BENEATH, _BESIDE, _LEGEND_SIZE = (0.5, 0.03), (0.98, 0.5), (0.12, 0.6)
 
 @dataclass(frozen=True)
 class _Content:
-    """What one slice view shows: a volume, the perturbation over it, and the network's answer."""
+    """What one slice view shows: a volume, the perturbation over it, the network's answer, and the outlined reference."""
 
     background: Any
     foreground: Any = None
     answer: Any = None
+    outline: Any = None
 
 
 def showResult(
@@ -122,15 +123,15 @@ def _placeViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -
 def _contents(result: ResultNodes, channel: str) -> dict[str, _Content]:
     """What each kind of view shows of a channel; what is gone is left out."""
     original, adversarial = result.inputs.get(channel), result.adversarial.get(channel)
-    perturbation, attacked = result.perturbation.get(channel), result.attacked
+    perturbation, attacked, reference = result.perturbation.get(channel), result.attacked, living(result.reference)
     count = iterationCount(result)
     if count and selectedIteration(result) < count - 1:
         volumes, attacked = proxies(result)
         adversarial = volumes.get(channel, adversarial)
     return {
-        "original": _Content(living(original), None, living(result.clean)),
-        "adversarial": _Content(living(adversarial), None, living(attacked)),
-        "difference": _Content(living(original), living(perturbation)),
+        "original": _Content(living(original), None, living(result.clean), reference),
+        "adversarial": _Content(living(adversarial), None, living(attacked), living(result.moved_reference) or reference),
+        "difference": _Content(living(original), living(perturbation), None, reference),
     }
 
 
@@ -162,17 +163,17 @@ def _showSegmentations(scene: Any, shown: Mapping[Any, _Content], view: str, res
     The reference is an outline and the answers are filled, so that they can be told apart: a class has the same colour in all.
     """
     answers: dict[Any, list[str]] = {}
+    outlines: dict[Any, list[str]] = {}
     for node, content in shown.items():
-        if content.answer is not None:
-            answers.setdefault(content.answer, []).append(node.GetID())
+        for found, what in ((answers, content.answer), (outlines, content.outline)):
+            if what is not None:
+                found.setdefault(what, []).append(node.GetID())
     for node in _segmentations(scene, result.reference):
         display = node.GetDisplayNode()
         if node in answers:
             _showAnswer(display, answers[node] if view == "compare" else [], outlined=not alive(result.reference))
-        elif node is result.reference:
-            display.SetVisibility(view != "difference")
-            display.SetVisibility2DFill(False)
-            display.SetVisibility2DOutline(True)
+        elif node in outlines:
+            _showOutline(display, outlines[node] if alive(result.moved_reference) else [], view != "difference")
         else:
             display.SetVisibility(False)
 
@@ -199,6 +200,18 @@ def _showAnswer(display: Any, views: list[str], outlined: bool) -> None:
     display.SetVisibility(True)
     display.SetVisibility2DFill(True)
     display.SetVisibility2DOutline(outlined)
+    display.EndModify(modifying)
+
+
+def _showOutline(display: Any, views: list[str], visible: bool) -> None:
+    """Show a reference in some views; none: in all."""
+    modifying = display.StartModify()
+    display.RemoveAllViewNodeIDs()
+    for view in views:
+        display.AddViewNodeID(view)
+    display.SetVisibility(visible)
+    display.SetVisibility2DFill(False)
+    display.SetVisibility2DOutline(True)
     display.EndModify(modifying)
 
 
@@ -247,5 +260,3 @@ def _bounds(volume: Any) -> list[float]:
     bounds = [0.0] * 6
     volume.GetRASBounds(bounds)
     return [round(x, 3) for x in bounds]
-
-

@@ -10,6 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import editors
+from SegAdversarialGui.attack_editors import AttackEditor, NetworkEditor
 from SegAdversarialGui.choice_editors import OneEditor, SeveralEditor
 from SegAdversarialGui.editors import Editor
 from SegAdversarialGui.fields import Field
@@ -32,6 +33,10 @@ def _fitting(field: Field) -> Editor:
         return SeveralEditor(field)
     if field.choose == "class":
         return OneEditor(field)
+    if field.choose == "network":
+        return NetworkEditor(field)
+    if field.choose == "attack":
+        return AttackEditor(field)
     special, others = [], []
     for schema in field.alternatives:
         (special if schema.get("type") == "null" or "const" in schema else others).append(schema)

@@ -11,6 +11,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from SegAdversarialGui.state import withoutTrust
 from SegAdversarialLib.files import RESULT_MARKER
 
 ENDING = ".nrrd"
@@ -168,7 +169,7 @@ class SegmentTask(Task):
         self.checkPresent()
         assert self.subject is not None
         network = Path(self.source["path"]).name.removeprefix("builtin:")
-        record = {"network": self.source, "case": self._case.name, "rows": rows, "versions": results.versions()}
+        record = {"network": withoutTrust(self.source), "case": self._case.name, "rows": rows, "versions": results.versions()}
         self.nodes = scene.add_segmentation_result(
             self._case, labels, rows, self._inputs, self.subject.scene, names=self._names, title=network, record=record
         )
@@ -227,9 +228,7 @@ class AttackTask(Task):
         yield
         self.checkPresent()
         assert self.subject is not None
-        self.nodes = scene.add_result(
-            result, evaluation, self._inputs, self.subject.scene, names=self._names, record=record
-        )
+        self.nodes = scene.add_result(result, evaluation, self._inputs, self.subject.scene, names=self._names, record=record)
 
 
 class EvaluateTask(Task):

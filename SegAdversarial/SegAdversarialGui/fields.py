@@ -72,7 +72,8 @@ class Field:
 
     @property
     def choose(self) -> str:
-        """Where its values come from, if not from the schema: "channels", "classes", "class", "region" or ""."""
+        """Where its values come from, if not from the schema: "channels", "classes", "class", "region", "network", "attack",
+        "trust" or ""."""
         return str(self.schema.get("choose", ""))
 
     @property

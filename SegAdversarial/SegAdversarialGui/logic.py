@@ -96,7 +96,8 @@ class Logic:
             volumeNodes: the scalar volume node of each channel, `{"T1": node, ...}`; or the nodes in the network's order.
             model: a built-in network's name, a network file, or its folder.
             attack: an attack of the library, such as `attacks.FGSM(epsilon=0.05)`; its name; or a dictionary such as
-                `{"attack": "pgd", "epsilon": 0.02, "steps": 40}`.
+                `{"attack": "pgd", "epsilon": 0.02, "steps": 40}`. An attack that opens a network file of its own has a `trust`
+                of its own for it: `attacks.Transfer(source="other.ts", trust=True)`.
             reference: a segmentation or label map node with the true structures; without it the network's own answer takes
                 its place (`against="prediction"`).
             region: where the images may be changed: a label map or markups ROI node; a pair of a segmentation node and a
@@ -120,13 +121,11 @@ class Logic:
             nodes = logic.attack(case.channels, attack=attacks.FGSM(epsilon=0.05), reference=case.reference)
             print(slicer.util.arrayFromVolume(nodes.adversarial["T1"]).mean())
         """
-        from SegAdversarialLib.attacks import attack_class
-
         source = _source(model, trust, device)
         subject = self._subject(volumeNodes, reference, source)
         settings = attackSettings(attack)
-        if reference is None and "against" in attack_class(settings["attack"]).model_fields:
-            settings["against"] = "prediction"
+        if reference is None:
+            settings = againstPrediction(settings)
         return self._run(AttackTask(subject, source, settings, _region(region)), _("Attacking"))
 
     def evaluate(
@@ -245,12 +244,36 @@ def attackSettings(attack: Any) -> dict[str, Any]:
         described: dict[str, Any] = attack.describe()
         if isinstance(described.get("region"), Mapping):
             raise InputError(_("Give the region as a node (region=...), not as an array inside the attack."))
+        if isinstance(described.get("source"), Mapping):
+            raise InputError(_("Give the attack's source network as a file: the attack runs in another process."))
+        if getattr(attack, "trust", False):
+            # stored configurations do not hold it; an attack that was made by hand does
+            described["trust"] = True
         return described
     raise InputError(
         _('{attack} is no attack; give one such as attacks.FGSM(epsilon=0.05), a name, or {{"attack": "fgsm", ...}}.').format(
             attack=repr(attack)
         )
     )
+
+
+def againstPrediction(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """An attack's configuration with the network's own answer in the place of the reference, where it works against one; in a
+    transfer that goes for the attack that it makes.
+
+    Raises:
+        InputError: there is no such attack, or the configuration of a transfer is wrong.
+    """
+    from SegAdversarialLib.attacks import attack_class, make_attack
+
+    changed = dict(settings)
+    cls = attack_class(settings["attack"])
+    if "against" in cls.model_fields:
+        changed["against"] = "prediction"
+    elif "method" in cls.model_fields:
+        own = {key: value for key, value in settings.items() if key != "attack"}
+        changed["method"] = againstPrediction(make_attack(cls.name, own).describe()["method"])
+    return changed
 
 
 def _source(model: str, trust: bool, device: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from SegAdversarialGui.device_row import DeviceRow
 from SegAdversarialGui.wrapping import breakable
 from SegAdversarialLib.errors import InputError
 
-_BUILTIN = "builtin:"
 _FILE, _FOLDER = "file", "folder"
 _MEGABYTE = 1 << 20
 
@@ -110,11 +109,7 @@ class NetworkSection:
         """Whether the network may be opened; the user is asked unless that is known. A No is not remembered."""
         if self._entry is None or self.trusted():
             return self._entry is not None
-        stamp = self._stamp()
-        if not self._askTrust(trust.NetworkFile(self._entry.name, self._path())):
-            return False
-        trust.trust(stamp)
-        return True
+        return trust.ensure(trust.NetworkFile(self._entry.name, self._path()), self._stamp(), self._askTrust)
 
     def source(self) -> dict[str, Any]:
         """The fields of the library's `ModelSource`."""
@@ -142,10 +137,9 @@ class NetworkSection:
         self.sourceCombo.connect("currentIndexChanged(int)", self._onSource)
 
     def _makePaths(self) -> None:
-        networks = _("Networks") + " (*.ts *.pt *.pth *.torchscript *.json *.safetensors)"
-        self.fileLine = _pathLine(ctk.ctkPathLineEdit.Files, [networks])
-        self.folderLine = _pathLine(ctk.ctkPathLineEdit.Dirs, [])
-        self.settingsLine = _pathLine(ctk.ctkPathLineEdit.Files, [_("Settings") + " (*.json)"])
+        self.fileLine = widgets.networkLine()
+        self.folderLine = widgets.pathLine(ctk.ctkPathLineEdit.Dirs, [])
+        self.settingsLine = widgets.pathLine(ctk.ctkPathLineEdit.Files, [_("Settings") + " (*.json)"])
         for line, label, name, toolTip in (
             (
                 self.fileLine,
@@ -181,11 +175,11 @@ class NetworkSection:
 
     def _settingsPath(self) -> str:
         """Built-in networks have their own settings; those that are kept for a file are not meant then."""
-        return "" if self._state is None or self._path().startswith(_BUILTIN) else self._state.settings.networkSettings
+        return "" if self._state is None or self._path().startswith(trust.BUILTIN) else self._state.settings.networkSettings
 
     def _modeOf(self, path: str) -> str:
         """The source combo's entry for a path. Once chosen, file or folder stays while the path is being typed."""
-        if path.startswith(_BUILTIN):
+        if path.startswith(trust.BUILTIN):
             return path
         if not self._mode:
             self._mode = _FOLDER if os.path.isdir(path) else _FILE
@@ -196,7 +190,7 @@ class NetworkSection:
             names = self._builtin()
         except ImportError:
             names = []
-        if path.startswith(_BUILTIN) and path not in names:
+        if path.startswith(trust.BUILTIN) and path not in names:
             names = [path, *names]
         return [*((_builtinTitle(name), name) for name in names), (_("File..."), _FILE), (_("Folder..."), _FOLDER)]
 
@@ -223,11 +217,7 @@ class NetworkSection:
         self.refresh()
 
     def _stamp(self) -> trust.Stamp:
-        path, settings = self._path(), self._settingsPath()
-        if path.startswith(_BUILTIN):
-            return trust.stampOf(settings)
-        beside = [] if settings or os.path.isdir(path) else [f"{os.path.splitext(path)[0]}.json", f"{path}.json"]
-        return trust.stampOf(*dict.fromkeys([path, settings, *beside]))
+        return trust.stampOfNetwork(self._path(), self._settingsPath())
 
     def _update(self) -> None:
         """Describe the network, if it is not known yet, and show what it is."""
@@ -257,16 +247,8 @@ class NetworkSection:
             self._problem = _("The network is described here once the packages that it needs are installed.")
 
 
-def _pathLine(kind: int, nameFilters: list[str]) -> Any:
-    line = ctk.ctkPathLineEdit()
-    line.filters = kind | ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot | ctk.ctkPathLineEdit.Readable
-    line.nameFilters = nameFilters
-    line.sizeAdjustPolicy = ctk.ctkPathLineEdit.AdjustToMinimumContentsLength
-    return line
-
-
 def _builtinTitle(name: str) -> str:
-    words = name.removeprefix(_BUILTIN).replace("-", " ").replace("_", " ")
+    words = name.removeprefix(trust.BUILTIN).replace("-", " ").replace("_", " ")
     return _("{name} (built-in)").format(name=words[:1].upper() + words[1:])
 
 

@@ -150,7 +150,7 @@ class Panel(VTKObservationMixin):
 
     def attackNow(self) -> None:
         """Attack the network on the images."""
-        if self.network.ensureTrust():
+        if self.network.ensureTrust() and self.attack.ensureTrust():
             task = AttackTask(self.subject(), self.network.source(), self.attack.settings(), self.region())
             self._start(task, _("Attacking"))
 

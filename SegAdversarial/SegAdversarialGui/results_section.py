@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import display, layout, result_nodes, widgets
+from SegAdversarialGui.parts_rows import PartsRows
 from SegAdversarialGui.state import State
 from SegAdversarialGui.verdict import verdict
 
@@ -95,6 +96,7 @@ class ResultsSection:
         self._channel = self._channelOf(result)
         self._showChoices(result)
         self._showViewButtons(result)
+        self.parts.show(result, self._channel)
         self._showIterations(result)
         self._showFigures(result)
         self._showCharts(result)
@@ -102,8 +104,8 @@ class ResultsSection:
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
         return [
-            self.runs, self.channels, *self.viewButtons.values(), self.opacity, self.iteration, self.table, self.charts,
-            self.chartButton, self.configurationButton, self.deleteButton,
+            self.runs, self.channels, *self.viewButtons.values(), self.opacity, self.parts.overlay, self.parts.gridLines,
+            self.iteration, self.table, self.charts, self.chartButton, self.configurationButton, self.deleteButton,
         ]  # fmt: skip
 
     def cleanup(self) -> None:
@@ -143,6 +145,7 @@ class ResultsSection:
         self.opacity.connect("valueChanged(double)", self._opacityChanged)
         tip = _("How opaque the perturbation lies over the original")
         widgets.row(form, _("Opacity"), self.opacity, "perturbationOpacitySlider", tip)
+        self.parts = PartsRows(form, lambda: self._show())
         self.iteration = ctk.ctkSliderWidget()
         self.iteration.minimum, self.iteration.singleStep, self.iteration.decimals = 1, 1, 0
         # the number of the iteration stands beneath: a place among the kept ones would be taken for it
@@ -270,7 +273,7 @@ class ResultsSection:
         if self._state is not None and result is not None:
             self._state.change(opacity=round(value, 2))
             if manager is not None:
-                display.setOpacity(manager, result, value)
+                display.setOpacity(manager, self.parts.over(result, self._channel), value)
 
     def _iterationChanged(self, value: float) -> None:
         result = self._current()
@@ -290,7 +293,8 @@ class ResultsSection:
         view = self._shownView(result)
         if not view:
             return
-        moved = display.showResult(manager, result, view, self._state.settings.opacity, self._channel, chart)
+        shown = self.parts.over(result, self._channel)
+        moved = display.showResult(manager, shown, view, self._state.settings.opacity, self._channel, chart)
         if moved:
             # views that have just appeared get their size when Qt has laid them out
             qt.QTimer.singleShot(0, lambda: self._finishViews(moved))

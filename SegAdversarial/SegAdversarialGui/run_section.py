@@ -20,9 +20,7 @@ _MOST_LOG_LINES = 2000
 class RunSection(Listener):
     """Starts and cancels work, and shows how it goes. It is the listener of the panel's tasks."""
 
-    def __init__(
-        self, onSegment: Callable[[], None], onAttack: Callable[[], None], onCancel: Callable[[], None]
-    ) -> None:
+    def __init__(self, onSegment: Callable[[], None], onAttack: Callable[[], None], onCancel: Callable[[], None]) -> None:
         self.widget, form = widgets.section(_("Run"), "runSection")
         self.segmentButton = widgets.button(_("Segment"), "segmentButton", "")
         self.attackButton = widgets.button(_("Attack"), "attackButton", "")

@@ -16,6 +16,8 @@ SETTINGS = "Settings"
 REGIONS = ("", "foreground", "reference", "node")
 VIEWS = ("", "original", "adversarial", "difference", "compare")
 
+_TRUST = "trust"
+
 _log = logging.getLogger(__name__)
 
 
@@ -23,7 +25,8 @@ _log = logging.getLogger(__name__)
 class Settings:
     """All choices that are not nodes.
 
-    Whether a network file is trusted is not among them: a scene from a stranger must not say so.
+    Whether a network file is trusted is not among them: a scene from a stranger must not say so. Where it stands in the
+    settings of an attack it is left out, however deep.
 
     Attributes:
         network: a built-in network's name, a file, or a folder.
@@ -65,6 +68,7 @@ class Settings:
             raise ValueError(f"region {self.region!r}, view {self.view!r} or opacity {self.opacity!r} is unknown")
         if not all(isinstance(x, dict) for x in self.attackSettings.values()):
             raise ValueError("attackSettings must hold a dictionary for each attack")
+        object.__setattr__(self, "attackSettings", withoutTrust(self.attackSettings))
 
     @classmethod
     def fromText(cls, text: str) -> Settings:
@@ -73,7 +77,7 @@ class Settings:
             data = json.loads(text) if text else {}
             known = {x.name for x in fields(cls)}
             return cls(**{key: value for key, value in data.items() if key in known})
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("The settings stored in the scene are damaged (%s); the defaults take their place.", error)
             return cls()
 
@@ -145,6 +149,25 @@ class State:
         wanted = node.GetID() if node is not None else None
         if wanted != self.node.GetNodeReferenceID(role):
             self.node.SetNodeReferenceID(role, wanted)
+
+
+def withoutTrust(value: Any) -> Any:
+    """JSON data without any word on trust, at any depth and also in texts that are JSON themselves."""
+    if isinstance(value, dict):
+        return {key: withoutTrust(x) for key, x in value.items() if key != _TRUST}
+    if isinstance(value, list):
+        return [withoutTrust(x) for x in value]
+    if not isinstance(value, str) or value.strip()[:1] not in ("{", "[", '"'):
+        return value
+    try:
+        found = json.loads(value)
+        cleaned = withoutTrust(found)
+        return value if cleaned == found else json.dumps(cleaned)
+    except ValueError:
+        return value
+    except RecursionError:
+        # too deep to be looked through, and too deep for any settings
+        return ""
 
 
 def channelRole(channel: str) -> str:

@@ -6,13 +6,16 @@ The answer is kept in this process only: a scene or a settings file from a stran
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
+
+BUILTIN = "builtin:"
+"""How the names of networks that come with the software begin."""
 
 _MOST_FILES = 500
 
@@ -39,6 +42,19 @@ def stampOf(*paths: str) -> Stamp:
     return tuple(stamp for path in paths if path for stamp in _stamps(path))
 
 
+def stampOfNetwork(path: str, settings: str = "") -> Stamp:
+    """The stamp of a network: of its file or folder, and of the JSON file that describes it or lies beside it.
+
+    Args:
+        path: a built-in network's name, a file or a folder.
+        settings: the JSON file that describes it; empty: the one beside it.
+    """
+    if path.startswith(BUILTIN):
+        return stampOf(settings)
+    beside = [] if settings or os.path.isdir(path) else [f"{os.path.splitext(path)[0]}.json", f"{path}.json"]
+    return stampOf(*dict.fromkeys([path, settings, *beside]))
+
+
 def isTrusted(stamp: Stamp) -> bool:
     """Whether the user has said so in this session."""
     return stamp in _trusted
@@ -47,6 +63,16 @@ def isTrusted(stamp: Stamp) -> bool:
 def trust(stamp: Stamp) -> None:
     """Remember that the user trusts these files as they are now, until the program ends."""
     _trusted.add(stamp)
+
+
+def ensure(network: NetworkFile, stamp: Stamp, ask: Callable[[NetworkFile], bool]) -> bool:
+    """Whether the user trusts these files as they are; asked unless that is known. A No is not remembered."""
+    if isTrusted(stamp):
+        return True
+    if not ask(network):
+        return False
+    trust(stamp)
+    return True
 
 
 def forgetAll() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import ctk
 import qt
+from slicer.i18n import tr as _
 
 _TIP_COLUMNS = 72
 _COMBO_CHARACTERS = 12
@@ -136,6 +137,20 @@ def combo(objectName: str = "") -> Any:
     made.objectName = objectName
     narrow(made)
     return made
+
+
+def pathLine(kind: int, nameFilters: list[str]) -> Any:
+    """A line for the path of a file or folder, with a button that lets it be chosen."""
+    line = ctk.ctkPathLineEdit()
+    line.filters = kind | ctk.ctkPathLineEdit.Dirs | ctk.ctkPathLineEdit.NoDotAndDotDot | ctk.ctkPathLineEdit.Readable
+    line.nameFilters = nameFilters
+    line.sizeAdjustPolicy = ctk.ctkPathLineEdit.AdjustToMinimumContentsLength
+    return line
+
+
+def networkLine() -> Any:
+    """A line for the path of a network file."""
+    return pathLine(ctk.ctkPathLineEdit.Files, [_("Networks") + " (*.ts *.pt *.pth *.torchscript *.json *.safetensors)"])
 
 
 def narrow(box: Any) -> None:

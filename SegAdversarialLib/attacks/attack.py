@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
 from SegAdversarialLib.case import Case, read_label
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
@@ -19,14 +21,31 @@ from SegAdversarialLib.perturbation import Perturbation
 from SegAdversarialLib.result import AttackResult
 
 if TYPE_CHECKING:
+    import torch
+
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.model import SegmentationModel
 
 _log = logging.getLogger(__name__)
 
 
-Choice = Literal["channels", "classes", "class", "region"]
-"""What the network or the case, not the schema, says the possible values of a field are."""
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search comes back with.
+
+    Attributes:
+        image: the adversarial image, a tensor (C, K, J, I).
+        perturbation: what was done; None: something was added, which the difference of the images says.
+        label: the reference (K, J, I) int16 as it lies in the adversarial image; None: where it was.
+    """
+
+    image: torch.Tensor
+    perturbation: Perturbation | None = None
+    label: np.ndarray | None = None
+
+
+Choice = Literal["channels", "classes", "class", "region", "network", "attack", "trust"]
+"""What the network, the case or the user, not the schema, says the possible values of a field are."""
 
 
 def parameter(
@@ -47,7 +66,8 @@ def parameter(
         description: what it is, in one line.
         unit: what numbers are measured in.
         choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
-            one of its classes ("class"), or a place in the image ("region").
+            one of its classes ("class"), or a place in the image ("region"); a network's file ("network"); another attack
+            ("attack"); or only the user, each time anew ("trust": it has no editor and is never stored).
         advanced: most people leave it alone, so that a panel may fold it away.
         label: what people call it, where that is not just the field's name.
         texts: what people call its values, where these are words of a fixed set.
@@ -56,13 +76,6 @@ def parameter(
     hints: dict[str, Any] = {"unit": unit, "choose": choose, "advanced": advanced, "label": label, "texts": dict(texts or {})}
     said = {key: value for key, value in hints.items() if value}
     return Field(default, description=description, json_schema_extra=said or None, **bounds)
-
-
-EPSILON_UNIT = "fraction of the largest intensity, or scanner units"
-"""What epsilon and lengths in its units are measured in; `epsilon_units` chooses."""
-
-UNITS_DESCRIPTION = "relative: a fraction of each channel's largest absolute intensity; absolute: scanner units."
-UNITS_TEXTS = {"relative": "share of largest intensity", "absolute": "scanner units"}
 
 
 class Attack(BaseModel, ABC):
@@ -82,6 +95,8 @@ class Attack(BaseModel, ABC):
     """Where it comes from."""
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
+    by_channel: ClassVar[bool] = True
+    """Whether single channels can be attacked."""
     needs: ClassVar[str] = ""
     """The setting without which it cannot run, such as a file, if there is one; "all attacks" leaves it out unless given."""
 
@@ -95,10 +110,6 @@ class Attack(BaseModel, ABC):
         "for everywhere.",
         choose="region",
     )
-    epsilon: float = parameter(
-        0.05, "Largest change of a voxel (for L2: Euclidean norm of the whole change).", EPSILON_UNIT, ge=0
-    )
-    epsilon_units: Literal["relative", "absolute"] = parameter("relative", UNITS_DESCRIPTION, texts=UNITS_TEXTS)
     clip: bool = parameter(
         True, "Keep the result inside each channel's own intensity range.", advanced=True, label="Keep to range"
     )
@@ -126,12 +137,6 @@ class Attack(BaseModel, ABC):
             return str(region)
         raise ValueError('region must be a mask array, an image file, "foreground" or "reference"')
 
-    @model_validator(mode="after")
-    def _absolute_has_no_upper_bound(self) -> Attack:
-        if self.epsilon_units == "relative" and self.bounded_norm == "linf" and self.epsilon > 1:
-            raise ValueError(f"epsilon is {self.epsilon}, but relative to the largest intensity it must lie between 0 and 1")
-        return self
-
     @field_serializer("region")
     def _region_as_data(self, region: Any) -> Any:
         return {"mask": fingerprint(region)} if isinstance(region, np.ndarray) else region
@@ -143,13 +148,23 @@ class Attack(BaseModel, ABC):
 
     @property
     def bounded_norm(self) -> Literal["linf", "l2"]:
-        """The norm that epsilon bounds."""
+        """The norm that `budget` bounds."""
         return "linf"
 
     @property
     def budget(self) -> float:
-        """The largest change of a voxel, in epsilon's units; more than epsilon where an attack adds something else to it."""
-        return self.epsilon
+        """The largest change of a voxel that is allowed, in the attack's units; infinite where something else is bounded."""
+        return math.inf
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether the attack's units are fractions of each channel's largest absolute intensity, not scanner units."""
+        return True
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the budget is zero, so that the result is the original."""
+        return False
 
     def __call__(
         self,
@@ -179,29 +194,36 @@ class Attack(BaseModel, ABC):
         started = time.perf_counter()
         with AttackRun.start(self, model, case, progress, cancel) as run:
             found = self._search(run)
-            adversarial = case.with_image(run.finished_image(found))
-            if self.epsilon > 0 and np.array_equal(adversarial.image, case.image):
-                _log.warning(
-                    "%s changed nothing: the budget is below one step of intensity, or there is no gradient.", self.title
-                )
-            return AttackResult(
-                original=case,
-                adversarial=adversarial,
-                perturbation=Perturbation.between(case, adversarial),
-                attack=self,
-                model=model.name if model is not None else "",
-                trace=run.trace,
-                restart=run.kept_restart,
-                snapshots=run.snapshots,
-                gradient_evaluations=run.gradient_evaluations,
-                forward_evaluations=run.forward_evaluations,
-                seconds=time.perf_counter() - started,
-                device=str(run.device),
-            )
+            return self._result(run, found if isinstance(found, Found) else Found(found), started)
+
+    def _result(self, run: AttackRun, found: Found, started: float) -> AttackResult:
+        """What is handed out, from what a search has found and when it began (`time.perf_counter`)."""
+        case = run.case
+        adversarial = case.with_image(run.finished_image(found.image))
+        if found.label is not None:
+            adversarial = replace(adversarial, label=found.label)
+        if not self.does_nothing and np.array_equal(adversarial.image, case.image):
+            _log.warning("%s changed nothing: the budget is below one step of intensity, or there is no gradient.", self.title)
+        return AttackResult(
+            original=case,
+            adversarial=adversarial,
+            perturbation=found.perturbation or Perturbation.between(case, adversarial),
+            attack=self,
+            model=run.model.name if run.model is not None else "",
+            trace=run.trace,
+            restart=run.kept_restart,
+            iteration=run.result_iteration,
+            snapshots=run.snapshots,
+            gradient_evaluations=run.gradient_evaluations,
+            forward_evaluations=run.forward_evaluations,
+            seconds=time.perf_counter() - started,
+            device=str(run.device),
+        )
 
     @abstractmethod
-    def _search(self, run: AttackRun) -> Any:
-        """Find the adversarial image: a tensor (C, K, J, I) within the budget, from what the run knows."""
+    def _search(self, run: AttackRun) -> torch.Tensor | Found:
+        """Find the adversarial image (C, K, J, I) within the budget, from what the run knows; with what was done to the
+        image, and to the reference, where that is more than an addition."""
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Find out whether the configuration fits a network and a case, before any work.
@@ -260,10 +282,13 @@ class Attack(BaseModel, ABC):
 
     def summary(self) -> str:
         """One line for names of nodes and rows: "FGSM, epsilon 0.05, T1 + T2"."""
-        unit = "" if self.epsilon_units == "relative" else " (scanner units)"
         where = " + ".join(self.channels) if self.channels else "all channels"
         inside = "" if self.region is None else f", in {self._region_name()}"
-        return f"{self.title}, epsilon {self.epsilon:g}{unit}, {where}{inside}"
+        return ", ".join(x for x in (self.title, self._budget_in_words(), where) if x) + inside
+
+    def _budget_in_words(self) -> str:
+        """What a summary says of the budget."""
+        return ""
 
     def _region_name(self) -> str:
         """What a summary calls the region; of an image file its name without folder and ending."""

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import field_serializer, field_validator
 
-from SegAdversarialLib.attacks.attack import EPSILON_UNIT, fingerprint, parameter
-from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, GradientAttack, LossName, UntargetedAttack
+from SegAdversarialLib.attacks.additive import EPSILON_UNIT
+from SegAdversarialLib.attacks.attack import fingerprint, parameter
+from SegAdversarialLib.attacks.gradient import (
+    LOSS_TEXTS,
+    ChosenLoss,
+    GradientAttack,
+    IterativeAttack,
+    KeepsBest,
+    LossName,
+    UntargetedAttack,
+)
 from SegAdversarialLib.case import Case, read_label
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.head import OutputHead
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model import SegmentationModel
 
 
-class FGSM(UntargetedAttack):
+class FGSM(ChosenLoss, UntargetedAttack):
     """Fast gradient sign method: one step of epsilon along the sign of the loss's gradient.
 
     X + epsilon * sign(grad loss(X, Y)) (Goodfellow et al. 2014; Liu et al. 2021, eq. 1).
@@ -49,7 +58,7 @@ class InverseFGSM(FGSM):
     loss: LossName = parameter("cross_entropy", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
 
 
-class IFGSM(UntargetedAttack):
+class IFGSM(ChosenLoss, IterativeAttack):
     """Iterative FGSM: several smaller steps of epsilon / steps, each along the sign of a fresh gradient.
 
     X_{k+1} = X_k + alpha * sign(grad loss(X_k, Y)), alpha = epsilon / steps (Liu et al. 2021, eq. 2).
@@ -67,7 +76,7 @@ class IFGSM(UntargetedAttack):
         return self.steps, self.epsilon / self.steps
 
 
-class TIFGSM(GradientAttack):
+class TIFGSM(ChosenLoss, KeepsBest, GradientAttack):
     """Targeted iterative FGSM: steps that lower the loss towards a target label map.
 
     X_{k+1} = X_k - alpha * sign(grad loss(X_k, Y_target)); the paper's target is label 1 everywhere (Liu et al. 2021, eq. 3,

@@ -3,54 +3,80 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import BaseModel, Field
 
-from SegAdversarialLib.attacks.attack import Attack, parameter, some_or_none
-from SegAdversarialLib.attacks.untargeted import AgainstReference
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.objectives import OBJECTIVES, BoundObjective
-from SegAdversarialLib.result import Snapshot
+from SegAdversarialLib.attacks.additive import AdditiveAttack
+from SegAdversarialLib.attacks.attack import parameter
+from SegAdversarialLib.attacks.untargeted import AgainstReference, CountsStructures
+from SegAdversarialLib.objectives import OBJECTIVES, BoundObjective, Objective
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.attacks.engine.watch import Score, Watch
 
-LossName = Literal["soft_dice", "cross_entropy", "masked_cross_entropy"]
+LossName = Literal[
+    "soft_dice",
+    "cross_entropy",
+    "masked_cross_entropy",
+    "balanced_masked_cross_entropy",
+    "jensen_shannon",
+    "margin",
+    "segpgd",
+    "cospgd",
+]
 
-LOSS_TEXTS = {"soft_dice": "soft Dice", "cross_entropy": "cross-entropy", "masked_cross_entropy": "masked cross-entropy"}
+LOSS_TEXTS = {
+    "soft_dice": "soft Dice",
+    "cross_entropy": "cross-entropy",
+    "masked_cross_entropy": "masked cross-entropy",
+    "balanced_masked_cross_entropy": "balanced masked cross-entropy",
+    "jensen_shannon": "Jensen-Shannon divergence",
+    "margin": "margin",
+    "segpgd": "SegPGD's weighting",
+    "cospgd": "CosPGD's weighting",
+}
 
 MOST_SNAPSHOTS = 50
 """Snapshots are whole images: however many steps there are, no more than this are kept."""
 
 
-class GradientAttack(Attack):
+class ChosenLoss(BaseModel):
+    """The loss is the user's choice."""
+
+    loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
+
+
+class KeepsBest(BaseModel):
+    """The result is the best step, or the last."""
+
+    keep: Literal["best", "last"] = parameter(
+        "best",
+        "Which step is the result: the one that serves the attack best, or the last, as published.",
+        advanced=True,
+        texts={"best": "best step", "last": "last step"},
+    )
+
+
+class GradientAttack(CountsStructures, AdditiveAttack):
     """Takes steps along the gradient of a loss, each of them projected back into the budget.
 
-    A subclass says how many steps of what length (`plan`) and what the loss compares with (`_reference`), and may say
-    another direction or start. Of several restarts the one with the best final loss is kept.
+    A subclass says how many steps of what length (`plan`) and what the loss is (`_objective`), and may say another direction
+    or start. Of several restarts the best is kept: by the loss, unless a subclass has another `_score`.
     """
 
     ascends: ClassVar[bool] = True
     """Whether the loss is climbed (to break the segmentation) or descended."""
 
-    loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
     temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
         1.0,
         'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
         advanced=True,
-    )
-    classes: tuple[str | int, ...] | None = parameter(
-        None,
-        "Structures (names or labels) that the loss counts; none: all.",
-        choose="classes",
-        advanced=True,
-        label="Structures",
-        min_length=1,
     )
     restarts: int = parameter(
         1, "Independent tries; all but the first start at a random point of the budget.", advanced=True, ge=1, le=1000
@@ -63,61 +89,83 @@ class GradientAttack(Attack):
         ge=0,
     )
 
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _one_class_is_a_list(cls, classes: Any) -> Any:
-        return None if classes is None else some_or_none("structure", classes)
-
     @property
     @abstractmethod
     def plan(self) -> tuple[int, float]:
         """Number of steps, and the length of each in epsilon's units."""
 
+    @property
+    def loss_name(self) -> str:
+        """The objective that is followed."""
+        return getattr(self, "loss", "soft_dice")
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the best step is the result, not the last."""
+        return getattr(self, "keep", "last") == "best"
+
     @abstractmethod
     def _reference(self, run: AttackRun) -> np.ndarray:
         """What the loss compares with: a label map (K, J, I), or one mask for each output (N, K, J, I)."""
 
-    def check(self, model: SegmentationModel | None, case: Case) -> None:
-        """Also whether the network has the classes."""
-        super().check(model, case)
-        if model is not None:
-            if case.label is not None:
-                model.head.check_label(case.label)
-            for structure in self.classes or ():
-                model.head.output(structure)
-
     def _search(self, run: AttackRun) -> torch.Tensor:
-        loss = OBJECTIVES[self.loss](self._reference(run), classes=self.classes, temperature=self.temperature)
-        bound = loss.bind(run.head, run.device, run.original.dtype)
-        best: tuple[float, torch.Tensor, list[Snapshot]] | None = None
-        for restart in range(self.restarts):
-            image, value, snapshots = self._climb(run, bound, restart)
-            score = value if self.ascends else -value
-            if best is None or score > best[0]:
-                best, run.kept_restart = (score, image, snapshots), restart
-        assert best is not None
-        run.snapshots = best[2]
-        return best[1]
+        from SegAdversarialLib.attacks.engine.watch import Watch
 
-    def _climb(self, run: AttackRun, loss: BoundObjective, restart: int) -> tuple[torch.Tensor, float, list[Snapshot]]:
-        """One restart: the image that it ends at, its loss, and the snapshots on the way."""
+        bound = self._objective(run).bind(run.head, run.device, run.original.dtype)
+        watch = Watch(
+            run,
+            partial(self._score, run),
+            best_step=self.keeps_best,
+            enough=self._enough(run),
+            steps=self.plan[0],
+            snapshot_every=self.snapshot_every,
+        )
+        for restart in range(self.restarts):
+            watch.begin(restart)
+            self._climb(run, bound, watch, restart)
+            if watch.is_enough:
+                break
+        return watch.result()
+
+    def _objective(self, run: AttackRun) -> Objective:
+        kind = OBJECTIVES[self.loss_name]
+        return kind(self._reference(run), classes=self.classes, temperature=self.temperature)
+
+    def _score(self, run: AttackRun, loss: float, logits: torch.Tensor) -> Score:
+        """How well an image serves the attack, the more the better."""
+        return (loss if self.ascends else -loss), 0.0
+
+    def _enough(self, run: AttackRun) -> float | None:
+        """The score at which the attack may stop."""
+        return None
+
+    def _climb(self, run: AttackRun, loss: BoundObjective, watch: Watch, restart: int) -> None:
+        """One restart."""
         steps, length = self.plan
-        every = max(self.snapshot_every, -(-steps // (MOST_SNAPSHOTS - 1))) if self.snapshot_every else steps + 1
-        image, snapshots = self._start(run, restart), []
+        remember = self._memory()
+        image = self._start(run, restart)
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
+            loss.progress = step / steps
             value, gradient, logits = run.differentiate(image, loss)
-            run.record(restart, step, value, logits, image)
-            if self.snapshot_every and step % every == 0:
-                snapshots.append(run.keep_snapshot(step, image, logits))
-            image = run.project(self._step(run, image, gradient, length if self.ascends else -length))
+            watch.see(step, value, logits, image, counts=step > 0)
+            if watch.is_enough:
+                return
+            image = run.project(self._step(run, image, remember(gradient), length if self.ascends else -length))
+        self._arrive(run, loss, watch, steps, image)
+
+    def _arrive(self, run: AttackRun, loss: BoundObjective, watch: Watch, iteration: int, image: torch.Tensor) -> None:
+        """The end of a restart, which no gradient has seen yet."""
+        loss.progress = 1.0
         image = run.finish(image)
         logits = run.ask(image)
-        value = float(loss(logits))
-        run.record(restart, steps, value, logits, image)
-        if self.snapshot_every:
-            snapshots.append(run.keep_snapshot(steps, image, logits))
-        return image, value, snapshots
+        watch.see(iteration, float(loss(logits)), logits, image, last=True)
+
+    def _memory(self) -> Any:
+        """What makes the direction of a step from gradients (C, K, J, I); works in the gradient's memory."""
+        from SegAdversarialLib.attacks.engine.momentum import Momentum
+
+        return Momentum(0.0)
 
     def _step(self, run: AttackRun, image: torch.Tensor, gradient: torch.Tensor, length: float) -> torch.Tensor:
         """The next image, not yet projected, in the gradient's memory; the steepest direction of the norm, and nowhere where
@@ -134,19 +182,7 @@ class GradientAttack(Attack):
 
     def _start(self, run: AttackRun, restart: int) -> torch.Tensor:
         """Where a restart begins: the image itself, then random points of the budget."""
-        return run.original if restart == 0 else self._random_point(run, restart)
-
-    def _random_point(self, run: AttackRun, restart: int) -> torch.Tensor:
-        import torch
-
-        generator = run.generator(restart)
-        if self.bounded_norm == "linf":
-            noise = torch.rand(run.original.shape, generator=generator).mul_(2).sub_(1)
-        else:
-            noise = torch.randn(run.original.shape, generator=generator)
-            length = float(torch.rand((), generator=generator, dtype=torch.float64)) ** (1 / noise.numel())
-            noise *= length / torch.linalg.vector_norm(noise)
-        return run.project(run.original + noise.to(run.original) * run.unit * self.epsilon)
+        return run.original if restart == 0 else run.random_point(restart)
 
     def _progress_text(self, restart: int, step: int) -> str:
         steps, _ = self.plan
@@ -156,3 +192,31 @@ class GradientAttack(Attack):
 
 class UntargetedAttack(AgainstReference, GradientAttack):
     """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
+
+
+class LowersDice(UntargetedAttack):
+    """Aims at a low mean Dice, and may stop once it has fallen enough."""
+
+    stop_at_drop: float | None = parameter(
+        None,
+        "Stop once the mean Dice has fallen by this share of its clean value (Chen et al. 2019 call 0.3 a success); none: go "
+        "on to the end.",
+        "share of the clean Dice",
+        advanced=True,
+        label="Stop at drop",
+        gt=0,
+        le=1,
+        examples=[0.3],
+    )
+
+    def _score(self, run: AttackRun, loss: float, logits: torch.Tensor) -> Score:
+        return 1 - self._mean_dice(run, logits), loss
+
+    def _enough(self, run: AttackRun) -> float | None:
+        if self.stop_at_drop is None:
+            return None
+        return 1 - (1 - self.stop_at_drop) * self._clean_dice(run)
+
+
+class IterativeAttack(KeepsBest, LowersDice):
+    """An attack of several steps, of which the one with the lowest Dice is kept."""

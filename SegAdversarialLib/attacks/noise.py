@@ -6,7 +6,8 @@ import math
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from SegAdversarialLib.attacks.attack import EPSILON_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, Attack, parameter
+from SegAdversarialLib.attacks.additive import EPSILON_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, AdditiveAttack
+from SegAdversarialLib.attacks.attack import parameter
 
 if TYPE_CHECKING:
     import torch
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
 
 
-class NoiseAttack(Attack):
+class NoiseAttack(AdditiveAttack):
     """Adds a random field, drawn for each channel by itself, so that a channel gets the same noise alone or among others."""
 
     asks_network: ClassVar[bool] = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from SegAdversarialLib.attacks.attack import EPSILON_UNIT, parameter
+from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
+from SegAdversarialLib.attacks.attack import parameter
 from SegAdversarialLib.attacks.gradient import MOST_SNAPSHOTS
 from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.objectives import OBJECTIVES
@@ -25,7 +26,7 @@ _MOST_DRAWS = 50
 """A cube that would change nothing is drawn again, but not for ever: a budget of 0 has none that does."""
 
 
-class SquareAttack(AgainstReference):
+class SquareAttack(AgainstReference, AdditiveAttack):
     """Square attack: random cubes of the budget's corners, each kept where the answer gets worse; no gradient is asked for.
 
     From stripes of +-epsilon, every query sets a random cube to original +- epsilon, one random sign for each channel, and

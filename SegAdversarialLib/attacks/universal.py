@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import ValidationError, WithJsonSchema, field_serializer, field_validator
 
-from SegAdversarialLib.attacks.attack import EPSILON_UNIT, Attack, parameter
+from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
+from SegAdversarialLib.attacks.attack import parameter
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, detail_of, first_problem
 from SegAdversarialLib.files import is_file, whole_file
@@ -106,7 +107,7 @@ def _read(path: str, changed_ns: int, size: int) -> Pattern:
         raise InputError(f"The perturbation file {path} is damaged or something else ({detail_of(error)}).") from error
 
 
-class UniversalPerturbation(Attack):
+class UniversalPerturbation(AdditiveAttack):
     """Learned universal perturbation: one pattern, learned over a set of cases, added to any other case of the same grid.
 
     X + epsilon * P, P in [-1, 1] with one value for each voxel and channel, which asks no network when it is applied. `learn`

@@ -12,18 +12,15 @@ from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.model import SegmentationModel
 
 
-class AgainstReference(Attack):
-    """Works against the reference or the network's own clean answer, counting all structures or some of them."""
+class CountsStructures(Attack):
+    """Counts all structures of the network, or some of them."""
 
-    against: Literal["label", "prediction"] = parameter(
-        "label",
-        "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none.",
-        texts={"label": "reference", "prediction": "network's own answer"},
-    )
     classes: tuple[str | int, ...] | None = parameter(
         None,
         "Structures (names or labels) that the loss counts; none: all.",
@@ -38,24 +35,38 @@ class AgainstReference(Attack):
     def _one_class_is_a_list(cls, classes: Any) -> Any:
         return None if classes is None else some_or_none("structure", classes)
 
+    def check(self, model: SegmentationModel | None, case: Case) -> None:
+        """Also whether the network has the classes."""
+        super().check(model, case)
+        if model is not None:
+            if case.label is not None:
+                model.head.check_label(case.label)
+            for structure in self.classes or ():
+                model.head.output(structure)
+
+
+class AgainstReference(CountsStructures):
+    """Works against the reference or the network's own clean answer, counting all structures or some of them."""
+
+    against: Literal["label", "prediction"] = parameter(
+        "label",
+        "label: the reference; prediction: the network's own clean answer, which needs no reference and leaks none.",
+        texts={"label": "reference", "prediction": "network's own answer"},
+    )
+
     @property
     def needs_reference(self) -> bool:
         """Whether it works against the reference."""
         return self.against == "label"
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
-        """Also whether there is a reference, and whether the network has the classes."""
+        """Also whether there is a reference."""
         super().check(model, case)
         if self.needs_reference and case.label is None:
             raise InputError(
                 f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
                 "against the network's own prediction (against=prediction)."
             )
-        if model is not None:
-            if case.label is not None:
-                model.head.check_label(case.label)
-            for structure in self.classes or ():
-                model.head.output(structure)
 
     def _reference(self, run: AttackRun) -> np.ndarray:
         """What the loss compares with: a label map (K, J, I), or one mask for each output (N, K, J, I)."""
@@ -63,3 +74,25 @@ class AgainstReference(Attack):
             return run.clean_masks.cpu().numpy()
         assert run.case.label is not None  # as check has made sure
         return run.case.label
+
+    def _mean_dice(self, run: AttackRun, logits: torch.Tensor) -> float:
+        """Mean Dice over the structures that count against the reference, of what was just written into the trace."""
+        if self.against == "label" or run.case.label is None:  # the trace has counted it
+            row, names = run.trace[-1], run.head.names
+            values = [row[f"dice {names[n]}"] for n in self._counted(run)]
+            return sum(values) / len(values)
+        return run.dice_of_prediction(tuple(self._counted(run))).mean(run.head.predicted(logits))
+
+    def _clean_dice(self, run: AttackRun) -> float:
+        """Mean Dice of the network's clean answer."""
+        if self.against == "prediction":
+            return 1.0
+        from SegAdversarialLib.attacks.engine.dice import DiceMeter
+
+        assert run.case.label is not None
+        return DiceMeter(run.label_masks, self._counted(run)).mean(run.clean_masks)
+
+    def _counted(self, run: AttackRun) -> list[int]:
+        """The positions of the outputs that count."""
+        structures = run.head.foreground if self.classes is None else {run.head.output(x) for x in self.classes}
+        return sorted(structures)

@@ -53,6 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
     about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
     _add_learning(_command(commands, "learn-universal", about))
 
+    about = "Train a generator of adversarial images against a network (generative)."
+    training = _command(commands, "train-generator", about)
+    _add_learning(training)
+    training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
+
     listing = _command(commands, "attacks", "List the attacks, or all about one: parameters, units, bounds.")
     listing.add_argument("attack", nargs="?", help="the attack to explain")
     listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
@@ -146,6 +151,12 @@ def _add_model(parser: argparse.ArgumentParser, default: str | None = "builtin:b
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
     group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    group.add_argument(
+        "--accelerate",
+        action="append",
+        metavar="SWITCH[=VALUE]",
+        help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+    )
 
 
 def _add_attack(parser: argparse.ArgumentParser) -> None:
@@ -197,9 +208,7 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         help='a case as in jobs, {"channels": {...}, "label": ""} (repeatable)',
     )
     _add_model(parser)
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SETTING=VALUE", help="such as epsilon=0.02 or epochs=10 (repeatable)"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="such as epochs=10 (repeatable)")
     parser.add_argument("--output", required=True, help="folder for the results")
 
 

@@ -24,10 +24,14 @@ from SegAdversarialLib.jobs.specification import (
     PhantomJob,
     PhantomSource,
     SegmentJob,
+    TrainGeneratorJob,
     read_job,
 )
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+_GENERATOR = "generator."
+"""What the settings of what is trained, not of training it, start with."""
 
 
 def demo(options: argparse.Namespace, console: Console) -> None:
@@ -97,14 +101,27 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
 
 def learn_universal(options: argparse.Namespace, console: Console) -> None:
     """Learn a universal perturbation."""
-    cases: list[Any] = [{"phantom": {"seed": seed, "shape": options.phantom_size}} for seed in options.phantom or ()]
-    cases += [_json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
     job = _made(
         LearnUniversalJob,
         output=options.output,
         model=_model(options),
-        cases=cases,
+        cases=_cases(options),
         settings={key: value_of(value) for key, value in key_values(options.set, "SETTING=VALUE").items()},
+    )
+    _run(job, console)
+
+
+def train_generator(options: argparse.Namespace, console: Console) -> None:
+    """Train a generator of adversarial images."""
+    given = {key: value_of(value) for key, value in key_values(options.set, "SETTING=VALUE").items()}
+    job = _made(
+        TrainGeneratorJob,
+        output=options.output,
+        model=_model(options),
+        cases=_cases(options),
+        settings={key: value for key, value in given.items() if not key.startswith(_GENERATOR)},
+        generator={key.removeprefix(_GENERATOR): value for key, value in given.items() if key.startswith(_GENERATOR)},
+        start=options.start,
     )
     _run(job, console)
 
@@ -155,6 +172,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "attack": attack,
     "evaluate": evaluate,
     "learn-universal": learn_universal,
+    "train-generator": train_generator,
     "attacks": list_attacks,
     "run": run_file,
     "info": info,
@@ -177,6 +195,11 @@ def _run(job: AnyJob, console: Console) -> None:
     console.say(f"\nWritten to {job.output}")
 
 
+def _cases(options: argparse.Namespace) -> list[Any]:
+    cases: list[Any] = [{"phantom": {"seed": seed, "shape": options.phantom_size}} for seed in options.phantom or ()]
+    return cases + [_json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
+
+
 def _case(options: argparse.Namespace) -> CaseSource:
     phantom_source = None
     if options.phantom is not None:
@@ -192,6 +215,14 @@ def _case(options: argparse.Namespace) -> CaseSource:
     )
 
 
+def _switches(words: list[str] | None) -> dict[str, Any] | None:
+    """["compiled", "mixed_precision=float16"] as {"compiled": True, "mixed_precision": "float16"}."""
+    if not words:
+        return None
+    pairs = [word if "=" in word else f"{word}=true" for word in words]
+    return {name: value_of(value) for name, value in key_values(pairs, "SWITCH=VALUE").items()}
+
+
 def _model(options: argparse.Namespace) -> ModelSource:
     changes: dict[str, Any] = {
         "channels": options.model_channels.split(",") if options.model_channels else None,
@@ -202,6 +233,7 @@ def _model(options: argparse.Namespace) -> ModelSource:
         "overlap": options.overlap,
         "size_multiple": options.size_multiple,
         "window_batch": options.window_batch,
+        "acceleration": _switches(options.accelerate),
     }
     return _made(
         ModelSource,

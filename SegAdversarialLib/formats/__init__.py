@@ -55,4 +55,5 @@ def open_model(
         window_batch=chosen.window_batch,
         device=device,
         name=name,
+        acceleration=chosen.acceleration,
     )

@@ -32,6 +32,24 @@ def settings_file(name: str) -> Path:
     return _folder() / f"{name.removeprefix(_PREFIX)}.json"
 
 
+def generator_names() -> list[str]:
+    """The built-in generators of adversarial images, by the names that the generative attack takes."""
+    return sorted(_PREFIX + path.stem for path in (_folder() / "generators").glob("*.safetensors"))
+
+
+def generator_file(name: str) -> Path:
+    """The file of a built-in generator.
+
+    Raises:
+        InputError: there is no such generator.
+    """
+    if name not in generator_names():
+        raise InputError(
+            f'There is no built-in generator "{name}"; there is {", ".join(generator_names()) or "none in this installation"}.'
+        )
+    return _folder() / "generators" / f"{name.removeprefix(_PREFIX)}.safetensors"
+
+
 def _folder() -> Path:
     """Beside the package in a checkout, inside it once installed."""
     package = Path(__file__).resolve().parents[1]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from SegAdversarialLib.acceleration import Acceleration
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.preprocessing import Preprocessing
 
@@ -46,6 +47,7 @@ class ModelSettings(_Strict):
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour sees too.")
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
     window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device.")
+    acceleration: Acceleration = Field(default_factory=Acceleration, description="Switches for running it faster.")
     description: str = Field("", description="Anything for people.")
 
     @model_validator(mode="before")

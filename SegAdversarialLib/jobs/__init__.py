@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PhantomJob,
         PhantomSource,
         SegmentJob,
+        TrainGeneratorJob,
         make_job,
         read_job,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "PhantomJob",
     "PhantomSource",
     "SegmentJob",
+    "TrainGeneratorJob",
     "make_job",
     "read_job",
     "run",

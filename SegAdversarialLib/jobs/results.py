@@ -11,6 +11,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation import Evaluation, write_table
 from SegAdversarialLib.files import RESULT_MARKER, check_replaceable, check_writable, file_name, whole_file, whole_folder
 from SegAdversarialLib.jobs.json_data import exact, number
+from SegAdversarialLib.jobs.parts import DISPLACEMENT, LOG_BIAS, own_names, read_parts, write_parts
 from SegAdversarialLib.perturbation import Perturbation
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ EVALUATION = "evaluation"
 """The folder of what an evaluation job finds."""
 
 _CLEAN, _ATTACKED, _REGION, _ITERATIONS = "segmentation-clean", "segmentation-attacked", "region", "iterations"
+_LABEL = "label-moved"
 _ENDINGS = (".nii.gz", ".nrrd")
 _TEXTS = ("structure", "channel", "metric", "unit")
 """The columns of tables that hold texts, not numbers."""
@@ -80,21 +83,21 @@ def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Pa
 def write_attack(
     folder: Path, result: AttackResult, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
 ) -> None:
-    """Write one attack: adversarial channels, perturbation, segmentations, iterations, metrics, trace and configuration."""
-    case, names = result.original, _file_names(result.original.channels)
-    assert case.dtypes is not None
+    """Write one attack: adversarial channels, the perturbation's parts, reference labels that were moved with the anatomy,
+    segmentations, iterations, metrics, trace and configuration."""
+    case, moved = result.original, _moved_label(result)
     with whole_folder(folder) as temporary:
         changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
-        for n, (name, dtype) in enumerate(zip(names, case.dtypes)):
-            if result.perturbation.additive is not None and case.channels[n] in changed:
-                added = stored(result.perturbation.additive[n], dtype)
-                write_volume(temporary / f"perturbation-{name}{ending}", added, case.affine)
+        parts = write_parts(temporary, result.perturbation, case, _file_names(case.channels), ending)
+        if moved is not None:
+            write_volume(temporary / f"{_LABEL}{ending}", moved, case.affine)
         if isinstance(result.attack.region, np.ndarray):  # a region that is a file stays where it is
             write_volume(temporary / f"{_REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine)
         snapshots = [_write_snapshot(temporary / _ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
         if result.trace:
             write_table(result.trace, temporary / "trace.csv")
         record = {**result.describe(), "seconds": result.seconds, "snapshots": snapshots}
+        record |= {"parts": parts, "label_moved": moved is not None}
         _write_evaluation(temporary, evaluation, case, model, ending, {**record, "changed": changed})
 
 
@@ -138,11 +141,11 @@ def _write_changed(folder: Path, start: str, case: Case, image: np.ndarray, endi
 
 def _file_names(channels: Sequence[str]) -> list[str]:
     """A file name without ending for each channel, different from each other and from the other files of a result."""
-    taken, names = {_CLEAN, _ATTACKED, _REGION, "segmentation"}, []
+    taken, names = {_CLEAN, _ATTACKED, _REGION, _LABEL, DISPLACEMENT, LOG_BIAS, "segmentation"}, []
     for channel in channels:
         base = file_name(channel)
         for name in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))):
-            own = {name.lower(), f"perturbation-{name}".lower()}
+            own = {x.lower() for x in (name, *own_names(name))}
             if not own & taken:
                 break
         taken |= own
@@ -166,14 +169,17 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
         attack = _attack(folder, record, case)
         image = _changed_image(folder, "", case, record["changed"], record["ending"])
         adversarial = case.with_image(image)
+        if record.get("label_moved"):
+            adversarial = replace(adversarial, label=read_label(folder / f"{_LABEL}{record['ending']}", case))
         result = AttackResult(
             original=case,
             adversarial=adversarial,
-            perturbation=Perturbation.between(case, adversarial),
+            perturbation=_perturbation(folder, record, adversarial, case),
             attack=attack,
             model=record["model"],
             trace=_trace(folder / "trace.csv"),
             restart=record["restart"],
+            iteration=record.get("iteration", 0),
             snapshots=[_snapshot(folder / _ITERATIONS, case, x, record["ending"]) for x in record["snapshots"]],
             gradient_evaluations=record["gradient_evaluations"],
             forward_evaluations=record["forward_evaluations"],
@@ -236,6 +242,19 @@ def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
     if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
         settings["region"] = read_label(folder / f"{_REGION}{record['ending']}", case) != 0
     return make_attack(settings.pop("attack"), settings)
+
+
+def _moved_label(result: AttackResult) -> np.ndarray | None:
+    """The adversarial case's reference labels, where they differ from the original's."""
+    before, after = result.original.label, result.adversarial.label
+    return None if after is None or (before is not None and np.array_equal(before, after)) else after
+
+
+def _perturbation(folder: Path, record: Mapping[str, Any], adversarial: Case, case: Case) -> Perturbation:
+    parts = record.get("parts")
+    if not parts or not (parts["bias_fields"] or parts["displacement"]):
+        return Perturbation.between(case, adversarial)
+    return read_parts(folder, parts, case, _file_names(case.channels), record["ending"])
 
 
 def _snapshot(folder: Path, case: Case, record: Mapping[str, Any], ending: str) -> Snapshot:

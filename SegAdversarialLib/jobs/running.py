@@ -12,6 +12,7 @@ import numpy as np
 
 from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
+from SegAdversarialLib.attacks.transfer import Transfer
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.case import Case, read_channel
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
@@ -30,6 +31,7 @@ from SegAdversarialLib.jobs.specification import (
     ModelSource,
     PhantomJob,
     SegmentJob,
+    TrainGeneratorJob,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ def run(
         return _run_evaluate(job, emit, cancel, open_model)
     if isinstance(job, LearnUniversalJob):
         return _run_learn_universal(job, emit, cancel, open_model)
+    if isinstance(job, TrainGeneratorJob):
+        return _run_train_generator(job, emit, cancel, open_model)
     return _run_attack(job, emit, cancel, observe, open_model)
 
 
@@ -240,6 +244,39 @@ def _run_learn_universal(
     return rows
 
 
+def _run_train_generator(
+    job: TrainGeneratorJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener
+) -> list[dict[str, Any]]:
+    from SegAdversarialLib.networks.generator import Generator
+    from SegAdversarialLib.training.generator import GENERATOR_FILE, train_generator
+
+    folder = Path(job.output)
+    path = folder / GENERATOR_FILE
+    start = Path(job.start) if job.start else None
+    if path.exists() and not (folder / results.JOB_FILE).is_file():
+        raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
+    results.prepare_output(folder, [], [*(x for case in job.cases for x in case.files), *([start] if start else [])])
+    if start is not None and start.resolve() == path.resolve():
+        raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
+    emit(_progress(0.0, "reading"))
+    model, earlier = open_model(job.model), Generator.read(start) if start else None
+    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    trained = train_generator(
+        model,
+        _CasesOnDemand(job.cases),
+        job.settings,
+        generator=job.generator,
+        start=earlier,
+        folder=folder,
+        progress=_part_of(emit, 0.0, 1.0),
+        cancel=cancel,
+    )
+    rows: list[dict[str, Any]] = trained.learned["by_epoch"]
+    write_table(rows, folder / results.TABLE_FILE)
+    emit({"event": "result", "name": job.kind, "file": str(path), "rows": plain(rows)})
+    return rows
+
+
 def _changed(case: Case, files: Mapping[str, str]) -> Case:
     """The case with some channels from other files."""
     image = case.image.copy()
@@ -254,6 +291,7 @@ def _run_attack(
     folder = Path(job.output)
     configured = [_configured(data) for data in job.attacks]
     case, model = _opened(job, emit, open_model)
+    configured = [_with_source(attack, job.model.device, open_model) for attack in configured]
     runs = dict(_named(_varied(configured, model.channels if job.each_channel else ())))
     for attack in runs.values():
         attack.check(model, case)
@@ -305,11 +343,18 @@ def _configured(data: Mapping[str, Any]) -> Attack:
     return make_attack(settings.pop("attack"), settings)
 
 
+def _with_source(attack: Attack, device: str, open_model: Opener) -> Attack:
+    """A transfer with its source network opened as the job's own network is, so that both may stay open from job to job."""
+    if not isinstance(attack, Transfer) or not isinstance(attack.source, str):
+        return attack
+    return attack.with_source(open_model(ModelSource(path=attack.source, trust=attack.trust, device=device)))
+
+
 def _varied(attacks: list[Attack], channels: tuple[str, ...]) -> Iterator[Attack]:
     """Each attack, followed by the same on each single channel where that was asked for and makes a difference."""
     for attack in attacks:
         yield attack
-        if len(channels) > 1 and attack.channels is None:
+        if len(channels) > 1 and attack.channels is None and attack.by_channel:
             for channel in channels:
                 yield attack.model_copy(update={"channels": (channel,)})
 

@@ -82,8 +82,9 @@ class _WithOutput(_Strict):
             changes["model"] = model.model_copy(update={"path": path, "settings": _absolute(model.settings)})
         if isinstance(adversarial := getattr(self, "adversarial", None), dict):
             changes["adversarial"] = {name: _absolute(path) for name, path in adversarial.items()}
-        if hasattr(self, "scene"):
-            changes["scene"] = _absolute(self.scene)
+        for name in ("scene", "start"):
+            if hasattr(self, name):
+                changes[name] = _absolute(getattr(self, name))
         return self.model_copy(update=changes)
 
 
@@ -159,7 +160,20 @@ class LearnUniversalJob(_WithOutput):
         return settings
 
 
-AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob
+class TrainGeneratorJob(_WithOutput):
+    """Train a generator of adversarial images against a network; run again, it goes on where its folder says it stood."""
+
+    kind: Literal["train-generator"] = "train-generator"
+    model: ModelSource = ModelSource()
+    cases: tuple[CaseSource, ...] = Field(min_length=1, description="What it is trained on; each is read when it is needed.")
+    settings: dict[str, Any] = Field(default_factory=dict, description='How it is trained: {"epochs": 50}.')
+    generator: dict[str, Any] = Field(
+        default_factory=dict, description='What it is made of, where not as usual: {"features": [16, 32]}.'
+    )
+    start: str | None = Field(None, description="File of an earlier generator to go on from.")
+
+
+AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 
 
@@ -193,7 +207,7 @@ def make_job(data: Any, what: str = "The job") -> AnyJob:
 def _attack_anywhere(attack: dict[str, Any]) -> dict[str, Any]:
     """An attack's configuration with absolute paths of the files that it names; other words stay what they are."""
     changed = dict(attack)
-    for key in ("region", "target", "source", "perturbation"):
+    for key in ("region", "target", "source", "perturbation", "generator"):
         path = attack.get(key)
         # a class or a kind of region may be called like a file that lies here, but no class ends like one
         if isinstance(path, str) and (key == "source" or Path(path).suffix) and Path(path).exists():

@@ -33,13 +33,17 @@ class ResultNodes:
         folder: the run's subject hierarchy item.
         inputs: the volume of each attacked channel before the attack.
         adversarial: the same channels' volumes after it.
-        perturbation: what was added, for each channel that changed.
+        perturbation: by how much the intensities changed, in whichever way, for each channel that changed.
         reference: the segmentation of the reference labels, or None.
         clean, attacked: what the network says of the input and of the adversarial image.
         metrics: the table of all metrics before and after.
         configuration: the text node that says how the result was made (`configuration_of`).
         traces: the trace's table for each restart; empty without a trace.
         chart, series: Dice against iteration; None and empty without a trace.
+        added: the additive part of each channel, where the change has other parts too.
+        bias: the bias field in percent of each channel; one for all channels stands under each of them.
+        displacement: the grid transform that makes the warped volume of the original, or None.
+        moved_reference: the segmentation of the reference labels that moved with the anatomy, or None.
         browser, sequences, proxies: the iterations, and the nodes that show the selected one; None and empty without
             snapshots.
     """
@@ -58,6 +62,10 @@ class ResultNodes:
     traces: dict[int, Any] = field(default_factory=dict)
     chart: Any = None
     series: list[Any] = field(default_factory=list)
+    added: dict[str, Any] = field(default_factory=dict)
+    bias: dict[str, Any] = field(default_factory=dict)
+    displacement: Any = None
+    moved_reference: Any = None
     browser: Any = None
     sequences: list[Any] = field(default_factory=list)
     proxies: list[Any] = field(default_factory=list)

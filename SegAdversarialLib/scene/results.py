@@ -19,6 +19,7 @@ from SegAdversarialLib.scene.application import (
 )
 from SegAdversarialLib.scene.iterations import ITERATION_MEMORY, add_iterations
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
+from SegAdversarialLib.scene.parts import add_parts
 from SegAdversarialLib.scene.rasterization import label_values
 from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
@@ -97,8 +98,10 @@ def add_result(
         attacked = {channel: _input_of(inputs, channel) for channel in attacked_channels(result)}
         run = Run(scene, RESULT, result.attack.summary(), attacked, _reference(scene, case, classes, inputs))
         adversarial, perturbation = _add_images(run, result)
+        measured = _add_measured(run, case, evaluation, classes, record)
         return ResultNodes(
-            **_add_measured(run, case, evaluation, classes, record),
+            **measured,
+            **add_parts(run, result, classes),
             adversarial=adversarial,
             perturbation=perturbation,
             **_add_trace(run, result, classes),
@@ -209,15 +212,13 @@ def attacked_channels(result: AttackResult) -> list[str]:
 
 
 def changed_positions(result: AttackResult) -> list[int]:
-    """The positions of the channels to which something other than 0 was added."""
-    additive = result.perturbation.additive
-    return [] if additive is None else [n for n, values in enumerate(additive) if np.any(values)]
+    """The positions of the channels of which any intensity changed."""
+    return [n for n, values in enumerate(result.change()) if np.any(values)]
 
 
 def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The adversarial channels, and what was added to those that changed."""
-    case = result.adversarial
-    changed = {case.channels[n] for n in changed_positions(result)}
+    """The adversarial channels, and by how much those that changed did so."""
+    case, change = result.adversarial, result.change()
     adversarial, perturbation = {}, {}
     assert case.dtypes is not None
     for channel, volume in run.inputs.items():
@@ -227,10 +228,9 @@ def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[st
         node = add_volume_like(run.scene, name, values, case.affine, volume)
         node.SetDescription(f"{run.summary}; seed {result.attack.seed}; network {result.model or 'none'}")
         adversarial[channel] = run.file(node, "adversarial", channel)
-        if channel in changed:
-            assert result.perturbation.additive is not None
-            name, added = f"{volume.GetName()} change - {run.summary}", result.perturbation.additive[n]
-            node = add_perturbation_volume(run.scene, name, f"change of {channel}", added, case.affine, volume)
+        if change[n].any():
+            name = f"{volume.GetName()} change - {run.summary}"
+            node = add_perturbation_volume(run.scene, name, f"change of {channel}", change[n], case.affine, volume)
             perturbation[channel] = run.file(node, "perturbation", channel)
     return adversarial, perturbation
 

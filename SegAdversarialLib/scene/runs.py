@@ -20,7 +20,8 @@ from SegAdversarialLib.scene.application import (
 from SegAdversarialLib.scene.nodes import ResultNodes, SegmentationNodes
 
 ROLE = "SegAdversarial.Role"
-"""The node attribute that says what a node of ours is: "input", "adversarial", "perturbation", "reference", ..."""
+"""The node attribute that says what a node of ours is: "input", "adversarial", "perturbation", "reference", ...; here the
+change of a channel as a whole has the role "perturbation", its parts have "added", "bias" and "displacement"."""
 
 RUN = "SegAdversarial.Run"
 """The node attribute that holds the identifier of the run that made a node."""
@@ -152,7 +153,7 @@ def configuration_of(nodes: ResultNodes | SegmentationNodes) -> dict[str, Any]:
 
 def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
     first: dict[str, Any] = {}
-    volumes: dict[str, dict[str, Any]] = {"adversarial": {}, "perturbation": {}}
+    volumes: dict[str, dict[str, Any]] = {"adversarial": {}, "perturbation": {}, "added": {}, "bias": {}}
     for node in nodes:
         role = node.GetAttribute(ROLE)
         if role in volumes:
@@ -166,13 +167,19 @@ def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
     traced = [x for x in nodes if x.GetAttribute(ROLE) == "trace"]
     tables = {int(x.GetAttribute(_RESTART)): x for x in reversed(traced) if (x.GetAttribute(_RESTART) or "").isdecimal()}
     browser, sequences, proxies = _found_iterations(nodes)
+    inputs, bias = _referred(anchor, _INPUT), volumes["bias"]
     return ResultNodes(
         run=anchor.GetAttribute(RUN),
         summary=anchor.GetAttribute(SUMMARY) or "",
         folder=_folder_of(scene, anchor),
-        inputs=_referred(anchor, _INPUT),
+        inputs=inputs,
         adversarial=volumes["adversarial"] or _referred(anchor, _ADVERSARIAL),
         perturbation=volumes["perturbation"],
+        added=volumes["added"],
+        # a single bias field, which names no channel, is that of all
+        bias=dict.fromkeys([*inputs, *volumes["adversarial"]], bias[""]) if "" in bias else bias,
+        displacement=first.get("displacement"),
+        moved_reference=first.get("moved reference"),
         reference=anchor.GetNodeReference(_REFERENCE),
         clean=first.get("clean"),
         attacked=first.get("attacked"),

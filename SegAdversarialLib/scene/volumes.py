@@ -95,7 +95,7 @@ def add_perturbation_volume(scene: Any, name: str, title: str, array: np.ndarray
 
     Args:
         title: the legend's title.
-        array: (K, J, I) float32, in the channel's intensity units.
+        array: (K, J, I) float32, in the channel's intensity units or, for a bias field, in percent.
         like: the channel's volume, whose transform is shared.
     """
     node = add_volume(scene, name, array, affine)

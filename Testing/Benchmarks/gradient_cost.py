@@ -1,175 +1,149 @@
-"""What an attack's step costs beside the bare gradient, and what memory a whole volume's gradient takes.
+"""What a gradient costs: an attack's step, the exact gradient of a whole volume, and the switches of a GPU.
 
-    python Testing/Benchmarks/gradient_cost.py [--step-only | --memory-only] [--shape 155 240 240] [--window 64 64 64]
+    python Testing/Benchmarks/gradient_cost.py [--only step|volume|gpu] [--output FOLDER] [--threads N]
 
-Prints ratios of numbers measured in one run, and exits with status 1 if a promise is broken: a step of an attack at most 1.05
-times the bare forward and input gradient of the same network, where one window holds the volume; peak memory of a whole
-volume's gradient at most one window's graph and 12 volumes of the image's own size.
+(a) A step of an attack with its trace row against the bare forward and input gradient of the same network, where one window
+    holds the volume, and against a step of torchattacks' PGD, if that is installed: at most 1.05 times the bare gradient.
+(b) The exact gradient of a whole volume in windows, as window and overlap change: its time is at most 1.1 times that of two
+    bare forwards and one bare backward of each window; its peak memory is at most one window's graph and 12 volumes of the
+    image's own size. Plain autograd through all windows at once is measured on small volumes, where both gradients must agree
+    to 1e-4, and its memory extrapolated along the number of windows.
+(c) With a GPU: float32, channels-last, mixed precision and compilation.
+
+Prints ratios of numbers measured in one run, saves each part as CSV with the machine's name, and one figure; exits with status
+1 if a promise is broken. Peak memory is what Linux says of a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
+from common import machine, save_figure, save_table
+from gpu_switches import switch_costs
+from step_cost import STEP_LIMIT, step_costs
+from whole_volume import ERROR_LIMIT, TIME_LIMIT, VOLUMES_LIMIT, against_plain, extrapolated, gradient_costs
 
-from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
-from SegAdversarialLib.attacks.engine.run import AttackRun
+from SegAdversarialLib.evaluation import format_table
 
-STEP_LIMIT, VOLUMES_LIMIT = 1.05, 12
-
-
-def interleaved(functions: list[Callable[[], object]], rounds: int) -> np.ndarray:
-    """Seconds of each function in each round, (rounds, functions), run in turns so that a busy moment hits all of them."""
-    seconds = np.zeros((rounds + 2, len(functions)))
-    for number in range(rounds + 2):
-        for n, function in enumerate(functions):
-            started = time.perf_counter()
-            function()
-            seconds[number, n] = time.perf_counter() - started
-    return seconds[2:]  # the first rounds warm up
+Rows = list[dict[str, Any]]
 
 
-def step_cost(size: int, rounds: int) -> float:
-    """Seconds of one i-FGSM step with its trace row, over those of the bare forward and input gradient of the same network.
-
-    Measured on images that the network takes as they are. For comparison, also with the built-in network's preprocessing
-    in front, against the same steps in plain autograd.
-    """
-    case = phantom.subject(seed=0, shape=(size,) * 3)
-    model = open_model("builtin:brain-tumour-phantom", device="cpu")
-    with model.on(case) as bound:
-        scores = bound._prepare(bound.image).numpy()
-    classes = dict(zip(model.head.labels, model.head.names))
-    plain = SegmentationModel.from_network(model.network, channels=model.channels, classes=classes, size_multiple=8)
-    ratio = compared(f"step at 4x{size}^3", plain, case.with_image(scores), lambda image: image, rounds)
-    compared("  with preprocessing", model, case, plain_zscore, rounds)
-    return ratio
+def step_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]]:
+    """(a), and the promises that it breaks."""
+    rows = [row for size in options.sizes for row in step_costs(size, options.rounds)]
+    if not any("torchattacks / bare" in row for row in rows):
+        print("torchattacks is not installed: its PGD is left out (pip install torchattacks).")
+    broken = [
+        f"a step at 4x{row['size']}^3 costs {row['step / bare']:.3f} bare gradients, more than {STEP_LIMIT}"
+        for row in rows
+        if row["input"] == "plain" and row["step / bare"] > STEP_LIMIT
+    ]
+    return {"step_cost": rows}, broken
 
 
-def compared(
-    what: str,
-    model: SegmentationModel,
-    case: Case,
-    prepare: Callable[[torch.Tensor], torch.Tensor],
-    rounds: int,
-) -> float:
-    """The ratio of a step to the bare gradient, printed."""
-    attack = attacks.IFGSM()
-    with AttackRun.start(attack, model, case, None, None) as run:
-        loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
-
-        def bare() -> None:
-            leaf = run.original.detach().requires_grad_(True)
-            torch.autograd.grad(loss(model.network(prepare(leaf)[None])[0]), leaf)
-
-        def step() -> None:
-            value, gradient, logits = run.differentiate(run.original, loss)
-            run.record(0, 0, value, logits, run.original)
-            run.project(attack._step(run, run.original, gradient, 0.005))
-
-        seconds = interleaved([step, bare], rounds)
-    ours, alone = np.median(seconds, axis=0)
-    ratio = float(np.median(seconds[:, 0] / seconds[:, 1]))
-    print(f"{what}: {ours:.3f} s; bare forward + input gradient: {alone:.3f} s; median ratio {ratio:.3f}", flush=True)
-    return ratio
-
-
-def plain_zscore(image: torch.Tensor) -> torch.Tensor:
-    """The built-in network's normalisation in plain autograd."""
-    inside = (image > 0).to(image.dtype)
-    count = inside.sum((1, 2, 3), keepdim=True)
-    centred = (image - (image * inside).sum((1, 2, 3), keepdim=True) / count) * inside
-    return centred / ((centred**2).sum((1, 2, 3), keepdim=True) / count).sqrt()
+def volume_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]]:
+    """(b), and the promises that it breaks."""
+    first = options.windows[0]
+    small = [(first, first, first * n) for n in options.plain]
+    plain = against_plain(small, first, 0.5)
+    rows, broken = [], list[str]()
+    for window in options.windows:
+        for overlap in options.overlaps:
+            row = gradient_costs(tuple(options.shape), window, overlap)
+            if window == first:
+                row["plain autograd MiB (extrapolated)"] = extrapolated(plain, row["windows"])
+            rows.append(row)
+            print(
+                f"  window {window}^3, overlap {overlap}: {row['time / bare windows']:.3f} of the bare windows' time",
+                flush=True,
+            )
+            where = f"at {row['shape']} in windows of {window}^3 with overlap {overlap}"
+            if row["time / bare windows"] > TIME_LIMIT:
+                broken.append(f"{where} a gradient costs {row['time / bare windows']:.3f} times its bare windows")
+            if row["volumes beyond one graph"] > VOLUMES_LIMIT:
+                broken.append(f"{where} a gradient takes {row['volumes beyond one graph']:.1f} volumes beyond one graph")
+    broken += [
+        f"the gradient at {x['shape']} is off by {x['relative error']:.1e}" for x in plain if x["relative error"] > ERROR_LIMIT
+    ]
+    return {"whole_volume": rows, "plain_autograd": plain}, broken
 
 
-def memory_bytes(what: str) -> int:
-    """What Linux says of this process: "VmRSS", the memory that it holds, or "VmHWM", the most since the last reset."""
-    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(what))
-    return int(line.split()[1]) * 1024
+def gpu_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]]:
+    """(c); it promises nothing."""
+    if not torch.cuda.is_available():
+        print("There is no CUDA GPU here: mixed precision, channels-last and compilation were not measured.")
+        return {}, []
+    return {"gpu_switches": switch_costs(options.gpu_size, options.rounds, "cuda")}, []
 
 
-def reset_peak() -> None:
-    """Let the peak start from what is held now, so that making the test data does not count."""
-    Path("/proc/self/clear_refs").write_text("5")
+PARTS = {"step": step_part, "volume": volume_part, "gpu": gpu_part}
 
 
-def measure_memory(what: str, shape: tuple[int, int, int], window: tuple[int, int, int]) -> None:
-    """In a process of its own: print by how many bytes one window's graph, or a whole volume's gradient, raises the peak."""
-    model = open_model("builtin:brain-tumour-phantom", device="cpu", window=window)
-    held = shape if what == "volume" else window
-    generator = np.random.default_rng(0)
-    image = generator.normal(300, 80, (4, *held)).astype(np.float32)
-    label = generator.choice(np.array([0, 1, 2, 4], np.int16), held)
-    case = Case(image, model.channels, np.eye(4), label)
-    del image
-    small = Case(case.image[:, :16, :16, :16], case.channels, np.eye(4), label[:16, :16, :16])
-    # the first use of a network loads libraries that have nothing to do with the volume
-    open_model("builtin:brain-tumour-phantom", device="cpu").value_and_gradient(small, objectives.SoftDice(small.label))
-    reset_peak()
-    before = memory_bytes("VmRSS")
-    if what == "window":
-        bare_window(model, case)
-    else:
-        model.value_and_gradient(case, objectives.SoftDice(case.label))
-    print(memory_bytes("VmHWM") - before)
+def draw(tables: dict[str, Rows], path: Path) -> None:
+    """What was measured, in one figure."""
+    from matplotlib.figure import Figure
+
+    shown = [name for name in ("step_cost", "whole_volume", "gpu_switches") if tables.get(name)]
+    figure = Figure(figsize=(5.5 * max(1, len(shown)), 4))
+    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
+        rows = tables[name]
+        if name == "step_cost":
+            plain = [row for row in rows if row["input"] == "plain"]
+            labels = [f"4x{row['size']}³" for row in plain]
+            for key, label in (("step / bare", "i-FGSM with trace"), ("torchattacks / bare", "torchattacks PGD")):
+                axes.plot(labels, [row.get(key, float("nan")) for row in plain], "o-", label=label)
+            axes.axhline(STEP_LIMIT, linestyle=":", color="grey", label="limit")
+            axes.set(title="A step", ylabel="time / bare gradient")
+        elif name == "whole_volume":
+            labels = [f"{row['window']}³\n{row['overlap']}" for row in rows]
+            axes.plot(labels, [row["time / bare windows"] for row in rows], "o-", label="time / bare windows")
+            beyond = [row["volumes beyond one graph"] / VOLUMES_LIMIT for row in rows]
+            axes.plot(labels, beyond, "s-", label=f"memory beyond one graph / {VOLUMES_LIMIT} volumes")
+            axes.axhline(TIME_LIMIT, linestyle=":", color="grey", label="limit of time")
+            axes.set(title=f"Gradient at 4x{rows[0]['shape']}", xlabel="window, overlap", ylim=(0, None))
+        else:
+            axes.barh([row["setting"] for row in rows], [row["time / float32"] for row in rows])
+            axes.set(title=f"GPU, 4x{rows[0]['size']}³", xlabel="time / float32")
+        if name != "gpu_switches":
+            axes.legend()
+    figure.suptitle(machine(), fontsize=7)
+    save_figure(figure, path)
 
 
-def bare_window(model: SegmentationModel, case: Case) -> None:
-    """One window's forward and input gradient with nothing around it."""
-    for parameter in model.network.parameters():
-        parameter.requires_grad_(False)
-    leaf = torch.from_numpy(case.image)[None].requires_grad_(True)
-    logits = model.network.eval()(leaf)
-    torch.autograd.grad(logits, leaf, torch.ones_like(logits))
-
-
-def memory(shape: tuple[int, int, int], window: tuple[int, int, int]) -> float:
-    """How many volumes of the image's own size a whole gradient takes beyond one window's graph."""
-
-    def measured(what: str) -> int:
-        words = [sys.executable, __file__, "--measure", what, "--shape", *map(str, shape), "--window", *map(str, window)]
-        return int(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-    graph, whole = measured("window"), measured("volume")
-    volume = 4 * 4 * int(np.prod(shape))
-    beyond = (whole - graph) / volume
-    print(
-        f"gradient at 4x{'x'.join(map(str, shape))}, windows of {'x'.join(map(str, window))}: peak {whole / 2**20:.0f} MiB, "
-        f"one window's graph {graph / 2**20:.0f} MiB, one volume {volume / 2**20:.0f} MiB: "
-        f"{beyond:.2f} volumes beyond one window's graph"
-    )
-    return beyond
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and compare with the promises."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--step-only", action="store_true")
-    parser.add_argument("--memory-only", action="store_true")
-    parser.add_argument("--measure", choices=("window", "volume"), help=argparse.SUPPRESS)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96])
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="one part (repeatable)")
+    parser.add_argument("--output", type=Path, default=Path("gradient-cost-results"), help="folder (%(default)s)")
+    parser.add_argument("--threads", type=int, help="of the processor; none: torch's own choice")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--shape", type=int, nargs=3, default=[155, 240, 240])
-    parser.add_argument("--window", type=int, nargs=3, default=[64, 64, 64])
-    options = parser.parse_args()
-    shape, window = tuple(options.shape), tuple(options.window)
-    if options.measure:
-        measure_memory(options.measure, shape, window)
-        return 0
-    kept = True
-    if not options.memory_only:
-        kept &= all([step_cost(size, options.rounds) <= STEP_LIMIT for size in options.sizes])
-    if not options.step_only:
-        kept &= memory(shape, window) <= VOLUMES_LIMIT
-    print("All promises kept." if kept else "A promise is broken.")
-    return 0 if kept else 1
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96, 128], help="of the volumes of (a)")
+    parser.add_argument("--shape", type=int, nargs=3, default=[155, 240, 240], help="of the volume of (b)")
+    parser.add_argument("--windows", type=int, nargs="+", default=[64, 96, 128])
+    parser.add_argument("--overlaps", type=float, nargs="+", default=[0.0, 0.25, 0.5])
+    parser.add_argument("--plain", type=int, nargs="+", default=[2, 4], help="windows in a row that plain autograd is given")
+    parser.add_argument("--gpu-size", type=int, default=128)
+    options = parser.parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    print(machine())
+    tables, broken = dict[str, Rows](), list[str]()
+    for name in options.only or PARTS:
+        found, failed = PARTS[name](options)
+        broken += failed
+        for table, rows in found.items():
+            tables[table] = rows
+            save_table([{**row, "machine": machine()} for row in rows], options.output / f"{table}.csv")
+            print(f"\n{table}\n{format_table(rows)}\n", flush=True)
+    if tables:
+        draw(tables, options.output / "gradient_cost.png")
+    print("\n".join(f"Broken: {x}." for x in broken) or "All promises kept.")
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

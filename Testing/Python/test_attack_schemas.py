@@ -19,7 +19,8 @@ FIELDS = [
 ]
 VISIBLE = {
     "channels", "region", "epsilon", "epsilon_units", "steps", "norm", "against", "target", "radius", "snapshot_every",
-    "queries", "answers", "perturbation",
+    "queries", "answers", "perturbation", "source", "method", "gradient_budget",
+    "generator", "xi", "parts", "samples",
 }  # fmt: skip
 
 

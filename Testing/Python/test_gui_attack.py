@@ -98,7 +98,7 @@ def settle() -> None:
 def test_every_field_of_every_attack_has_an_editor(stage: Stage, name: str) -> None:
     stage.state.change(attack=name)
     schema = ATTACKS[name].model_json_schema()["properties"]
-    shown = {key for key, field in schema.items() if field.get("choose") != "region"}
+    shown = {key for key, field in schema.items() if field.get("choose") not in ("region", "trust")}
     assert set(stage.section.editors) == shown
     assert stage.section.methodSelector.currentText == ATTACKS[name].title
     assert stage.section.methodNote.text == ATTACKS[name].one_line()
@@ -113,7 +113,8 @@ def test_every_field_of_every_attack_has_an_editor(stage: Stage, name: str) -> N
             for bound in ("minimum", "maximum", "exclusiveMinimum"):
                 assert str(kind.get(bound, "")) in said
         assert stage.section.editors[key].value() == field["default"]
-    assert bool(stage.section.problem()) is bool(ATTACKS[name].needs) is stage.visible(stage.section.problemNote)
+    lacking = bool(ATTACKS[name].needs) and schema[ATTACKS[name].needs]["default"] is None
+    assert bool(stage.section.problem()) is lacking is stage.visible(stage.section.problemNote)
     assert stage.section.settings() == {"attack": name}
 
 
@@ -371,11 +372,12 @@ def test_names_are_unique_and_keyboard_order_is_reading_order(stage: Stage) -> N
 def test_everything_is_translated(slicerHost: Any) -> None:
     import qt
     from host import i18n
+    from SegAdversarialGui import catalog
 
     i18n.pseudo = True
     try:
         stage = Stage()
-        data = {"T1", "T2", "FLAIR", "core", "oedema", "whole tumour", "background"}
+        data = {"T1", "T2", "FLAIR", "core", "oedema", "whole tumour", "background", "...", *catalog.builtinNetworks()}
         for name in ATTACKS:
             stage.state.change(attack=name)
             texts = [x.text for x in (*stage.find(qt.QLabel), *stage.find(qt.QAbstractButton))]

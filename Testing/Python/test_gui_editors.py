@@ -70,6 +70,8 @@ def test_every_editor_keeps_even_what_it_cannot_show(slicerHost: Any, value: Any
         {"type": "array", "items": {"type": "number"}, "default": []},
         {"anyOf": [{"type": "array"}, {"type": "null"}], "choose": "classes", "default": None},
         {"choose": "class", "default": 1},
+        {"type": "string", "choose": "network", "default": None},
+        {"type": "string", "choose": "attack", "default": "pgd"},
         {"anyOf": [{"type": "number"}, {"type": "null"}], "default": None},
         {},
     ):
@@ -106,7 +108,7 @@ hints = {
     "default": anything,
     "examples": st.lists(anything, max_size=2),
     "unit": plain,
-    "choose": st.sampled_from(["channels", "classes", "class", "planets"]),
+    "choose": st.sampled_from(["channels", "classes", "class", "network", "attack", "planets"]),
     "description": plain,
     "anyOf": st.lists(leaf, max_size=3),
 }

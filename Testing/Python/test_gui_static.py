@@ -42,9 +42,10 @@ UNSEEN_ARGUMENTS = {"addItem": {1}, "insertItem": {2}, "button": {1}, "note": {0
 
 # a room of the library may import from rooms to the right of it only (DESIGN: imports run one way)
 ROOMS = (
-    *("cli", "jobs", "scene", "evaluation", "attacks", "result", "formats", "model", "sliding_window", "preprocessing"),
-    *("objectives", "perturbation", "metrics", "phantom", "case", "geometry", "head", "standardization", "devices", "files"),
-    "errors",
+    *("cli", "jobs", "scene", "training", "evaluation", "attacks", "result", "formats", "model", "bound_model"),
+    *("sliding_window", "acceleration", "folding"),
+    *("networks", "preprocessing", "objectives", "perturbation", "metrics", "phantom", "case", "fields", "geometry", "head"),
+    *("standardization", "devices", "files", "errors"),
 )
 
 

@@ -73,7 +73,101 @@ def test_gradients(name: str, head: OutputHead, settings: dict[str, Any]) -> Non
     if settings.get("region"):
         settings = {"region": np.arange(60).reshape(3, 4, 5) % 3 == 0}
     bound = objectives.OBJECTIVES[name](label, **settings).bind(head, "cpu", torch.float64)
-    assert torch.autograd.gradcheck(bound, (logits.requires_grad_(True),))
+    bound.progress = 0.5
+    if name != "cospgd":
+        assert torch.autograd.gradcheck(bound, (logits.requires_grad_(True),))
+        return
+    # its weights have no gradient of their own: finite differences with the weights held where they are
+    (gradient,) = torch.autograd.grad(bound(logits.requires_grad_(True)), logits)
+    temperature = settings.get("temperature", 1.0)
+    weights = cosines(logits.detach() / temperature, label, head)
+    differences = torch.zeros_like(gradient)
+    for place in np.ndindex(gradient.shape):
+        step = torch.zeros_like(gradient)
+        step[place] = 1e-6
+        ahead, behind = (
+            weighted(weights, (logits.detach() + sign * step) / temperature, label, head, settings) for sign in (1, -1)
+        )
+        differences[place] = (ahead - behind) / 2e-6
+    assert torch.allclose(gradient, differences, rtol=1e-5, atol=1e-8)
+
+
+def cosines(logits: torch.Tensor, label: np.ndarray, head: OutputHead) -> torch.Tensor:
+    """Of the probabilities and the one-hot reference, (P, K, J, I)."""
+    targets = head.masks(torch.from_numpy(label)).double()
+    if head.kind == "softmax":
+        shares = logits.softmax(0)
+        return ((shares * targets).sum(0) / shares.norm(dim=0))[None]
+    yes = logits.sigmoid()
+    right = torch.where(targets > 0, yes, 1 - yes)
+    return right / (yes**2 + (1 - yes) ** 2).sqrt()
+
+
+def weighted(
+    weights: torch.Tensor, logits: torch.Tensor, label: np.ndarray, head: OutputHead, settings: dict[str, Any]
+) -> torch.Tensor:
+    """The mean of weights times cross-entropy over the voxels that count."""
+    targets = head.masks(torch.from_numpy(label)).double()
+    outputs = sorted(head.output(x) for x in settings.get("classes", ())) or list(range(len(targets)))
+    if head.kind == "softmax":
+        entropy = torch.nn.functional.cross_entropy(logits[None], targets.argmax(0)[None], reduction="none")
+        counted = targets[outputs].sum(0)[None]
+    else:
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        counted = torch.zeros_like(targets)
+        counted[outputs] = 1
+    if "region" in settings:
+        counted = counted * torch.from_numpy(settings["region"])
+    return (weights * entropy * counted).sum() / counted.sum()
+
+
+def test_balanced_masked_cross_entropy_counts_structures_not_voxels() -> None:
+    """By hand: the cross-entropy of the voxels that are right, averaged over each structure, then over structures."""
+    logits, label = sample(4)
+    log_shares, said = torch.log_softmax(logits, 0).numpy(), logits.argmax(0).numpy()
+    parts = []
+    for n, wanted in ((1, 1), (2, 2), (3, 4)):
+        inside = label == wanted
+        parts.append((-log_shares[n] * (said == n))[inside].mean())
+    assert value(objectives.BalancedMaskedCrossEntropy(label), logits) == pytest.approx(np.mean(parts), rel=1e-12)
+    everywhere = objectives.BalancedMaskedCrossEntropy(label, balanced=False)
+    indices = np.searchsorted([0, 1, 2, 4], label)
+    right = np.take_along_axis(-log_shares, indices[None], 0)[0] * (said == indices)
+    assert value(everywhere, logits) == pytest.approx(right.mean(), rel=1e-12)
+
+
+def test_jensen_shannon_is_scipys() -> None:
+    """SciPy's is the square root of the divergence."""
+    from scipy.spatial.distance import jensenshannon
+
+    logits, label = sample(4)
+    one_hot = np.stack([label == x for x in (0, 1, 2, 4)]).astype(float)
+    divergence = jensenshannon(torch.softmax(logits, 0).numpy(), one_hot, axis=0) ** 2
+    assert value(objectives.JensenShannon(label, balanced=False), logits) == pytest.approx(divergence.mean(), rel=1e-9)
+    parts = [divergence[label == x].mean() for x in (1, 2, 4)]
+    assert value(objectives.JensenShannon(label), logits) == pytest.approx(np.mean(parts), rel=1e-9)
+    wrong = torch.from_numpy(60.0 * np.roll(one_hot, 1, 0))
+    assert value(objectives.JensenShannon(label), wrong) == pytest.approx(np.log(2), rel=1e-9)
+
+
+def test_margin_is_the_lead_of_the_best_wrong_answer() -> None:
+    logits, label = sample(4)
+    indices, z = np.searchsorted([0, 1, 2, 4], label), logits.numpy()
+    leads = [max(z[n][v] for n in range(4) if n != indices[v]) - z[indices[v]][v] for v in np.ndindex(label.shape)]
+    expected = np.minimum(leads, 0.25).mean()
+    assert value(objectives.Margin(label, most=0.25, balanced=False), logits) == pytest.approx(expected, rel=1e-12)
+
+
+def test_segpgd_moves_its_weight_to_what_is_wrong() -> None:
+    """Gu et al. 2022: 1 - lambda for right voxels, lambda for wrong ones, lambda from 0 to 1/2."""
+    logits, label = sample(4)
+    indices = np.searchsorted([0, 1, 2, 4], label)
+    entropy = np.take_along_axis(-torch.log_softmax(logits, 0).numpy(), indices[None], 0)[0]
+    right = logits.argmax(0).numpy() == indices
+    bound = objectives.SegPGDWeighted(label).bind(SOFTMAX, "cpu", torch.float64)
+    for progress, share in ((0.0, 0.0), (0.5, 0.25), (1.0, 0.5)):
+        bound.progress = progress
+        assert float(bound(logits)) == pytest.approx((np.where(right, 1 - share, share) * entropy).mean(), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", objectives.OBJECTIVES)

@@ -116,6 +116,11 @@ def test_every_built_in_network_is_listed() -> None:
     assert listed(LIBRARY / "CMakeLists.txt", "BUILTIN_NETWORK_FILES") == there
 
 
+def test_every_built_in_generator_is_listed() -> None:
+    there = sorted(x.relative_to(RESOURCES).as_posix() for x in (RESOURCES / "generators").iterdir())
+    assert listed(LIBRARY / "CMakeLists.txt", "BUILTIN_GENERATOR_FILES") == there
+
+
 def test_the_macros_get_the_lists() -> None:
     module, library = ((x / "CMakeLists.txt").read_text(encoding="utf-8") for x in (MODULE, LIBRARY))
     for text, prefix, folder in ((module, "MODULE", MODULE), (library, "LIBRARY", LIBRARY)):
@@ -192,7 +197,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_everything_lands_where_slicer_looks(installed: Path) -> None:
     expected = {*on_disk(MODULE, True), *on_disk(MODULE, False), *(f"SegAdversarialLib/{x}" for x in on_disk(LIBRARY, True))}
     networks = listed(LIBRARY / "CMakeLists.txt", "BUILTIN_NETWORK_FILES")
-    expected |= {f"SegAdversarialLib/Resources/{x}" for x in networks}
+    generators = listed(LIBRARY / "CMakeLists.txt", "BUILTIN_GENERATOR_FILES")
+    expected |= {f"SegAdversarialLib/Resources/{x}" for x in (*networks, *generators)}
     assert {x.relative_to(installed).as_posix() for x in installed.rglob("*") if x.is_file()} == expected
 
 

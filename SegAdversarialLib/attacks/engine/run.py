@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.trace import TraceWriter
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
@@ -42,10 +43,13 @@ class AttackRun:
         self.lowest = per_channel.amin(1).view(-1, 1, 1, 1)
         self.highest = per_channel.amax(1).view(-1, 1, 1, 1)
         largest = torch.maximum(self.lowest.abs(), self.highest.abs())
-        self.unit = largest if attack.epsilon_units == "relative" else torch.ones_like(largest)
+        self.unit = largest if attack.is_relative else torch.ones_like(largest)
         self.snapshots: list[Snapshot] = []
         self.kept_restart = 0
+        self.kept_iteration: int | None = None
+        self._wider_bounds: tuple[float, tuple[torch.Tensor, torch.Tensor]] | None = None
         self.gradient_evaluations = self.forward_evaluations = 0
+        self._prediction_meter: tuple[tuple[int, ...], DiceMeter] | None = None
         self._progress: ProgressCallback | None = None
         self._cancel: CancelCheck | None = None
         self._trace: TraceWriter | None = None
@@ -82,6 +86,13 @@ class AttackRun:
         """The rows written so far."""
         return self._trace.rows if self._trace is not None else []
 
+    @property
+    def result_iteration(self) -> int:
+        """The iteration that is handed out: the one that was kept, or the last."""
+        if self.kept_iteration is not None:
+            return self.kept_iteration
+        return int(self.trace[-1]["iteration"]) if self.trace else 0
+
     def generator(self, stream: int | str = 0) -> torch.Generator:
         """A generator for one purpose (a restart, a channel); always on the CPU, so that every device draws the same."""
         key = np.random.SeedSequence([self.attack.seed, *str(stream).encode()]).generate_state(2, np.uint32)
@@ -111,11 +122,36 @@ class AttackRun:
         self.report(0.0, f"{self.attack.title}: segmenting the original")
         return self.head.predicted(self.ask(self.original))
 
-    def record(self, restart: int, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:
-        """Add a row to the trace from what the step has computed anyway."""
+    @cached_property
+    def label_masks(self) -> torch.Tensor:
+        """What each output should claim by the reference label map: (N, K, J, I) bool."""
+        assert self.case.label is not None
+        return self.head.masks(torch.from_numpy(self.case.label).to(self.device))
+
+    def dice_of_prediction(self, outputs: tuple[int, ...]) -> DiceMeter:
+        """Counts Dice against the network's own clean answer."""
+        if self._prediction_meter is None or self._prediction_meter[0] != outputs:
+            self._prediction_meter = outputs, DiceMeter(self.clean_masks, outputs)
+        return self._prediction_meter[1]
+
+    def record(
+        self,
+        restart: int,
+        iteration: int,
+        loss: float,
+        logits: torch.Tensor,
+        image: torch.Tensor,
+        targets: torch.Tensor | None = None,
+    ) -> None:
+        """Add a row to the trace from what the step has computed anyway.
+
+        Args:
+            restart, iteration, loss, logits, image: what the row is about.
+            targets: (N, K, J, I) bool, the reference where it lies in this image; None: where it was.
+        """
         if self._trace is None:
             self._trace = TraceWriter(self)
-        self._trace.add(restart, iteration, loss, logits, image)
+        self._trace.add(restart, iteration, loss, logits, image, targets)
 
     def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
         """The state at one iteration, on the CPU."""
@@ -127,8 +163,11 @@ class AttackRun:
 
         Where nothing may change both are the original, so that one clamp enforces all four at once, exactly.
         """
+        return self._bounds_of(1.0)
+
+    def _bounds_of(self, radius: float) -> tuple[torch.Tensor, torch.Tensor]:
         bounded = self.attack.bounded_norm == "linf" and math.isfinite(self.attack.budget)
-        limit = self.attack.budget * self.unit if bounded else torch.full_like(self.unit, torch.inf)
+        limit = radius * self.attack.budget * self.unit if bounded else torch.full_like(self.unit, torch.inf)
         least, greatest = self.original - limit, self.original + limit
         if self.attack.clip:
             least, greatest = least.clamp_(min=self.lowest), greatest.clamp_(max=self.highest)
@@ -137,15 +176,36 @@ class AttackRun:
             greatest = torch.where(self.allowed, greatest, self.original)
         return least, greatest
 
-    def project(self, image: torch.Tensor) -> torch.Tensor:
-        """The nearest image within the budget, the intensity range, the channels and the region; works in place."""
+    def project(self, image: torch.Tensor, radius: float = 1.0) -> torch.Tensor:
+        """The nearest image within the budget, the intensity range, the channels and the region; works in place.
+
+        Args:
+            image: (C, K, J, I).
+            radius: the budget as a multiple of the attack's own, for searches that begin outside it.
+        """
         if self.attack.bounded_norm == "l2":
             change = image.sub_(self.original)
             if self.allowed is not None:
                 change.mul_(self.allowed)
-            change.mul_((self.attack.epsilon / self.l2_norm(change)).clamp(max=1.0))
+            change.mul_((radius * self.attack.budget / self.l2_norm(change)).clamp(max=1.0))
             image = change.add_(self.original)
-        return image.clamp_(*self.bounds)
+        if radius == 1.0:
+            self._wider_bounds = None
+            return image.clamp_(*self.bounds)
+        if self._wider_bounds is None or self._wider_bounds[0] != radius:
+            self._wider_bounds = radius, self._bounds_of(radius)
+        return image.clamp_(*self._wider_bounds[1])
+
+    def random_point(self, stream: int, radius: float = 1.0) -> torch.Tensor:
+        """A random image of the budget: uniform in L-inf, in the ball of L2; each stream draws its own."""
+        generator = self.generator(stream)
+        if self.attack.bounded_norm == "linf":
+            noise = torch.rand(self.original.shape, generator=generator).mul_(2).sub_(1)
+        else:
+            noise = torch.randn(self.original.shape, generator=generator)
+            length = float(torch.rand((), generator=generator, dtype=torch.float64)) ** (1 / noise.numel())
+            noise *= length / torch.linalg.vector_norm(noise)
+        return self.project(self.original + noise.to(self.original) * self.unit * (radius * self.attack.budget), radius)
 
     def l2_norm(self, change: torch.Tensor) -> torch.Tensor:
         """Euclidean norm of a change (C, K, J, I) in epsilon's units; never 0."""
@@ -181,7 +241,8 @@ class AttackRun:
                 )
             change = array[n] - original
             if self.attack.bounded_norm == "linf":
-                limit = np.floor(self.attack.budget * float(self.unit[n]) * (1 + 1e-6))
+                budget = self.attack.budget
+                limit = np.floor(budget * float(self.unit[n]) * (1 + 1e-6)) if math.isfinite(budget) else np.inf
                 change = np.clip(np.rint(change), -limit, limit)
             else:
                 change = np.trunc(change)  # towards the original, so that no norm grows

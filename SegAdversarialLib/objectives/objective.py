@@ -1,9 +1,4 @@
-"""What an attack climbs or descends: scalars of a volume's logits and a reference.
-
-Every objective is a loss: low where the network agrees with the reference. Attacks that break a segmentation climb it;
-attacks towards a target, and the inverse ones, descend it. The reference is a label map (K, J, I), or what each output
-should claim, (N, K, J, I) bool or probabilities (a network's own answer).
-"""
+"""What every objective has in common: a reference, the structures and the region that count, a temperature."""
 
 from __future__ import annotations
 
@@ -97,6 +92,8 @@ class BoundObjective:
         region: (K, J, I) floating, 0 or 1, or None.
         outputs: positions of the outputs that count, or None for the objective's own choice.
         temperature: measured on the first logits where it is to be "auto".
+        progress: how much of its gradients an attack has behind it, from 0 to 1; some weightings change with it.
+        sharpness: the logits are multiplied by it; the higher, the more a probability is like a vote.
     """
 
     objective: Objective
@@ -105,6 +102,8 @@ class BoundObjective:
     region: torch.Tensor | None
     outputs: tuple[int, ...] | None
     temperature: float | None = None
+    progress: float = 0.0
+    sharpness: float = 1.0
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """The loss, a scalar tensor; differentiable in the logits (N, K, J, I).
@@ -120,7 +119,8 @@ class BoundObjective:
         if self.temperature is None:
             wanted = self.objective.temperature
             self.temperature = self._measured(logits.detach()) if wanted == "auto" else float(wanted)
-        return self.objective.loss(logits if self.temperature == 1 else logits / self.temperature, self)
+        factor = self.sharpness / self.temperature
+        return self.objective.loss(logits if factor == 1 else logits * factor, self)
 
     @property
     def structures(self) -> tuple[int, ...]:
@@ -137,95 +137,3 @@ class BoundObjective:
         inside = logits[:, voxels]
         margin = inside.abs() if self.head.kind == "sigmoid" else inside.topk(2, dim=0).values.diff(dim=0).abs()
         return max(1.0, float(margin.mean()) / _AUTO_MARGIN)
-
-
-class SoftDice(Objective):
-    """Soft Dice loss, 1 - D, over the foreground classes (Liu et al. 2021, eq. 5 and 6).
-
-    D = 1/N * sum over the foreground of (2 sum(F Y) + gamma) / (sum(F) + sum(Y) + gamma), with the probabilities F, the
-    reference Y and, as printed, N counting the background too; so the best value is 1/N, not 0. Limited to some classes, N is
-    their number plus one. A sigmoid head has no background to count.
-
-    Args:
-        gamma: small positive number in numerator and denominator; an absent structure that nothing claims has D = 1.
-    """
-
-    name = "soft_dice"
-
-    def __init__(self, reference: np.ndarray, *, gamma: float = 1e-5, **common: object) -> None:
-        super().__init__(reference, **common)  # type: ignore[arg-type]
-        if not gamma > 0:
-            raise InputError(f"gamma must be above 0; it is {gamma}.")
-        self.gamma = gamma
-
-    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
-        """1 - D for logits (N, K, J, I)."""
-        softmax = bound.head.kind == "softmax"
-        probabilities = logits.softmax(0) if softmax else logits.sigmoid()
-        total = logits.new_zeros(())
-        for n in bound.structures:
-            claimed, wanted = probabilities[n], bound.targets[n]
-            if bound.region is not None:
-                claimed, wanted = claimed * bound.region, wanted * bound.region
-            overlap = (claimed * wanted).sum()
-            total = total + (2 * overlap + self.gamma) / (claimed.sum() + wanted.sum() + self.gamma)
-        return 1 - total / (len(bound.structures) + (1 if softmax else 0))
-
-
-class CrossEntropy(Objective):
-    """Mean cross-entropy in nats over the voxels that count.
-
-    With classes given, over the voxels whose reference is one of them. A sigmoid head has the mean binary cross-entropy of the
-    outputs that count.
-    """
-
-    name = "cross_entropy"
-
-    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
-        """The mean cross-entropy of logits (N, K, J, I)."""
-        import torch
-        import torch.nn.functional as functional
-
-        outputs = list(range(len(logits))) if bound.outputs is None else list(bound.outputs)
-        targets = bound.targets[outputs]
-        if bound.head.kind == "sigmoid":
-            voxelwise = functional.binary_cross_entropy_with_logits(logits[outputs], targets, reduction="none").mean(0)
-            weight = torch.ones_like(voxelwise) if bound.region is None else bound.region
-        else:
-            voxelwise = -(targets * logits.log_softmax(0)[outputs]).sum(0)
-            weight = targets.sum(0)
-            if bound.region is not None:
-                weight = weight * bound.region
-        if bound.region is not None:
-            voxelwise = voxelwise * bound.region
-        return voxelwise.sum() / weight.sum().clamp_min(1)
-
-
-class MaskedCrossEntropy(Objective):
-    """Cross-entropy weighted by the reference's foreground, so that only the organs of interest count.
-
-    -sum_{c>0} S0(c) * sum_c S0(c) log S(c) (Chen et al. 2019, eq. 5), averaged over the foreground: divided by the sum of
-    the weights. With classes given, only they make up the foreground. For a sigmoid head the inner sum is the binary
-    cross-entropy of the outputs, averaged.
-    """
-
-    name = "masked_cross_entropy"
-
-    def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
-        """The masked cross-entropy of logits (N, K, J, I)."""
-        import torch.nn.functional as functional
-
-        targets = bound.targets
-        if bound.head.kind == "sigmoid":
-            weight = targets[list(bound.structures)].amax(0)
-            inner = functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(0)
-        else:
-            weight = targets[list(bound.structures)].sum(0)
-            inner = -(targets * logits.log_softmax(0)).sum(0)
-        if bound.region is not None:
-            weight = weight * bound.region
-        return (weight * inner).sum() / weight.sum().clamp_min(1e-6)
-
-
-OBJECTIVES: dict[str, type[Objective]] = {x.name: x for x in (SoftDice, CrossEntropy, MaskedCrossEntropy)}
-"""The objectives by the name that configurations use."""

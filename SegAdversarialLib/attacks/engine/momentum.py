@@ -1,0 +1,25 @@
+"""Gradients that remember the ones before them."""
+
+from __future__ import annotations
+
+import torch
+
+
+class Momentum:
+    """m <- decay * m + g / mean|g| (Dong et al. 2018, MI-FGSM, which divides by the sum: only the directions of m are used).
+
+    Args:
+        decay: how much of what was before counts; 0: gradients are given back as they are.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
+        self._sum: torch.Tensor | None = None
+
+    def __call__(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The remembered direction, in the gradient's own memory."""
+        if self._decay == 0:
+            return gradient
+        gradient /= gradient.abs().mean().clamp_min(torch.finfo(gradient.dtype).tiny)
+        self._sum = gradient.clone() if self._sum is None else self._sum.mul_(self._decay).add_(gradient)
+        return gradient.copy_(self._sum)

@@ -1,0 +1,180 @@
+"""A model on one case's grid, and the exact gradient of the whole volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from SegAdversarialLib.acceleration import AcceleratedNetwork
+    from SegAdversarialLib.model import SegmentationModel
+
+Loss = Callable[["torch.Tensor"], "torch.Tensor"]
+
+
+class BoundModel:
+    """A model on one case's grid: tensors on its device in, tensors out.
+
+    Attributes:
+        image: the case's image, (C, K, J, I) in the network's float type.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        network: AcceleratedNetwork,
+        case: Case,
+        positions: list[int],
+        between_windows: Callable[[float], None] | None = None,
+    ) -> None:
+        import torch
+
+        from SegAdversarialLib.sliding_window import SlidingWindow
+
+        self.model, self._network, self._positions = model, network, positions
+        self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
+        self._steps = model.preprocessing.on_grid(case.shape, case.affine)
+        self._windows = SlidingWindow(
+            network,
+            self._steps.network_shape,
+            len(model.head.labels),
+            model.window,
+            model.overlap,
+            model.size_multiple,
+            2 if model.preprocessing.dimensions == 2 else 3,
+            model.window_batch,
+            dtype=None if model.network_dtype == model.dtype else model.network_dtype,
+            between=between_windows,
+            memory=model.memory,
+            most=model.most_windows,
+        )
+
+    @property
+    def window_batch(self) -> int:
+        """How many windows go through the network at a time; fewer once a GPU has run out of memory."""
+        return self._windows.batch_size
+
+    @property
+    def most_windows(self) -> int:
+        """How many windows may go through the network at a time, as far as is known."""
+        return self._windows.most
+
+    def logits(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
+        return self._network.trying(lambda: self._logits(image))
+
+    def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """The loss of an image's logits, its gradient (C, K, J, I), and the logits (N, K, J, I) themselves.
+
+        Raises:
+            InputError: the network gives no finite numbers, or passes no gradient on.
+        """
+        import torch
+
+        if self._network.undecided:
+            with torch.no_grad():
+                self._network.settle(self._windows.first_crop(self._prepare(image.detach())))
+        return self._network.trying(lambda: self._differentiate(image, loss))
+
+    def _logits(self, image: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        with torch.no_grad():
+            prepared = self._prepare(image)
+            while True:
+                try:
+                    return self._checked(self._steps.restore(self._windows(prepared)))
+                except torch.OutOfMemoryError as error:
+                    self._windows.use_less_memory(error)
+
+    def _differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        import torch
+
+        self._windows.scales_gradients = self._network.scales_gradients or self.model.network_dtype != self.model.dtype
+        if self._windows.is_single:
+            try:
+                return self._differentiate_at_once(image, loss)
+            except torch.OutOfMemoryError as error:
+                self._windows.use_less_memory(error)
+        return self._differentiate_by_windows(image, loss)
+
+    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor`, unless it holds something that is no number."""
+        # the sum shows it at a fraction of the cost of looking at every element
+        if not tensor.sum().isfinite():
+            raise InputError(
+                f"The network {self.model.name} gives NaN or infinite numbers for this case; check its preprocessing, the "
+                "order of the channels and its weights."
+            )
+        return tensor
+
+    def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        import torch
+
+        from SegAdversarialLib.sliding_window import input_gradient
+
+        with torch.enable_grad():
+            leaf = image.detach().requires_grad_(True)
+            blended = self._windows(self._prepare(leaf))
+            if not self._windows.scales_gradients:
+                logits = self._steps.restore(blended)
+                value = loss(logits)
+                (gradient,) = input_gradient(value, leaf)
+                return float(value.detach()), self._checked(gradient), self._checked(logits.detach())
+        number, logits, upstream = self._upstream(blended.detach(), loss)
+        scale = self._windows.scale_of(upstream)
+        (gradient,) = input_gradient(blended, leaf, upstream * scale)
+        return number, self._checked(gradient.div_(scale)), logits
+
+    def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        import torch
+
+        image = image.detach()
+        with torch.no_grad():
+            prepared = self._prepare(image)
+            blended = self._windows(prepared)
+        number, logits, upstream = self._upstream(blended, loss)
+        del blended
+        pulled = self._windows.pull_back(prepared, upstream)
+        del prepared, upstream
+        return number, self._checked(self._pull_back_preparation(image, pulled)), logits
+
+    def _upstream(self, blended: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """The loss, the logits on the case's grid, and the loss's gradient with respect to those on the network's grid.
+
+        From here on only numbers are needed: the objective's graph must not stay beside the windows' graphs.
+        """
+        import torch
+
+        with torch.enable_grad():
+            leaf = blended.requires_grad_(True)
+            logits = self._steps.restore(leaf)
+            value = loss(logits)
+            (upstream,) = torch.autograd.grad(value, leaf)
+        return float(value.detach()), self._checked(logits.detach()), upstream
+
+    def _prepare(self, image: torch.Tensor) -> torch.Tensor:
+        """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""
+        import torch
+
+        if self._steps.does_nothing and self._positions == list(range(len(image))):
+            return image
+        channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
+        return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
+
+    def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
+        """The gradient on the case's grid from the one on the network's; a channel at a time, to keep one graph alive."""
+        import torch
+
+        gradient = torch.zeros_like(image)
+        for n, c in enumerate(self._positions):
+            with torch.enable_grad():
+                leaf = image[c].detach().requires_grad_(True)
+                prepared = self._steps.forward_channel(leaf, n)
+                (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
+        return gradient

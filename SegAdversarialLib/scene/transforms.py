@@ -1,0 +1,88 @@
+"""Displacements as grid transform nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from SegAdversarialLib.geometry import spacing_of
+from SegAdversarialLib.scene.application import add_node
+
+_LINES = 16
+"""How many grid lines cross the volume's longest side."""
+
+# from little to much, as Slicer colours displacements
+_COLORS = ((0.1, (0.2, 0.2, 0.2)), (0.3, (0.0, 1.0, 0.0)), (0.6, (1.0, 1.0, 0.0)), (1.0, (1.0, 0.0, 0.0)))
+
+
+def add_displacement(scene: Any, name: str, displacement: np.ndarray, affine: np.ndarray, like: Any) -> Any:
+    """Add a grid transform that warps what is put under it as `fields.warp` does.
+
+    It is shown, when made visible, by grid lines in the slice views, coloured by the length of the displacement.
+
+    Args:
+        displacement: (3, K, J, I) in mm, RAS components.
+        affine: (i, j, k) to RAS, in mm.
+        like: a volume node on the same grid, whose transform is shared.
+    """
+    import slicer
+    import slicer.util
+
+    directions = np.eye(4)
+    directions[:3, :3] = affine[:3, :3] / spacing_of(affine)
+    grid = slicer.vtkOrientedGridTransform()
+    grid.SetDisplacementGridData(_vector_image(displacement, affine))
+    grid.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(directions))
+    # as in files, and as resampling wants it, which then needs no inverse
+    node = add_node(scene, "vtkMRMLGridTransformNode", name)
+    node.SetAndObserveTransformFromParent(grid)
+    node.SetAndObserveTransformNodeID(like.GetTransformNodeID())
+    _add_display(node, displacement, affine, like)
+    return node
+
+
+def displacement_of(node: Any) -> np.ndarray:
+    """The displacement of a grid transform: (3, K, J, I) float32 in mm, RAS components."""
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    image = node.GetTransformFromParent().GetDisplacementGrid()
+    vectors = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*image.GetDimensions()[::-1], 3)
+    return np.ascontiguousarray(np.moveaxis(vectors, -1, 0), dtype=np.float32)
+
+
+def _vector_image(displacement: np.ndarray, affine: np.ndarray) -> Any:
+    import vtk
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(*displacement.shape[:0:-1])
+    image.SetSpacing(*spacing_of(affine))
+    image.SetOrigin(*affine[:3, 3].tolist())
+    vectors = np.ascontiguousarray(np.moveaxis(displacement, 0, -1), dtype=np.float64).reshape(-1, 3)
+    image.GetPointData().SetScalars(numpy_to_vtk(vectors, deep=True))
+    return image
+
+
+def _add_display(node: Any, displacement: np.ndarray, affine: np.ndarray, region: Any) -> None:
+    """Hidden grid lines over a volume; what makes them visible shows them in the slice views."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    extent = float(np.max(np.array(displacement.shape[:0:-1]) * spacing_of(affine)))
+    distance = max(extent / _LINES, 2 * max(spacing_of(affine)))
+    modifying = display.StartModify()
+    display.SetVisualizationMode(display.VIS_MODE_GRID)
+    display.SetAndObserveRegionNode(region)
+    display.SetGridSpacingMm(distance)
+    display.SetGridResolutionMm(distance / 4)
+    display.SetGridLineDiameterMm(distance / 15)
+    display.SetGlyphSpacingMm(distance)
+    display.SetVisibility2D(True)
+    display.SetVisibility3D(False)
+    display.SetVisibility(False)
+    display.EndModify(modifying)
+    largest = float(np.sqrt((displacement.astype(np.float64) ** 2).sum(0)).max()) or 1.0
+    colors = display.GetColorMap()
+    colors.RemoveAllPoints()
+    for fraction, color in _COLORS:
+        colors.AddRGBPoint(fraction * largest, *color)

@@ -1,0 +1,59 @@
+"""Time and memory as the cost benchmarks measure them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def interleaved(functions: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:
+    """Seconds of each function in each round, (rounds, functions), run in turns so that a busy moment hits all of them."""
+    seconds = np.zeros((rounds + 2, len(functions)))
+    for number in range(rounds + 2):
+        for n, function in enumerate(functions):
+            started = time.perf_counter()
+            function()
+            seconds[number, n] = time.perf_counter() - started
+    return seconds[2:]  # the first rounds warm up
+
+
+def memory_bytes(what: str) -> int:
+    """What Linux says of this process: "VmRSS", the memory that it holds, or "VmHWM", the most since the last reset."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(what))
+    return int(line.split()[1]) * 1024
+
+
+class PeakMemory:
+    """By how many bytes a piece of work raises this process's memory at most; it starts from what is held now."""
+
+    def __init__(self) -> None:
+        # memory that was freed but kept would be used again without showing
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        self._before = memory_bytes("VmRSS")
+
+    def used(self) -> int:
+        """Bytes so far."""
+        return memory_bytes("VmHWM") - self._before
+
+
+def in_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
+    """Run a script with a task as JSON in a process of its own, whose memory nothing else has touched; what it prints last."""
+    import torch
+
+    words = [sys.executable, script, json.dumps({"threads": torch.get_num_threads(), **task})]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{script} failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -1,0 +1,167 @@
+"""The exact gradient of a whole volume: time beside that of its bare windows, memory beside one window's and plain autograd's.
+
+Each measurement runs in a process of its own (this file with a task as JSON), so that its peak of memory is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from measuring import PeakMemory, in_own_process
+
+from SegAdversarialLib import Case, SegmentationModel, objectives, open_model
+
+VOLUMES_LIMIT, TIME_LIMIT, ERROR_LIMIT = 12, 1.1, 1e-4
+SAMPLES = 12
+"""Bare windows are timed this many times in each pass of a gradient, between its own windows."""
+
+Shape = tuple[int, int, int]
+
+
+def gradient_costs(shape: Shape, window: int, overlap: float) -> dict[str, Any]:
+    """Time and memory of one gradient at a shape, beside one window's."""
+    task = {"shape": shape, "window": window, "overlap": overlap}
+    graph = in_own_process(__file__, {**task, "what": "window"})["bytes"]
+    found = in_own_process(__file__, {**task, "what": "volume"})
+    volume = 4 * 4 * int(np.prod(shape))
+    return {
+        "shape": "x".join(map(str, shape)),
+        "window": window,
+        "overlap": overlap,
+        "windows": found["windows"],
+        "seconds": found["seconds"],
+        "bare windows s": found["bare"],
+        "time / bare windows": found["seconds"] / found["bare"],
+        "peak MiB": found["bytes"] / 2**20,
+        "one window's graph MiB": graph / 2**20,
+        "volume MiB": volume / 2**20,
+        "volumes beyond one graph": (found["bytes"] - graph) / volume,
+    }
+
+
+def against_plain(shapes: list[Shape], window: int, overlap: float) -> list[dict[str, Any]]:
+    """Small volumes that plain autograd through all windows can hold, too: both gradients, their time and memory."""
+    rows = []
+    for shape in shapes:
+        task = {"shape": shape, "window": window, "overlap": overlap}
+        plain, ours = (in_own_process(__file__, {**task, "what": what}) for what in ("plain", "volume"))
+        rows.append(
+            {
+                "shape": "x".join(map(str, shape)),
+                "window": window,
+                "overlap": overlap,
+                "windows": ours["windows"],
+                "seconds": ours["seconds"],
+                "plain autograd s": plain["seconds"],
+                "peak MiB": ours["bytes"] / 2**20,
+                "plain autograd MiB": plain["bytes"] / 2**20,
+                "relative error": plain["error"],
+            }
+        )
+    return rows
+
+
+def extrapolated(rows: list[dict[str, Any]], windows: int) -> float | None:
+    """MiB that plain autograd would need for so many windows, on the line through what was measured."""
+    counts = [row["windows"] for row in rows]
+    if len(set(counts)) < 2:
+        return None
+    slope, start = np.polyfit(counts, [row["plain autograd MiB"] for row in rows], 1)
+    return float(start + slope * windows)
+
+
+def _measure(task: dict[str, Any]) -> dict[str, Any]:
+    """One task, in this process."""
+    torch.set_num_threads(task["threads"])
+    window, shape = (task["window"],) * 3, tuple(task["shape"])
+    model = open_model("builtin:brain-tumour-phantom", device="cpu", window=window, overlap=task["overlap"])
+    case = _noise(model, window if task["what"] == "window" else shape)
+    small = _noise(model, (16, 16, 16))
+    # the first use of a network loads libraries that have nothing to do with the volume
+    open_model("builtin:brain-tumour-phantom", device="cpu").value_and_gradient(small, objectives.SoftDice(small.label))
+    if task["what"] == "plain":
+        return _plain(model, case, task["overlap"])
+    if task["what"] == "window":
+        leaf = torch.from_numpy(case.image)[None]
+        with model.on(small):
+            peak = PeakMemory()
+            _bare_gradient(model, leaf)
+        return {"bytes": peak.used()}
+    return _volume(model, case)
+
+
+def _noise(model: SegmentationModel, shape: tuple[int, ...]) -> Case:
+    generator = np.random.default_rng(0)
+    image = generator.normal(300, 80, (4, *shape)).astype(np.float32)
+    return Case(image, model.channels, np.eye(4), generator.choice(np.array([0, 1, 2, 4], np.int16), shape))
+
+
+def _bare_gradient(model: SegmentationModel, window: torch.Tensor) -> None:
+    """One window's forward and input gradient with nothing around it."""
+    leaf = window.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = model.network(leaf)
+    torch.autograd.grad(logits, leaf, torch.ones_like(logits))
+
+
+def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
+    """A whole gradient; between its windows, bare windows are timed, so that both meet the same moments of the machine."""
+    sample = torch.from_numpy(case.image[:, : model.window[0], : model.window[1], : model.window[2]].copy())[None]
+    spent: dict[str, list[float]] = {"forward": [], "backward": []}
+    calls = 0
+
+    def between(done: float) -> None:
+        nonlocal calls
+        if done == 0:
+            calls += 1
+        kind = "forward" if calls == 1 else "backward"
+        if len(spent[kind]) > 1 + done * SAMPLES:
+            return
+        started = time.perf_counter()
+        if kind == "forward":
+            with torch.no_grad():
+                model.network(sample)
+        else:
+            _bare_gradient(model, sample)
+        spent[kind].append(time.perf_counter() - started)
+
+    peak = PeakMemory()
+    started = time.perf_counter()
+    with model.on(case, between) as bound:
+        loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
+        bound.differentiate(bound.image, loss)
+        windows = len(bound._windows.places)
+    seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
+    # the first of each kind also prepares the convolutions for this size
+    bare = sum(float(np.mean(x[1:])) for x in spent.values() if len(x) > 1) * windows
+    return {"seconds": seconds, "bare": bare or float("nan"), "windows": windows, "bytes": peak.used()}
+
+
+def _plain(model: SegmentationModel, case: Case, overlap: float) -> dict[str, Any]:
+    """Plain autograd through MONAI's sliding window, and by how much the exact gradient differs from its."""
+    from monai.inferers import sliding_window_inference
+
+    loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
+    with model.on(case) as bound:
+        peak = PeakMemory()
+        started = time.perf_counter()
+        leaf = bound.image.detach().requires_grad_(True)
+        prepared = bound._prepare(leaf)[None]
+        logits = sliding_window_inference(
+            prepared, model.window, 1, model.network, overlap=overlap, mode="gaussian", sigma_scale=0.125
+        )
+        (expected,) = torch.autograd.grad(loss(bound._steps.restore(logits[0])), leaf)
+        seconds, used = time.perf_counter() - started, peak.used()
+        del logits, prepared
+        _, found, _ = bound.differentiate(bound.image, loss)
+    error = float(torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected))
+    return {"seconds": seconds, "bytes": used, "error": error}
+
+
+if __name__ == "__main__":
+    print(json.dumps(_measure(json.loads(sys.argv[1]))))

@@ -1,0 +1,521 @@
+"""Networks that run faster: the same numbers, the network left as it was, and a way back where something fails."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_network, toy_case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.networks.nets import BasicUNet, UNet
+from torch import nn
+
+from SegAdversarialLib import InputError, Preprocessing, SegmentationModel, objectives, open_model
+from SegAdversarialLib.acceleration import AcceleratedNetwork, Acceleration
+from SegAdversarialLib.cli import main
+from SegAdversarialLib.devices import GpuMemory
+from SegAdversarialLib.errors import Cancelled
+from SegAdversarialLib.jobs.running import open_source
+from SegAdversarialLib.jobs.specification import ModelSource
+
+
+@pytest.fixture
+def _nothing_compiled_before() -> None:
+    """The compiler counts how often it has compiled, over all networks of a process."""
+    torch._dynamo.reset()
+
+
+def wrapped(network: nn.Module, acceleration: dict[str, object] | None = None, **settings: object) -> SegmentationModel:
+    return SegmentationModel.from_network(
+        network,
+        channels=("A", "B"),
+        classes=["background", "core", "rim"],
+        acceleration=acceleration,
+        **settings,  # type: ignore[arg-type]
+    )
+
+
+def answers(model: SegmentationModel) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and gradient of the toy case."""
+    case = toy_case((9, 16, 18))
+    case.image[:] = (case.image - 300) / 80
+    return model.logits(case), model.value_and_gradient(case, objectives.SoftDice(case.label))[1]
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+def stirred(network: nn.Module, seed: int = 0) -> nn.Module:
+    """With batch norms that have seen something."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)) and module.running_mean is not None:
+            module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=generator))
+            module.running_var.copy_(torch.rand(module.running_var.shape, generator=generator) + 0.5)
+            if module.affine:
+                nn.init.uniform_(module.weight, -2, 2, generator=generator)
+                nn.init.normal_(module.bias, generator=generator)
+    return network
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the library itself has logged."""
+    return [x.message for x in caplog.records if x.name.startswith("SegAdversarialLib")]
+
+
+def folded(model: SegmentationModel) -> int:
+    """How many batch norms are folded while the model is on a case."""
+    with model.on(toy_case()):
+        return model._accelerated._folding.count
+
+
+def block(dimensions: int, kind: str, inside: int, outside: int, grouped: bool, bias: bool, affine: bool) -> list[nn.Module]:
+    convolutions: dict[tuple[str, int], Any] = {
+        ("plain", 2): nn.Conv2d,
+        ("plain", 3): nn.Conv3d,
+        ("transposed", 2): nn.ConvTranspose2d,
+        ("transposed", 3): nn.ConvTranspose3d,
+    }
+    groups = 2 if grouped and kind == "plain" and inside % 2 == 0 else 1
+    padding = {"padding_mode": "replicate"} if kind == "plain" else {}
+    convolution = convolutions[kind, dimensions](inside, outside, 3, padding=1, bias=bias, groups=groups, **padding)
+    norm = (nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm3d)(outside, affine=affine)
+    return [convolution, norm, nn.Softplus()]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    dimensions=st.sampled_from([2, 3]),
+    blocks=st.lists(
+        st.tuples(
+            st.sampled_from(["plain", "transposed"]), st.sampled_from([2, 4, 6]), st.booleans(), st.booleans(), st.booleans()
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    window=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_folding_changes_nothing(
+    dimensions: int, blocks: list[tuple[str, int, bool, bool, bool]], dtype: torch.dtype, window: bool, seed: int
+) -> None:
+    """Random networks: output and gradient stay, and every norm that follows a convolution is folded."""
+    torch.manual_seed(seed)
+    layers, channels = [], 2
+    for kind, outside, grouped, bias, affine in blocks:
+        layers += block(dimensions, kind, channels, outside, grouped, bias, affine)
+        channels = outside
+    last = nn.Conv2d(channels, 3, 1) if dimensions == 2 else nn.Conv3d(channels, 3, 1)
+    network = stirred(nn.Sequential(*layers, last), seed).to(dtype)
+    chosen = {"axes": "kji"[3 - dimensions :]}
+    some = {"preprocessing": Preprocessing(**chosen)}
+    if window:
+        some["window"] = (8,) * dimensions
+    expected = answers(wrapped(network, {"fused": False}, **some))
+    model = wrapped(network, **some)
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    for found, wanted in zip(answers(model), expected):
+        assert difference(found, wanted) < tolerance
+    assert model.describe()["acceleration"]["in_use"] == ["fused"]
+    assert model._accelerated._folding.count == len(blocks)
+
+
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [
+        (lambda: UNet(3, 2, 3, (4, 8, 8), (2, 2), norm="batch"), 4),
+        (lambda: UNet(3, 2, 3, (4, 8, 8), (2, 2), norm="batch", num_res_units=2), 9),
+        (lambda: BasicUNet(3, 2, 3, features=(4, 4, 8, 8, 8, 4), norm="batch"), 18),
+    ],
+)
+def test_networks_of_monai_are_folded(network: Callable[[], nn.Module], count: int) -> None:
+    torch.manual_seed(0)
+    net = stirred(network()).double()
+    size = {"size_multiple": 16}
+    model = wrapped(net, **size)
+    for found, wanted in zip(answers(model), answers(wrapped(net, {"fused": False}, **size))):
+        assert difference(found, wanted) < 1e-10
+    assert folded(model) == count
+
+
+def batch_norm_network() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = [nn.Conv3d(2, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Tanh(), nn.Conv3d(4, 3, 1), nn.BatchNorm3d(3)]
+    return stirred(nn.Sequential(*layers))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_is_left_as_it_was(fails: bool) -> None:
+    network = batch_norm_network().train()
+    network[3].weight.requires_grad_(False)
+    model = wrapped(network)
+    before = {name: (id(x), x.clone(), x.requires_grad) for name, x in network.state_dict(keep_vars=True).items()}
+    modules = [(name, id(x), set(x.__dict__), x.training) for name, x in network.named_modules()]
+    try:
+        with model.on(toy_case()) as bound:
+            assert model._accelerated._folding.count == 2 and not network[0].weight.requires_grad
+            assert folded(model) == 2  # on two cases at once
+            bound.logits(bound.image)
+            if fails:
+                raise Cancelled
+    except Cancelled:
+        pass
+    after = network.state_dict(keep_vars=True)
+    assert list(after) == list(before)
+    for name, x in after.items():
+        number, content, learns = before[name]
+        assert id(x) == number and x.requires_grad == learns and torch.equal(x, content), name
+    assert [(name, id(x), set(x.__dict__), x.training) for name, x in network.named_modules()] == modules
+
+
+def test_folding_follows_the_weights() -> None:
+    """A network that goes on learning between two uses is folded anew."""
+    network = batch_norm_network()
+    model = wrapped(network)
+    first = answers(model)[0]
+    with torch.no_grad():
+        network[1].running_var.mul_(3)
+        network[0].weight.add_(0.1)
+    second = answers(model)[0]
+    assert difference(second, first) > 1e-2
+    assert difference(second, answers(wrapped(network, {"fused": False}))[0]) < 1e-5
+
+
+class Odd(nn.Module):
+    """A convolution, a batch norm, and something that forbids to fold them."""
+
+    def __init__(self, oddity: str) -> None:
+        super().__init__()
+        self.oddity = oddity
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv3d(2, 4, 3, padding=1), nn.Conv3d(4, 3, 1)
+        self.norm = nn.BatchNorm3d(4, track_running_stats=oddity != "no statistics")
+        self.twin, self.again = nn.Conv3d(4, 4, 1), nn.Conv3d(4, 4, 1)
+        stirred(self)
+        if oddity == "hook":
+            self.first.register_forward_hook(lambda module, given, made: made * 2)
+        if oddity == "parametrized":
+            nn.utils.parametrizations.weight_norm(self.first)
+
+    def train(self, mode: bool = True) -> Odd:
+        super().train(mode)
+        if self.oddity == "stays in training":
+            self.norm.train()
+        return self
+
+    def forward(self, x: torch.Tensor, extra: torch.Tensor | None = None) -> torch.Tensor:
+        seen = self.first(x)
+        if self.oddity == "decides by the data" and seen.mean() > 0.1:
+            return self.second(seen)
+        if self.oddity == "decides by the type" and isinstance(seen, torch.Tensor):
+            return self.second(seen)  # tracing takes the other branch
+        if self.oddity == "used twice":
+            return self.second(self.norm(seen) + seen)
+        if self.oddity == "shared norm":
+            return self.second(self.norm(self.twin(self.norm(seen))))
+        if self.oddity == "shared convolution":
+            return self.second(self.twin(torch.tanh(self.norm(self.twin(seen)))))
+        if self.oddity == "functional weight":
+            return self.second(self.norm(seen)) * self.first.weight.mean()
+        return self.second(self.norm(seen))
+
+
+ODDITIES = ["hook", "parametrized", "stays in training", "no statistics", "decides by the data", "decides by the type"]
+ODDITIES += ["used twice", "shared norm", "shared convolution", "functional weight"]
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_odd_networks_are_not_folded(oddity: str) -> None:
+    network = Odd(oddity).double()
+    model = wrapped(network)
+    keys = set(network.__dict__)
+    for found, wanted in zip(answers(model), answers(wrapped(network, {"fused": False}))):
+        np.testing.assert_array_equal(found, wanted)
+    assert folded(model) == 0 and set(network.__dict__) == keys
+    assert folded(wrapped(Odd("none").double())) == 1  # but for the oddity it would be
+
+
+def test_programs_and_low_precision_are_not_folded() -> None:
+    network = batch_norm_network().eval()
+    assert folded(wrapped(torch.jit.trace(network, torch.zeros(1, 2, 8, 8, 8)))) == 0
+    assert folded(wrapped(batch_norm_network().to(torch.bfloat16))) == 0
+    assert folded(wrapped(network, {"fused": False})) == 0
+    assert folded(wrapped(network)) == 2
+
+
+@pytest.mark.usefixtures("_nothing_compiled_before")
+@pytest.mark.parametrize("window", [None, (8, 8, 8)])
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize(
+    ("switches", "tolerance"),
+    [
+        ({"channels_last": True}, 1e-5),
+        ({"mixed_precision": True}, 0.05),
+        ({"mixed_precision": "float16"}, 0.01),
+        ({"compiled": True}, 1e-5),
+        ({"channels_last": True, "mixed_precision": "bfloat16", "compiled": True}, 0.05),
+    ],
+)
+def test_gradients_with_switches(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    switches: dict[str, object],
+    tolerance: float,
+    dimensions: int,
+    window: tuple[int, ...] | None,
+) -> None:
+    """Against single precision as it stands; compilation without its last, slow stage."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    network = tiny_network(dimensions=dimensions).float()
+    some = {"window": window and window[:dimensions], "preprocessing": Preprocessing(axes="kji"[3 - dimensions :])}
+    expected = answers(wrapped(network, **some))
+    model = wrapped(network, switches, **some)
+    logits, gradient = answers(model)
+    assert difference(logits, expected[0]) < tolerance and difference(gradient, expected[1]) < tolerance
+    assert gradient.dtype == np.float32 and (gradient != 0).mean() > 0.999
+    assert model.describe()["acceleration"]["in_use"] == sorted(switches) and not warnings_of(caplog)
+    if "mixed_precision" in switches:
+        assert difference(gradient, expected[1]) > 1e-6  # it does compute otherwise
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_nothing_compiled_before")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no compiler for torch.compile")
+def test_real_compilation(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch._inductor.config as inductor
+
+    monkeypatch.setattr(inductor, "compile_threads", 1)
+    network = tiny_network().float()
+    model = wrapped(network, {"compiled": True})
+    for found, wanted in zip(answers(model), answers(wrapped(network))):
+        assert difference(found, wanted) < 1e-5
+    assert model.describe()["acceleration"]["in_use"] == ["compiled"] and not warnings_of(caplog)
+
+
+def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(batch: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("no C++ compiler\nfound")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    network = tiny_network()
+    model = wrapped(network, {"compiled": True, "channels_last": True})
+    for found, wanted in zip(answers(model), answers(wrapped(network))):
+        assert difference(found, wanted) < 1e-12
+    (warning,) = warnings_of(caplog)
+    assert "does not run with compiled (found)" in warning
+    assert model.describe()["acceleration"]["in_use"] == ["channels_last"]
+
+
+def test_a_compiler_that_fails_on_the_way_back(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, batch: torch.Tensor) -> torch.Tensor:
+            return batch.clone()
+
+        @staticmethod
+        def backward(context: Any, *gradients: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("backward cannot be compiled")
+
+    monkeypatch.setattr(torch, "compile", lambda network: lambda batch: Broken.apply(network(batch)))
+    network = tiny_network()
+    case = toy_case()
+    model = wrapped(network, {"compiled": True}, window=(8, 8, 8))
+    _, gradient = model.value_and_gradient(case, objectives.SoftDice(case.label))
+    _, wanted = wrapped(network, window=(8, 8, 8)).value_and_gradient(case, objectives.SoftDice(case.label))
+    np.testing.assert_array_equal(gradient, wanted)
+    assert len(warnings_of(caplog)) == 1 and "backward cannot be compiled" in caplog.text
+
+
+def test_half_precision_that_overflows(caplog: pytest.LogCaptureFixture) -> None:
+    network = tiny_network().float()
+    with torch.no_grad():
+        network[0].weight.mul_(1e6)
+        network[0].bias.zero_()
+        network[2].weight.mul_(1e-3)
+    network[1] = nn.Identity()
+    model = wrapped(network, {"mixed_precision": "float16"})
+    for found, wanted in zip(answers(model), answers(wrapped(network))):
+        np.testing.assert_array_equal(found, wanted)
+    assert len(warnings_of(caplog)) == 1 and "mixed_precision" in caplog.text and "NaN" in caplog.text
+
+
+def test_a_network_that_fails_by_itself_is_not_blamed_on_a_switch(caplog: pytest.LogCaptureFixture) -> None:
+    model = wrapped(nn.Sequential(nn.Conv3d(2, 3, 99)), {"channels_last": True})
+    with pytest.raises(InputError, match="fails on an input"):
+        model.segment(toy_case())
+    assert not warnings_of(caplog)
+
+
+def test_a_program_is_not_compiled(caplog: pytest.LogCaptureFixture) -> None:
+    network = torch.jit.trace(tiny_network(), torch.zeros(1, 2, 8, 8, 8, dtype=torch.float64))
+    model = wrapped(network, {"compiled": True})
+    assert "cannot be compiled" in caplog.text
+    answers(model)
+    assert model.describe()["acceleration"]["in_use"] == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "used"),
+    [
+        ([1.0, 0.9, 0.5], ["channels_last", "mixed_precision"]),
+        ([1.0, 0.97, 0.5], ["mixed_precision"]),
+        ([1.0, 0.5, 0.49], ["channels_last"]),
+        ([1.0, 2.0, 3.0], []),
+    ],
+)
+def test_measured_switches(seconds: list[float], used: list[str]) -> None:
+    """On a GPU "auto" keeps what makes it faster; here the clock is made up."""
+    cpu = torch.device("cpu")
+    auto = Acceleration(channels_last="auto", mixed_precision="auto")
+    network = AcceleratedNetwork(tiny_network().float(), auto, cpu, torch.float32)
+    assert network.undecided == []  # never on a CPU
+    network.undecided = ["channels_last", "mixed_precision"]
+    clock = iter(seconds)
+
+    def measured(call: Callable[[], object]) -> float:
+        call()
+        return next(clock)
+
+    network.settle(torch.randn(1, 2, 8, 8, 8, generator=torch.Generator().manual_seed(0)), measured)
+    assert network.in_use == used and network.undecided == []
+
+
+def test_measured_switches_must_give_the_same_gradient() -> None:
+    class Moody(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * (2 if x.is_contiguous() else 3)
+
+    network = AcceleratedNetwork(Moody(), Acceleration(), torch.device("cpu"), torch.float32)
+    network.undecided = ["channels_last"]
+    clock = iter([1.0, 0.1])
+    network.settle(torch.ones(1, 2, 8, 8, 8), lambda call: next(clock))
+    assert network.in_use == []
+
+
+class Counting(nn.Module):
+    """Writes down how many windows it gets at a time."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        super().__init__()
+        self.network, self.limit = tiny_network(), limit
+        self.batches: list[int] = []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if len(batch) > self.limit:
+            raise torch.OutOfMemoryError("out of memory")
+        self.batches.append(len(batch))
+        return self.network(batch)
+
+
+class Memory:
+    """A GPU on which a window takes 10 bytes."""
+
+    def __init__(self, network: Counting, free: int) -> None:
+        self._network, self._free = network, free
+        self.started = 0
+
+    def start(self) -> None:
+        self.started += 1
+        self._first = len(self._network.batches)
+
+    def used(self) -> int:
+        return 10 * max(self._network.batches[self._first :])
+
+    def free(self) -> int:
+        return self._free
+
+
+@pytest.mark.parametrize(("free", "expected"), [(65, 5), (10**6, 12), (20, 1), (1, 1)])
+def test_batches_fill_the_measured_memory(free: int, expected: int) -> None:
+    """The first batch that is differentiated is measured; 0.8 of the free memory is filled, up to a limit."""
+    case, network = toy_case((16, 16, 32)), Counting()
+    model = wrapped(network, window=(8, 8, 8), overlap=0.0, window_batch=2)
+    memory = Memory(network, free)
+    model.memory, model.most_windows = memory, 12  # type: ignore[assignment]
+    wanted = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0)
+    loss = objectives.SoftDice(case.label)
+    value, gradient = model.value_and_gradient(case, loss)
+    expected_value, expected_gradient = wanted.value_and_gradient(case, loss)
+    assert value == pytest.approx(expected_value, rel=1e-12)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-9, atol=1e-18)
+    forward, backward = network.batches[:8], network.batches[8:]
+    assert forward == [2] * 8 and backward[0] == 2 and backward[1] == expected
+    assert sum(backward) == 16 and memory.started == 1
+
+
+def test_a_memory_that_was_measured_wrongly(caplog: pytest.LogCaptureFixture) -> None:
+    """Batches are halved when the memory runs out all the same, and never grow beyond that again."""
+    case, network = toy_case((16, 16, 32)), Counting(limit=5)
+    model = wrapped(network, window=(8, 8, 8), overlap=0.0, window_batch=2)
+    model.memory, model.most_windows = Memory(network, 10**6), 12  # type: ignore[assignment]
+    for _ in range(2):
+        model.value_and_gradient(case, objectives.SoftDice(case.label))
+    assert model.most_windows == 3 and max(network.batches) == 3
+    assert caplog.text.count("Out of device memory") == 2  # 12, 6, and not again
+
+
+def test_whole_batches_of_slices() -> None:
+    """Where all slices turn out to fit, the next gradient takes one forward and one backward."""
+    case, network = toy_case((10, 16, 18)), Counting()
+    network.network = tiny_network(dimensions=2)
+    model = wrapped(network, preprocessing=Preprocessing(axes="ji"), window_batch=4)
+    model.memory, model.most_windows = Memory(network, 10**6), 64  # type: ignore[assignment]
+    with model.on(case) as bound:
+        loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float64)
+        _, first, _ = bound.differentiate(bound.image, loss)
+        network.batches.clear()
+        _, second, _ = bound.differentiate(bound.image, loss)
+    assert network.batches == [10]
+    torch.testing.assert_close(second, first, rtol=1e-9, atol=1e-18)
+
+
+def test_switches_are_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "builtin:brain-tumour-phantom"
+    chosen = {"channels_last": True, "mixed_precision": "bfloat16"}
+    model = open_model(name, device="cpu", acceleration=chosen)
+    described = model.describe()["acceleration"]
+    assert described == {**Acceleration(**chosen).model_dump(), "in_use": ["channels_last", "mixed_precision"]}  # type: ignore[arg-type]
+    source = ModelSource(path=name, device="cpu", changes={"acceleration": chosen})
+    assert open_source(source).describe()["acceleration"] == described
+    words = ["info", "--model", name, "--device", "cpu", "--accelerate", "channels_last", "--events"]
+    assert main([*words, "--accelerate", "mixed_precision=bfloat16"]) == 0
+    (event,) = (json.loads(line) for line in capsys.readouterr().out.splitlines() if "acceleration" in line)
+    assert described in (event.get("network", event).get("acceleration"), event.get("result", {}).get("acceleration"))
+
+
+@pytest.mark.parametrize("wrong", [{"turbo": True}, {"mixed_precision": "float8"}])
+def test_wrong_switches(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError, match="Acceleration"):
+        wrapped(tiny_network(), wrong)
+    with pytest.raises(InputError, match="acceleration"):
+        open_model("builtin:brain-tumour-phantom", acceleration=wrong)
+
+
+def test_readings_of_a_gpus_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Used is beyond what was held at the start; free is the driver's and what PyTorch keeps for later."""
+    state = {"allocated": 100, "peak": 900, "reserved": 400}
+
+    def reset(device: torch.device) -> None:
+        state["peak"] = state["allocated"]
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: state["allocated"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: state["peak"])
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: state["reserved"])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5000, 8000))
+    memory = GpuMemory(torch.device("cuda"))
+    memory.start()
+    state["peak"] = 350
+    assert memory.used() == 250 and memory.free() == 5300
