@@ -165,7 +165,7 @@ def test_all_ways_to_name_the_attack_are_one() -> None:
         ({"method": "nope"}, "no attack"),
         ({"method": "uniform-noise"}, "asks no network"),
         ({"method": "universal-perturbation"}, "asks no network"),
-        ({"method": "chain"}, "does not keep to an epsilon"),
+        ({"method": "generative"}, "does not keep to an epsilon"),
         ({"method": "transfer"}, "cannot be transferred"),
         ({"method": {"attack": "transfer", "source": "a.ts", "trust": True}}, "cannot be transferred"),
         ({"method": {"attack": "pgd", "trust": True}}, "no setting trust"),
