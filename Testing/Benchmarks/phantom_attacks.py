@@ -20,9 +20,9 @@ ATTACKS = {
     "uniform noise, epsilon 0.05": attacks.UniformNoise(epsilon=0.05),
     "Cheng's noise, 15 + 15 scanner units": attacks.UniversalRandomPerturbation(),
     "FGSM": attacks.FGSM(),
-    "i-FGSM, 10 steps": attacks.IFGSM(),
-    "ti-FGSM, 10 steps": attacks.TIFGSM(),
-    "PGD, 20 steps": attacks.PGD(),
+    "i-FGSM, 10 steps": attacks.IFGSM(keep="last"),
+    "ti-FGSM, 10 steps": attacks.TIFGSM(keep="last"),
+    "PGD, 20 steps": attacks.PGD(keep="last"),
     "Inverse FGSM, epsilon 0.0118": attacks.InverseFGSM(),
 }
 REGIONS = ("WT", "TC", "ET")
