@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,15 @@ from SegAdversarialLib.jobs.specification import ModelSource
 
 
 @pytest.fixture
-def _nothing_compiled_before() -> None:
-    """The compiler counts how often it has compiled, over all networks of a process."""
+def _nothing_compiled_before() -> Iterator[None]:
+    """The compiler counts how often it has compiled, over all networks of a process, and leaves modules behind, named after
+    their contents, that cannot be imported by that name: PySide6 tries to, at its next error message, and ends the process."""
     torch._dynamo.reset()
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.partition(".")[0] not in sys.modules:
+            del sys.modules[name]
 
 
 def wrapped(network: nn.Module, acceleration: dict[str, object] | None = None, **settings: object) -> SegmentationModel:
