@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from SegAdversarialLib.attacks.additive import AdditiveAttack
 from SegAdversarialLib.attacks.attack import parameter
 from SegAdversarialLib.attacks.untargeted import AgainstReference, CountsStructures
-from SegAdversarialLib.objectives import OBJECTIVES, BoundObjective, Objective
+from SegAdversarialLib.objectives import OBJECTIVES, BoundJoint, BoundObjective, JointObjective, Objective
 
 if TYPE_CHECKING:
     import torch
@@ -127,7 +127,7 @@ class GradientAttack(CountsStructures, AdditiveAttack):
                 break
         return watch.result()
 
-    def _objective(self, run: AttackRun) -> Objective:
+    def _objective(self, run: AttackRun) -> Objective | JointObjective:
         kind = OBJECTIVES[self.loss_name]
         return kind(self._reference(run), classes=self.classes, temperature=self.temperature)
 
@@ -139,10 +139,9 @@ class GradientAttack(CountsStructures, AdditiveAttack):
         """The score at which the attack may stop."""
         return None
 
-    def _climb(self, run: AttackRun, loss: BoundObjective, watch: Watch, restart: int) -> None:
+    def _climb(self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, restart: int) -> None:
         """One restart."""
-        steps, length = self.plan
-        remember = self._memory()
+        steps, remember = self._steps(restart), self._memory()
         image = self._start(run, restart)
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
@@ -151,15 +150,26 @@ class GradientAttack(CountsStructures, AdditiveAttack):
             watch.see(step, value, logits, image, counts=step > 0)
             if watch.is_enough:
                 return
-            image = run.project(self._step(run, image, remember(gradient), length if self.ascends else -length))
+            length = self._length(loss.progress) if self.ascends else -self._length(loss.progress)
+            image = run.project(self._step(run, image, remember(gradient), length))
         self._arrive(run, loss, watch, steps, image)
 
-    def _arrive(self, run: AttackRun, loss: BoundObjective, watch: Watch, iteration: int, image: torch.Tensor) -> None:
+    def _arrive(
+        self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, iteration: int, image: torch.Tensor
+    ) -> None:
         """The end of a restart, which no gradient has seen yet."""
         loss.progress = 1.0
         image = run.finish(image)
         logits = run.ask(image)
         watch.see(iteration, float(loss(logits)), logits, image, last=True)
+
+    def _steps(self, restart: int) -> int:
+        """How many steps a restart has."""
+        return self.plan[0]
+
+    def _length(self, progress: float) -> float:
+        """How long a step is, in epsilon's units, when this share of the steps has been made."""
+        return self.plan[1]
 
     def _memory(self) -> Any:
         """What makes the direction of a step from gradients (C, K, J, I); works in the gradient's memory."""
@@ -185,7 +195,7 @@ class GradientAttack(CountsStructures, AdditiveAttack):
         return run.original if restart == 0 else run.random_point(restart)
 
     def _progress_text(self, restart: int, step: int) -> str:
-        steps, _ = self.plan
+        steps = self._steps(restart)
         again = f", restart {restart + 1} of {self.restarts}" if self.restarts > 1 else ""
         return f"{self.title}: step {step + 1} of {steps}{again}"
 

@@ -7,6 +7,7 @@ should claim, (N, K, J, I) bool or probabilities (a network's own answer).
 
 from __future__ import annotations
 
+from SegAdversarialLib.objectives.joint import BoundJoint, JointObjective, Part
 from SegAdversarialLib.objectives.objective import BoundObjective, Objective, Temperature
 from SegAdversarialLib.objectives.overlap import SoftDice
 from SegAdversarialLib.objectives.voxelwise import (
@@ -22,13 +23,16 @@ from SegAdversarialLib.objectives.voxelwise import (
 __all__ = [
     "OBJECTIVES",
     "BalancedMaskedCrossEntropy",
+    "BoundJoint",
     "BoundObjective",
     "CosPGDWeighted",
     "CrossEntropy",
     "JensenShannon",
+    "JointObjective",
     "Margin",
     "MaskedCrossEntropy",
     "Objective",
+    "Part",
     "SegPGDWeighted",
     "SoftDice",
     "Temperature",

@@ -259,3 +259,43 @@ def test_label_maps_of_heads() -> None:
 def test_wrong_classes_are_refused(classes: Any, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         OutputHead.of(classes, **settings)
+
+
+@pytest.mark.parametrize("head", [SOFTMAX, SIGMOID], ids=["softmax", "sigmoid"])
+@pytest.mark.parametrize("progress", [0.0, 0.25, 1.0])
+def test_objectives_that_pull_together(head: OutputHead, progress: float) -> None:
+    """By autograd: each gradient over its own sum, weighted; whatever the losses' own scales are. The value is their mean."""
+    logits, label = sample(len(head.labels), seed=4)
+    single = [objectives.CrossEntropy(label), objectives.SoftDice(label), objectives.Margin(label)]
+    last = (1.0, 2.0, 0.0)
+    joint = objectives.JointObjective([objectives.Part(x, weight) for x, weight in zip(single, last)])
+    bound = joint.bind(head, "cpu", torch.float64)
+    bound.progress = progress
+    leaf = logits.clone().requires_grad_(True)
+    found = bound(leaf)
+    (gradient,) = torch.autograd.grad(found, leaf)
+    expected = torch.zeros_like(logits)
+    for objective, weight in zip(single, last):
+        alone = logits.clone().requires_grad_(True)
+        (pull,) = torch.autograd.grad(objective.bind(head, "cpu", torch.float64)(alone), alone)
+        expected += (1 + (weight - 1) * progress) * pull / pull.abs().sum()
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-14)
+    mean = np.mean([value(x, logits, head) for x in single])
+    assert float(found.detach()) == pytest.approx(mean, rel=1e-12)
+    assert float(bound(logits)) == pytest.approx(mean, rel=1e-12)
+
+
+def test_a_stuck_objective_leaves_the_others_alone() -> None:
+    """Logits that are saturated have no cross-entropy gradient, but a margin; sharpness is the logits' factor in the end."""
+    logits, label = sample(4)
+    stuck = 1e4 * torch.nn.functional.one_hot(torch.from_numpy(np.searchsorted([0, 1, 2, 4], label)), 4).permute(3, 0, 1, 2)
+    stuck = (stuck.double() + logits).requires_grad_(True)
+    parts = [objectives.Part(objectives.CrossEntropy(label)), objectives.Part(objectives.Margin(label))]
+    (gradient,) = torch.autograd.grad(objectives.JointObjective(parts).bind(SOFTMAX, "cpu", torch.float64)(stuck), stuck)
+    (alone,) = torch.autograd.grad(objectives.Margin(label).bind(SOFTMAX, "cpu", torch.float64)(stuck), stuck)
+    assert (alone != 0).any()
+    torch.testing.assert_close(gradient, alone / alone.abs().sum())
+    sharp = objectives.JointObjective([objectives.Part(objectives.SoftDice(label), last_sharpness=3.0)])
+    bound = sharp.bind(SOFTMAX, "cpu", torch.float64)
+    bound.progress = 1.0
+    assert float(bound(logits)) == pytest.approx(value(objectives.SoftDice(label), 3 * logits), rel=1e-12)
