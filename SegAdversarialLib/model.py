@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,15 @@ class Prediction:
     masks: np.ndarray
 
 
+class _Windows(NamedTuple):
+    """In what pieces a network sees a volume, as `SegmentationModel.from_network` takes them."""
+
+    size: Sequence[int] | None
+    overlap: float
+    size_multiple: int
+    batch: int | None
+
+
 class SegmentationModel:
     """A network with its preprocessing, its windows and the meaning of its outputs, on a device.
 
@@ -58,11 +67,8 @@ class SegmentationModel:
         channels: Sequence[str],
         head: OutputHead,
         preprocessing: Preprocessing,
+        windows: _Windows,
         *,
-        window: Sequence[int] | None,
-        overlap: float,
-        size_multiple: int,
-        window_batch: int | None,
         device: str,
         name: str,
         acceleration: Acceleration,
@@ -70,8 +76,8 @@ class SegmentationModel:
         import torch
 
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
-        self.window = tuple(int(x) for x in window) if window is not None else None
-        self.overlap, self.size_multiple = overlap, size_multiple
+        self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
+        self.overlap, self.size_multiple = windows.overlap, windows.size_multiple
         self._check()
         self.device = choose_device(device)
         self.network = network.to(self.device)
@@ -79,8 +85,8 @@ class SegmentationModel:
         # images, preprocessing and objectives never in less than single precision: a rounded image breaks the budget
         self.dtype = torch.float64 if self.network_dtype == torch.float64 else torch.float32
         slices = 16 if preprocessing.dimensions == 2 else 1
-        self.window_batch = window_batch or (slices if self.device.type == "cpu" else 4 * slices)
-        fills = window_batch is None and self.device.type == "cuda"
+        self.window_batch = windows.batch or (slices if self.device.type == "cpu" else 4 * slices)
+        fills = windows.batch is None and self.device.type == "cuda"
         self.memory = GpuMemory(self.device) if fills else None
         self.most_windows = MOST_WINDOWS * slices if fills else self.window_batch
         self._accelerated = AcceleratedNetwork(self.network, acceleration, self.device, self.network_dtype)
@@ -131,10 +137,7 @@ class SegmentationModel:
             channels,
             OutputHead.of(classes, head, regions),
             preprocessing or Preprocessing(),
-            window=window,
-            overlap=overlap,
-            size_multiple=size_multiple,
-            window_batch=window_batch,
+            _Windows(window, overlap, size_multiple, window_batch),
             device=device,
             name=name,
             acceleration=Acceleration.of(acceleration),

@@ -171,9 +171,10 @@ def _showSegmentations(scene: Any, shown: Mapping[Any, _Content], view: str, res
     for node in _segmentations(scene, result.reference):
         display = node.GetDisplayNode()
         if node in answers:
-            _showAnswer(display, answers[node] if view == "compare" else [], outlined=not alive(result.reference))
+            # its own outline would be taken for the reference's
+            _show(display, answers[node] if view == "compare" else [], filled=True, outlined=not alive(result.reference))
         elif node in outlines:
-            _showOutline(display, outlines[node] if alive(result.moved_reference) else [], view != "difference")
+            _show(display, outlines[node] if alive(result.moved_reference) else [], visible=view != "difference")
         else:
             display.SetVisibility(False)
 
@@ -191,27 +192,15 @@ def _segmentations(scene: Any, reference: Any) -> list[Any]:
     return [x for x in dict.fromkeys(ours) if x.GetDisplayNode() is not None]
 
 
-def _showAnswer(display: Any, views: list[str], outlined: bool) -> None:
-    """Show an answer in some views; none: in all. Its own outline would be taken for the reference's."""
-    modifying = display.StartModify()
-    display.RemoveAllViewNodeIDs()
-    for view in views:
-        display.AddViewNodeID(view)
-    display.SetVisibility(True)
-    display.SetVisibility2DFill(True)
-    display.SetVisibility2DOutline(outlined)
-    display.EndModify(modifying)
-
-
-def _showOutline(display: Any, views: list[str], visible: bool) -> None:
-    """Show a reference in some views; none: in all."""
+def _show(display: Any, views: list[str], *, visible: bool = True, filled: bool = False, outlined: bool = True) -> None:
+    """Show a segmentation in some views; none: in all."""
     modifying = display.StartModify()
     display.RemoveAllViewNodeIDs()
     for view in views:
         display.AddViewNodeID(view)
     display.SetVisibility(visible)
-    display.SetVisibility2DFill(False)
-    display.SetVisibility2DOutline(True)
+    display.SetVisibility2DFill(filled)
+    display.SetVisibility2DOutline(outlined)
     display.EndModify(modifying)
 
 

@@ -30,16 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"SegAdversarial {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = _command(commands, "demo", "Attack the built-in network on a synthetic subject in every way.")
-    demo.add_argument("--output", default="demo-results", help="folder for the results (default: %(default)s)")
-    demo.add_argument("--seed", type=int, default=7, help="which synthetic subject (default: %(default)s)")
-    demo.add_argument("--size", type=int, default=64, help="its size in voxels along each axis (default: %(default)s)")
-    demo.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    _add_demo(_command(commands, "demo", "Attack the built-in network on a synthetic subject in every way."))
 
-    phantom = _command(commands, "phantom", "Write synthetic brain-tumour subjects as image files.")
-    phantom.add_argument("--output", required=True, help="folder; each subject gets one of its own in it")
-    phantom.add_argument("--seed", type=int, action="append", help="which subject (repeatable; default: 7)")
-    phantom.add_argument("--size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="slices, rows, columns (64)")
+    _add_phantom(_command(commands, "phantom", "Write synthetic brain-tumour subjects as image files."))
 
     segment = _command(commands, "segment", "Segment a case.")
     _add_case(segment)
@@ -98,10 +91,36 @@ def value_of(text: str) -> Any:
         return [value_of(x) for x in text.split(",")] if "," in text and text[:1] not in "[{" else text
 
 
+def settings_of(pairs: Sequence[str], what: str) -> dict[str, Any]:
+    """["steps=40", "channels=T1,T2"] as {"steps": 40, "channels": ["T1", "T2"]}.
+
+    Raises:
+        InputError: as in `key_values`.
+    """
+    return {key: value_of(value) for key, value in key_values(pairs, what).items()}
+
+
 def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("--events", action="store_true", help="print JSON lines (events) instead of text and progress bars")
     return parser
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", default="demo-results", help="folder for the results (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="which synthetic subject (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=64, help="its size in voxels along each axis (default: %(default)s)")
+    _add_device(parser)
+
+
+def _add_device(parser: Any) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+
+
+def _add_phantom(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, help="folder; each subject gets one of its own in it")
+    parser.add_argument("--seed", type=int, action="append", help="which subject (repeatable; default: 7)")
+    parser.add_argument("--size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="slices, rows, columns (64)")
 
 
 def _add_case(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +148,7 @@ def _add_model(parser: argparse.ArgumentParser, default: str | None = "builtin:b
     group.add_argument(
         "--trust", action="store_true", help="open files that are programs (TorchScript): you trust their source"
     )
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    _add_device(group)
     group.add_argument(
         "--model-settings", metavar="FILE", help="JSON file with the settings (default: the one beside the network)"
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from SegAdversarialLib.attacks import ATTACKS, attack_class, make_attack
-from SegAdversarialLib.cli.arguments import key_values, labels_by_name, value_of
+from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.specification import (
@@ -106,14 +106,14 @@ def learn_universal(options: argparse.Namespace, console: Console) -> None:
         output=options.output,
         model=_model(options),
         cases=_cases(options),
-        settings={key: value_of(value) for key, value in key_values(options.set, "SETTING=VALUE").items()},
+        settings=settings_of(options.set, "SETTING=VALUE"),
     )
     _run(job, console)
 
 
 def train_generator(options: argparse.Namespace, console: Console) -> None:
     """Train a generator of adversarial images."""
-    given = {key: value_of(value) for key, value in key_values(options.set, "SETTING=VALUE").items()}
+    given = settings_of(options.set, "SETTING=VALUE")
     job = _made(
         TrainGeneratorJob,
         output=options.output,
@@ -220,7 +220,7 @@ def _switches(words: list[str] | None) -> dict[str, Any] | None:
     if not words:
         return None
     pairs = [word if "=" in word else f"{word}=true" for word in words]
-    return {name: value_of(value) for name, value in key_values(pairs, "SWITCH=VALUE").items()}
+    return settings_of(pairs, "SWITCH=VALUE")
 
 
 def _model(options: argparse.Namespace) -> ModelSource:
@@ -283,7 +283,7 @@ def _text_of(path: str) -> str:
 
 def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...]:
     """The configurations of the named attacks; a plain setting goes to every one of them that has it."""
-    given = {key: value_of(value) for key, value in key_values(settings, "SETTING=VALUE").items()}
+    given = settings_of(settings, "SETTING=VALUE")
     able = [cls for cls in ATTACKS.values() if not cls.needs or {cls.needs, f"{cls.name}.{cls.needs}"} & set(given)]
     classes = able if "all" in names else [attack_class(name) for name in names]
     configured: list[dict[str, Any]] = [{"attack": cls.name} for cls in classes]

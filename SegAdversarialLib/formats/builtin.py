@@ -25,10 +25,7 @@ def settings_file(name: str) -> Path:
     Raises:
         InputError: there is no such network.
     """
-    if name not in names():
-        raise InputError(
-            f'There is no built-in network "{name}"; there is {", ".join(names()) or "none in this installation"}.'
-        )
+    _check(name, "network", names())
     return _folder() / f"{name.removeprefix(_PREFIX)}.json"
 
 
@@ -43,11 +40,13 @@ def generator_file(name: str) -> Path:
     Raises:
         InputError: there is no such generator.
     """
-    if name not in generator_names():
-        raise InputError(
-            f'There is no built-in generator "{name}"; there is {", ".join(generator_names()) or "none in this installation"}.'
-        )
+    _check(name, "generator", generator_names())
     return _folder() / "generators" / f"{name.removeprefix(_PREFIX)}.safetensors"
+
+
+def _check(name: str, kind: str, there: list[str]) -> None:
+    if name not in there:
+        raise InputError(f'There is no built-in {kind} "{name}"; there is {", ".join(there) or "none in this installation"}.')
 
 
 def _folder() -> Path:

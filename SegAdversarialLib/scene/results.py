@@ -88,8 +88,7 @@ def add_result(
     scene = current_scene(scene)
     case = result.original
     _check_shapes(case, evaluation)
-    if record is None:
-        record = {**result.describe(), "evaluation": evaluation.rows, "reference": evaluation.reference}
+    record = _record(result.describe(), evaluation) if record is None else record
     with all_or_nothing(scene):
         named = names or case.label_names
         classes = classes_of(named, [case.label, evaluation.clean, evaluation.attacked])
@@ -143,8 +142,7 @@ def add_evaluation(
     _check_shapes(case, evaluation)
     if not inputs:
         raise InputError("No input volume was given; give the volume of each channel.")
-    if record is None:
-        record = {"case": case.name, "evaluation": evaluation.rows, "reference": evaluation.reference}
+    record = _record({"case": case.name}, evaluation) if record is None else record
     with all_or_nothing(scene):
         classes = classes_of(names or case.label_names, [case.label, evaluation.clean, evaluation.attacked])
         run = Run(scene, RESULT, title, inputs, _reference(scene, case, classes, inputs))
@@ -214,6 +212,10 @@ def attacked_channels(result: AttackResult) -> list[str]:
 def changed_positions(result: AttackResult) -> list[int]:
     """The positions of the channels of which any intensity changed."""
     return [n for n, values in enumerate(result.change()) if np.any(values)]
+
+
+def _record(about: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
+    return {**about, "evaluation": evaluation.rows, "reference": evaluation.reference}
 
 
 def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 MODULE = Path(__file__).resolve().parents[2] / "SegAdversarial" / "SegAdversarial.py"
 PATIENCE = 120
@@ -17,6 +19,37 @@ def openModule() -> Any:
 
     slicer_module.loadModule(MODULE)
     return slicer_module.moduleWidget("SegAdversarial").panel
+
+
+@pytest.fixture(name="panel", scope="module")
+def _panel(slicerHost: Any) -> Iterator[Any]:
+    """The panel with the sample subject, ready for an attack."""
+    from host import slicer_module
+
+    panel = openModule()
+    click(slicerHost, panel, panel.images.sampleButton)
+    waitUntil(slicerHost, lambda: panel.run.attackButton.enabled, "an attack could start")
+    yield panel
+    slicer_module.reset()
+
+
+def putAway(stage: Any) -> None:
+    """What a test of one section leaves: no section that listens, an empty scene, and no trust."""
+    from SegAdversarialGui import trust
+
+    trust.forgetAll()
+    stage.section.setState(None)
+    stage.section.setScene(None)
+    stage.window.hide()
+    stage.scene.Clear(0)
+
+
+def settle() -> None:
+    """Let Qt work off what it has to do."""
+    import slicer
+
+    for _ in range(3):
+        slicer.app.processEvents()
 
 
 def waitUntil(host: Any, condition: Callable[[], Any], what: str) -> None:

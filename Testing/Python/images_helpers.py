@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gui_helpers import settle
 
 BRATS = ("T1", "T1ce", "T2", "FLAIR")
 
@@ -94,10 +95,3 @@ def add_segmentation(scene: Any, name: str, *segments: str) -> Any:
     for segment in segments:
         node.GetSegmentation().AddEmptySegment(segment, segment)
     return node
-
-
-def settle() -> None:
-    import slicer
-
-    for _ in range(3):
-        slicer.app.processEvents()

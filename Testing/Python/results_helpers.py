@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pytest
+from gui_helpers import settle
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.case import Case
@@ -110,8 +113,9 @@ class Stage:
         settle()
 
 
-def settle() -> None:
-    import slicer
-
-    for _ in range(3):
-        slicer.app.processEvents()
+@pytest.fixture(name="stage")
+def _stage(slicerHost: Any) -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.section.cleanup()
+    stage.scene.Clear(0)

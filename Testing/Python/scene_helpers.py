@@ -118,6 +118,12 @@ def clean_scene() -> Iterator[Any]:
                 app.scene.RemoveNode(node)
 
 
+@pytest.fixture(name="scene")
+def _scene() -> Iterator[Any]:
+    with clean_scene() as empty:
+        yield empty
+
+
 def voxels(node) -> np.ndarray:
     import slicer.util
 
@@ -179,6 +185,11 @@ def make_volumes(scene) -> dict[str, Any]:
     case = make_case()
     kinds = dict(zip(case.channels, (np.int16, np.uint16, np.float64)))
     return {x: add_volume(scene, f"head {x}", case.channel(x).astype(kind), case.affine) for x, kind in kinds.items()}
+
+
+@pytest.fixture(name="volumes")
+def _volumes(scene) -> dict[str, Any]:
+    return make_volumes(scene)
 
 
 MIDDLE = (turned_affine() @ (5.5, 6.5, 4, 1))[:3]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from images_helpers import BRATS, Stage, add_segmentation, settle
+from gui_helpers import putAway, settle
+from images_helpers import BRATS, Stage, add_segmentation
 from scene_helpers import make_case, make_evaluation, make_result
 
 from SegAdversarialLib import scene as scenes
@@ -18,10 +19,7 @@ from SegAdversarialLib import scene as scenes
 def stage(slicerHost: Any) -> Iterator[Stage]:
     made = Stage()
     yield made
-    made.section.setState(None)
-    made.section.setScene(None)
-    made.window.hide()
-    made.scene.Clear(0)
+    putAway(made)
 
 
 def test_volumes_are_guessed_when_they_appear(stage: Stage) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import tiny_network
+from gui_helpers import putAway
 
 from SegAdversarialLib import scene as scenes
 
@@ -99,14 +100,9 @@ class Stage:
 
 @pytest.fixture
 def stage(slicerHost: Any) -> Iterator[Stage]:
-    from SegAdversarialGui import trust
-
     made = Stage()
     yield made
-    trust.forgetAll()
-    made.section.setState(None)
-    made.window.hide()
-    made.scene.Clear(0)
+    putAway(made)
 
 
 @pytest.fixture

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from results_helpers import Stage, made, settle
+from gui_helpers import settle
+from results_helpers import Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.perturbation import Perturbation
 
 ORIGINAL, ADVERSARIAL, DIFFERENCE = "SegAdversarialOriginal", "SegAdversarialAdversarial", "SegAdversarialDifference"
-
-
-@pytest.fixture
-def stage(slicerHost: Any) -> Iterator[Stage]:
-    made_ = Stage()
-    yield made_
-    made_.section.cleanup()
-    made_.scene.Clear(0)
 
 
 def add(stage: Stage) -> Any:

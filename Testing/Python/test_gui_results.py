@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from results_helpers import Stage, made, settle
+from gui_helpers import settle
+from results_helpers import Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
-
-
-@pytest.fixture
-def stage(slicerHost: Any) -> Iterator[Stage]:
-    made_ = Stage()
-    yield made_
-    made_.section.cleanup()
-    made_.scene.Clear(0)
-
 
 RED, ORIGINAL = "Red", "SegAdversarialOriginal"
 ADVERSARIAL, DIFFERENCE = "SegAdversarialAdversarial", "SegAdversarialDifference"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import tiny_network
-from gui_helpers import click, finish, messages, openModule, sceneState, waitUntil
+from gui_helpers import _panel, click, finish, messages, openModule, putAway, sceneState, waitUntil  # noqa: F401  (a fixture)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -97,14 +97,9 @@ class Stage:
 
 @pytest.fixture
 def stage(slicerHost: Any) -> Iterator[Stage]:
-    from SegAdversarialGui import trust
-
     made = Stage()
     yield made
-    trust.forgetAll()
-    made.section.setState(None)
-    made.window.hide()
-    made.scene.Clear(0)
+    putAway(made)
 
 
 def test_the_source_is_chosen_as_a_file_or_by_name(stage: Stage, tmp_path: Path) -> None:
@@ -306,17 +301,6 @@ class Answers:
 
         self.count += 1
         return qt.QMessageBox.Yes if self.yes else qt.QMessageBox.No
-
-
-@pytest.fixture(scope="module")
-def panel(slicerHost: Any) -> Iterator[Any]:
-    from host import slicer_module
-
-    panel = openModule()
-    click(slicerHost, panel, panel.images.sampleButton)
-    waitUntil(slicerHost, lambda: panel.run.attackButton.enabled, "an attack could start")
-    yield panel
-    slicer_module.reset()
 
 
 @pytest.fixture

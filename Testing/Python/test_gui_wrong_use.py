@@ -9,18 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gui_helpers import click, finish, messages, openModule, sceneState, waitUntil
-
-
-@pytest.fixture(scope="module")
-def panel(slicerHost: Any) -> Iterator[Any]:
-    from host import slicer_module
-
-    panel = openModule()
-    click(slicerHost, panel, panel.images.sampleButton)
-    waitUntil(slicerHost, lambda: panel.run.attackButton.enabled, "an attack could start")
-    yield panel
-    slicer_module.reset()
+from gui_helpers import _panel, click, finish, messages, openModule, sceneState, waitUntil  # noqa: F401  (a fixture)
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scene_helpers import (
+    _scene,  # noqa: F401  (a fixture)
     affine_of,
-    clean_scene,
     count,
     make_case,
     make_evaluation,
@@ -31,12 +31,6 @@ from SegAdversarialLib.perturbation import Perturbation
 from SegAdversarialLib.result import AttackResult
 from SegAdversarialLib.scene import application, results, view
 from SegAdversarialLib.scene.segmentations import terminology_of
-
-
-@pytest.fixture
-def scene():
-    with clean_scene() as empty:
-        yield empty
 
 
 def test_the_application_starts_once_and_serves_slicer_mrml_scene() -> None:

@@ -14,6 +14,7 @@ from conftest import oblique_affine, tiny_network, toy_case
 from scene_helpers import (
     NAMES,
     SUMMARY,
+    _scene,  # noqa: F401  (a fixture)
     affine_of,
     clean_scene,
     count,
@@ -35,12 +36,6 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation import Evaluation
 from SegAdversarialLib.result import AttackResult
 from SegAdversarialLib.scene import application
-
-
-@pytest.fixture
-def scene():
-    with clean_scene() as empty:
-        yield empty
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ Skipped where Slicer's packages are missing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import SimpleITK
@@ -16,10 +14,10 @@ from scene_helpers import (
     MIDDLE,
     NESTED,
     WHOLE,
-    clean_scene,
+    _scene,  # noqa: F401  (a fixture)
+    _volumes,  # noqa: F401  (a fixture)
     label_volume,
     make_case,
-    make_volumes,
     motion,
     place_under,
     segmentation_of,
@@ -42,17 +40,6 @@ from SegAdversarialLib.scene.volumes import add_volume
 SOFTMAX = OutputHead.of({0: "background", 1: "Core", 2: "Oedema"})
 MERGING = OutputHead.of({0: "background", 1: "Lesion"}, regions={1: (3, 5)})
 BRATS = OutputHead.of({2: "WT", 1: "TC", 4: "ET"}, "sigmoid", {2: BRATS_REGIONS["WT"], 1: BRATS_REGIONS["TC"]})
-
-
-@pytest.fixture
-def scene():
-    with clean_scene() as empty:
-        yield empty
-
-
-@pytest.fixture
-def volumes(scene) -> dict[str, Any]:
-    return make_volumes(scene)
 
 
 def test_volumes_become_a_case_of_their_values_types_and_place(scene, volumes) -> None:

@@ -15,9 +15,9 @@ from scene_helpers import (
     MIDDLE,
     NESTED,
     WHOLE,
-    clean_scene,
+    _scene,  # noqa: F401  (a fixture)
+    _volumes,  # noqa: F401  (a fixture)
     label_volume,
-    make_volumes,
     motion,
     place_under,
     segmentation_of,
@@ -28,17 +28,6 @@ from scipy.spatial.transform import Rotation
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.errors import InputError
-
-
-@pytest.fixture
-def scene():
-    with clean_scene() as empty:
-        yield empty
-
-
-@pytest.fixture
-def volumes(scene) -> dict[str, Any]:
-    return make_volumes(scene)
 
 
 def bend(scene) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scene_helpers import (
     SUMMARY,
-    clean_scene,
+    _scene,  # noqa: F401  (a fixture)
     count,
     label_map_of,
     make_attacked,
@@ -36,12 +36,6 @@ from SegAdversarialLib.result import AttackResult, Snapshot
 from SegAdversarialLib.scene import application, results
 from SegAdversarialLib.scene.nodes import ResultNodes
 from SegAdversarialLib.scene.runs import CHANNEL, ROLE, RUN
-
-
-@pytest.fixture
-def scene():
-    with clean_scene() as empty:
-        yield empty
 
 
 def names_in(nodes: ResultNodes) -> dict[str, Any]:
@@ -337,7 +331,7 @@ def test_there_is_one_item_for_each_node_where_slicer_makes_items_itself(scene) 
     """Inside Slicer each new node of most kinds gets its subject hierarchy item at once."""
     hierarchy = application.subject_hierarchy(scene)
 
-    def make_item(_scene, _event, node) -> None:
+    def make_item(_caller, _event, node) -> None:
         if node.IsA("vtkMRMLDisplayableNode") or node.IsA("vtkMRMLTableNode") or node.IsA("vtkMRMLSequenceBrowserNode"):
             hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 

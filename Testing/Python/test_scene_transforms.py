@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scene_helpers import (
     SUMMARY,
+    _scene,  # noqa: F401  (a fixture)
     affine_of,
-    clean_scene,
     count,
     make_case,
     make_evaluation,
@@ -37,12 +37,6 @@ from SegAdversarialLib.scene.volumes import add_volume
 
 SHAPE = (12, 24, 20)
 OUTSIDE = -1e6
-
-
-@pytest.fixture
-def scene():
-    with clean_scene() as empty:
-        yield empty
 
 
 def smooth(components: int, largest: float, seed: int = 0, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
