@@ -49,9 +49,18 @@ class TransformingAttack(AgainstReference):
         ge=0,
         le=10000,
     )
+    draws: int = parameter(
+        8,
+        "Random changes that use the whole budget, of which the steps begin at the worst; 0: they begin near the original.",
+        "draws",
+        advanced=True,
+        label="Draws before",
+        ge=0,
+        le=10000,
+    )
     step_size: float = parameter(
         1.0,
-        "Length of the steps: 1 is what suits each kind of change, at first 0.5 of the budget for a bias field, 0.2 for "
+        "Length of the steps: 1 is what suits each kind of change, at first all of the budget for a bias field, 0.2 for "
         "noise, 0.15 for movements; later steps are shorter, down to 0.",
         "times the usual",
         advanced=True,

@@ -83,9 +83,6 @@ class WorstOfK(AgainstReference):
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: those of the attack that is drawn."""
-        if self.channels is None:
-            return list(self.draw(0).attacked_channels(model, case))
-        super().attacked_channels(model, case)
         return list(self.draw(0).attacked_channels(model, case))
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:

@@ -73,8 +73,8 @@ def test_channels_region_range_and_seed(kind: Any) -> None:
     torch.manual_seed(7)
     np.random.seed(7)
     np.testing.assert_array_equal(attack(None, case).adversarial.image, image)
-    other = attack.model_copy(update={"seed": 1})(None, case).adversarial.image
-    assert (other != image).any()
+    others = [attack.model_copy(update={"seed": seed})(None, case).adversarial.image for seed in (1, 2, 3)]
+    assert any((other != image).any() for other in others)  # two resolutions may round to the same coarse grid
     # a channel's artefact does not depend on what else is attacked
     both = PhysicsArtefact(kind=kind, severity=5, region=region, quantize=True)(None, case).adversarial.image
     np.testing.assert_array_equal(both[1], image[1])
@@ -185,7 +185,7 @@ def test_configurations_make_the_same_attack_again(method: Any) -> None:
         ({"attack": "deformation", "steps": 5}, "not one random draw"),
         ("blurr", 'no attack "blurr"'),
         ("{", "no JSON"),
-        ({"kind": "blur"}, "method must be an attack"),
+        ({"kind": "blur"}, "Method must be an attack"),
         ({"attack": "physics-artefact", "severity": 9}, "severity"),
     ],
 )
@@ -196,5 +196,5 @@ def test_wrong_methods_get_one_sentence(method: Any, message: str) -> None:
 
 
 def test_a_setting_given_twice_is_refused() -> None:
-    with pytest.raises(InputError, match="seed is given twice"):
+    with pytest.raises(InputError, match="Seed is given twice"):
         make_attack("worst-of-k", {"method": {"attack": "uniform-noise", "seed": 1}, "seed": 2})

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
+from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.run import AttackRun
 from SegAdversarialLib.attacks.engine.transforms import bias_limits
 from SegAdversarialLib.attacks.transforming import TransformingAttack
@@ -30,7 +31,7 @@ from SegAdversarialLib.jobs.running import _varied
 from SegAdversarialLib.metrics import dice
 
 SHAPE = (12, 14, 16)
-SMALL: dict[str, Any] = {"steps": 3}
+SMALL: dict[str, Any] = {"steps": 3, "draws": 2}
 AFFINE = {"max_rotation": 8.0, "max_translation": 2.0, "max_scale": 5.0}
 CHAIN = {"max_displacement": 2.0, "deformation_spacing_mm": 8, "bias_spacing_mm": 10, **AFFINE}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -84,9 +85,9 @@ class Reader(torch.nn.Module):
 
 
 def ball_case() -> Case:
-    """A ball of 100 on 0, on voxels of 1 mm."""
-    places = np.stack(np.meshgrid(*[np.arange(24) - 11.5] * 3, indexing="ij"))
-    label = (np.sqrt((places**2).sum(0)) < 7).astype(np.int16)
+    """A ball of 100 on 0, on voxels of 1 mm; large, as labels are moved by nearest neighbour, which errs at the surface."""
+    places = np.stack(np.meshgrid(*[np.arange(40) - 19.5] * 3, indexing="ij"))
+    label = (np.sqrt((places**2).sum(0)) < 13).astype(np.int16)
     return Case(np.stack([100.0 * label] * 2).astype(np.float32), ("A", "B"), np.eye(4), label, name="ball")
 
 
@@ -107,15 +108,17 @@ def assert_parts_lead_there(result: Any) -> None:
 # what every one of them keeps
 
 
+@pytest.mark.parametrize("steps", [0, 3])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_parts_are_what_was_done(variant: str) -> None:
+def test_the_parts_are_what_was_done(variant: str, steps: int) -> None:
     case = case_()
-    result = made(variant)(model_(), case)
+    result = made(variant, steps=steps)(model_(), case)
     parts = result.perturbation.parts()
     assert ("displacement" in parts) == (variant in MOVING)
     assert ("log_bias" in parts) == ("bias" in variant or "chain" in variant)
     assert (result.adversarial.image != case.image).any()
-    assert (result.adversarial.label != case.label).any() == (variant in MOVING)
+    if variant not in MOVING or not steps:  # a search may end with less than half a voxel
+        assert (result.adversarial.label != case.label).any() == (variant in MOVING)
     assert_parts_lead_there(result)
     if "log_bias" in parts:
         assert len(parts["log_bias"]) == (2 if "by-channel" in variant or "backwards" in variant else 1)
@@ -314,12 +317,12 @@ def test_merely_moving_the_anatomy_gains_nothing() -> None:
     """A network that reads each voxel by itself follows every deformation, while the place itself is no longer right."""
     case = ball_case()
     network = SegmentationModel.from_network(Reader(), channels=("A", "B"), classes=["background", "ball"])
-    attack = attacks.AdversarialDeformation(max_displacement=5, spacing_mm=12, steps=15)
+    attack = attacks.AdversarialDeformation(max_displacement=8, spacing_mm=20, steps=15)
     result = attack(network, case)
     evaluation = evaluate(result, network)
     assert evaluation.get("ball", "Dice")["before"] == 1
     assert evaluation.get("ball", "Dice")["after"] > 0.93
-    moved = attacks.AdversarialDeformation(max_displacement=5, spacing_mm=60, steps=0)(network, case)
+    moved = attacks.AdversarialDeformation(max_displacement=8, spacing_mm=60, steps=0)(network, case)
     row, unwarped = (evaluate(moved, network).get("ball", x)["after"] for x in ("Dice", UNWARPED))
     assert unwarped < 0.8 < 0.93 < row
 
@@ -341,7 +344,9 @@ def test_the_trace_measures_against_the_moved_reference(variant: str, against: s
     if against == "label":
         kept = [row["dice mean"] for row in result.trace]
     assert result.kept_row["dice mean"] == min(kept) or against == "prediction"
-    assert result.gradient_evaluations == 3 and result.forward_evaluations == (1 if against == "label" else 2)
+    assert result.gradient_evaluations == 3 and result.forward_evaluations == (
+        3 if against == "label" else 4
+    )  # two draws, the end
     assert [row["iteration"] for row in result.trace] == [0, 1, 2, 3]
 
 
@@ -373,6 +378,24 @@ def test_no_steps_are_random_draws_of_the_whole_budget(variant: str) -> None:
         assert max(sizes["max_bias_percent"].values()) > 27
     if variant == "deformation":
         assert sizes["max_displacement_mm"] > 1.3
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_steps_begin_at_the_worst_of_the_draws(variant: str) -> None:
+    """So that no search ends with less harm than its own random draws do."""
+    case, model = case_(), model_()
+    attack = made(variant, draws=4, steps=1)
+    with searching(attack, model, case) as (search, run):
+        values = []
+        for draw in range(4):
+            logits = run.ask(run.finish(search._image(change := search._changed(search.start(f"0 {draw}", 1.0)))))
+            values.append(
+                DiceMeter(search._wanted.hard(change.displacement), {1: "core", 2: "rim"}).mean(run.head.predicted(logits))
+            )
+    result = attack(model, case)
+    assert len(set(values)) == 4
+    assert result.trace[0]["dice mean"] == pytest.approx(min(values)) and result.kept_row["dice mean"] <= min(values)
+    assert made(variant, draws=0)(model, case).forward_evaluations == result.forward_evaluations - 4
 
 
 def test_a_chain_is_stronger_than_its_parts() -> None:
@@ -411,7 +434,9 @@ def test_stopping_snapshots_and_classes() -> None:
 def test_progress_and_cancel() -> None:
     case, model, seen = case_(), model_(), []
     made("bias-field", steps=4, restarts=2)(model, case, progress=lambda fraction, text: seen.append((fraction, text)))
-    assert [x for x, _ in seen] == [n / 8 for n in range(8)] and "step 3 of 4, restart 2 of 2" in seen[6][1]
+    assert [x for x, text in seen if "step" in text] == [n / 8 for n in range(8)]
+    assert [x for x, text in seen if "draw" in text] == [0, 0, 0.5, 0.5]
+    assert seen[1][1] == "Bias field: draw 2 of 2" and seen[-2][1] == "Bias field: step 3 of 4, restart 2 of 2"
     with pytest.raises(Cancelled):
         made("chain", steps=4)(model, case, cancel=lambda: len(seen) > 3)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from SegAdversarialLib.attacks.transforming import TransformingAttack
 
 START = 0.1
-"""Share of the budget of the random change that a search begins with: where nothing moves, the slope of interpolated values is
-that towards one neighbour."""
+"""Share of the budget of the random change that a search without draws begins with: where nothing moves, the slope of
+interpolated values is that towards one neighbour."""
 
 DECAY = 0.75
 """Weight of the earlier gradients: steps that turn round with every gradient waste most of them."""
@@ -77,9 +77,9 @@ class ChangeSearch:
         label = Perturbation(displacement=displacement).apply(run.case, warp_label=True).label if self._moves else None
         return Found(image, perturbation, label)
 
-    def start(self, restart: int, share: float) -> Controls:
-        """Random controls that use a share of each budget; each restart draws its own."""
-        return [x.random(self._run.generator(f"{x.name} {restart}"), share) for x in self.transforms]
+    def start(self, which: object, share: float) -> Controls:
+        """Random controls that use a share of each budget; each restart and each draw has its own."""
+        return [x.random(self._run.generator(f"{x.name} {which}"), share) for x in self.transforms]
 
     def momenta(self) -> list[Momentum]:
         """What remembers the gradients of one restart."""
@@ -99,9 +99,9 @@ class ChangeSearch:
     def _climb(self, restart: int) -> None:
         """One restart."""
         attack, run, steps = self._attack, self._run, self._attack.steps
-        controls, momenta = self.start(restart, START if steps else 1.0), self.momenta()
         if not steps:
             run.report(restart / attack.restarts, attack.progress_text(restart, 0))
+        controls, momenta = self._beginning(restart), self.momenta()
         for step in range(steps):
             run.report((restart * steps + step) / (attack.restarts * steps), attack.progress_text(restart, step))
             self._bound.progress = step / steps
@@ -109,6 +109,23 @@ class ChangeSearch:
             if self._watch.is_enough:
                 return
         self._arrive(steps, controls)
+
+    def _beginning(self, restart: int) -> Controls:
+        """What the steps begin with: the worst of some random draws, as smooth changes have many local optima."""
+        attack, run = self._attack, self._run
+        if not attack.steps:
+            return self.start(restart, 1.0)
+        worst, lowest = self.start(restart, START), float("inf")
+        for draw in range(attack.draws):
+            run.report(restart / attack.restarts, f"{attack.title}: draw {draw + 1} of {attack.draws}")
+            drawn = self.start(f"{restart} {draw}", 1.0)
+            with torch.no_grad():
+                change = self._changed(drawn)
+                answer = run.head.predicted(run.ask(run.finish(self._image(change))))
+            dice = DiceMeter(self._wanted.hard(change.displacement), attack._counted(run)).mean(answer)
+            if dice < lowest:
+                worst, lowest = drawn, dice
+        return worst
 
     def _see_and_differentiate(self, step: int, controls: Controls) -> Controls:
         """Write an iteration down; the gradients by the controls."""

@@ -234,7 +234,7 @@ class Spline(Transform):
 class Bias(Spline):
     """A smooth factor, at most `max_bias` away from 1: one for all channels, or one for each."""
 
-    name, pace = "bias", 0.5
+    name, pace = "bias", 1.0
 
     def __init__(self, place: Place, max_bias: float, spacing_mm: float, per_channel: bool) -> None:
         counts, _ = bspline_grid(place.shape, place.affine, spacing_mm)
