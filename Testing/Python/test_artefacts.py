@@ -26,11 +26,11 @@ KINDS = [
 ]
 
 
-def case_(dtype: str = "int16") -> Case:
+def case_(dtype: str = "int16", shape: tuple[int, int, int] = SHAPE, smooth: float = 1.5) -> Case:
     """Two smooth channels in whole numbers with air around them."""
     generator = np.random.default_rng(0)
-    image = np.stack([gaussian_filter(generator.normal(size=SHAPE), 1.5) for _ in range(2)])
-    image = np.rint(400 + 900 * image).clip(0).astype(np.float32)
+    image = np.stack([gaussian_filter(generator.normal(size=shape), smooth) for _ in range(2)])
+    image = np.rint(400 + 80 * image / image.std()).clip(0).astype(np.float32)
     image[:, :, :3] = image[:, :, -3:] = 0
     label = (image[0] > 450).astype(np.int16) + (image[0] > 600).astype(np.int16)
     return Case(image, ("A", "B"), oblique_affine(), label, name="smooth", dtypes=(dtype, dtype))
@@ -50,7 +50,7 @@ def quality(artefact: PhysicsArtefact, case: Case) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_severity_is_a_scale(kind: Any) -> None:
-    case = case_()
+    case = case_(shape=(24, 30, 32), smooth=4)  # structures larger than a patient's movements
     by_severity = [quality(PhysicsArtefact(kind=kind, severity=severity), case) for severity in (1, 3, 5)]
     assert by_severity[0] > by_severity[1] > by_severity[2]
     nothing = PhysicsArtefact(kind=kind, severity=0)
