@@ -49,12 +49,12 @@ class TransformingAttack(AgainstReference):
         ge=0,
         le=10000,
     )
-    draws: int = parameter(
+    first_draws: int = parameter(
         8,
         "Random changes that use the whole budget, of which the steps begin at the worst; 0: they begin near the original.",
         "draws",
         advanced=True,
-        label="Draws before",
+        label="First draws",
         ge=0,
         le=10000,
     )

@@ -57,8 +57,9 @@ def picture(
     the original, what it says of the adversarial image. What was done is the change of the intensities or, where there is
     one, the displacement in mm, as grid lines that were straight before the tissue moved, or the bias field in percent;
     where several things were done, a fourth column shows them. A reference that moved with the anatomy is an outline
-    around the network's last answer. The section is the one with the largest labelled area. The patient's right is on the
-    left. For outside Slicer only: it draws in a Slicer without a window; inside Slicer, take a screenshot of its own views.
+    around the network's last answer. The section is the one with the largest area that is labelled or where the network's
+    answers differ. The patient's right is on the left. For outside Slicer only: it draws in a Slicer without a window;
+    inside Slicer, take a screenshot of its own views.
 
     Args:
         path: a PNG file; it is written whole or not at all.
@@ -76,7 +77,7 @@ def picture(
     if shown not in attacked_channels(result):
         raise InputError(f"Channel {shown} was not attacked; show one of {', '.join(attacked_channels(result))}.")
     labels = case.label if case.label is not None and (case.label > 0).any() else evaluation.clean
-    frame = frame_of(case.channel(shown), labels, case.affine)
+    frame = frame_of(case.channel(shown), (labels > 0) | (evaluation.clean != evaluation.attacked), case.affine)
     classes = classes_of(names or case.label_names, [case.label, evaluation.clean, evaluation.attacked])
     tiles = _draw_tiles(result, evaluation, shown, frame, classes)
     subtitle = ", ".join(x for x in (case.name, shown, f"axial section at S {frame.center[2]:.0f} mm") if x)
@@ -151,7 +152,7 @@ def _draw_what_was_done(
             float(np.abs(values).max()),
         )
         place.show(node, [])
-        scale = _Scale(diverging_colors(), f"\N{MINUS SIGN}{largest:.4g}{unit}", f"+{largest:.4g}{unit}")
+        scale = _Scale(diverging_colors(), f"\N{MINUS SIGN}{largest:.3g}{unit}", f"+{largest:.3g}{unit}")
         return _Tile(title, "" if largest else "none", place.draw(frame), scale if largest else None)
 
     change = result.adversarial.channel(channel) - case.channel(channel)
@@ -212,10 +213,10 @@ def _draw_tile(figure: Any, place: tuple[float, float, float, float], tile: _Til
     axes.text(0.5, 0.985, "A", transform=axes.transAxes, color=_FAINT, size=17, va="top", ha="center")
     if tile.scale is None:
         return
-    bar = axes.inset_axes((0.56, 1.027, 0.26, 0.024))
+    bar = axes.inset_axes((0.57, 1.027, 0.23, 0.024))
     bar.imshow(tile.scale.colors[None], aspect="auto")
     bar.set_axis_off()
-    for end, text, side in ((0.55, tile.scale.least, "right"), (0.83, tile.scale.greatest, "left")):
+    for end, text, side in ((0.56, tile.scale.least, "right"), (0.81, tile.scale.greatest, "left")):
         axes.text(end, 1.037, text, transform=axes.transAxes, color=_FAINT, size=17, va="center", ha=side)
 
 

@@ -31,7 +31,7 @@ from SegAdversarialLib.jobs.running import _varied
 from SegAdversarialLib.metrics import dice
 
 SHAPE = (12, 14, 16)
-SMALL: dict[str, Any] = {"steps": 3, "draws": 2}
+SMALL: dict[str, Any] = {"steps": 3, "first_draws": 2}
 AFFINE = {"max_rotation": 8.0, "max_translation": 2.0, "max_scale": 5.0}
 CHAIN = {"max_displacement": 2.0, "deformation_spacing_mm": 8, "bias_spacing_mm": 10, **AFFINE}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -384,7 +384,7 @@ def test_no_steps_are_random_draws_of_the_whole_budget(variant: str) -> None:
 def test_steps_begin_at_the_worst_of_the_draws(variant: str) -> None:
     """So that no search ends with less harm than its own random draws do."""
     case, model = case_(), model_()
-    attack = made(variant, draws=4, steps=1)
+    attack = made(variant, first_draws=4, steps=1)
     with searching(attack, model, case) as (search, run):
         values = []
         for draw in range(4):
@@ -395,7 +395,7 @@ def test_steps_begin_at_the_worst_of_the_draws(variant: str) -> None:
     result = attack(model, case)
     assert len(set(values)) == 4
     assert result.trace[0]["dice mean"] == pytest.approx(min(values)) and result.kept_row["dice mean"] <= min(values)
-    assert made(variant, draws=0)(model, case).forward_evaluations == result.forward_evaluations - 4
+    assert made(variant, first_draws=0)(model, case).forward_evaluations == result.forward_evaluations - 4
 
 
 def test_a_chain_is_stronger_than_its_parts() -> None:

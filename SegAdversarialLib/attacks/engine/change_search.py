@@ -116,8 +116,8 @@ class ChangeSearch:
         if not attack.steps:
             return self.start(restart, 1.0)
         worst, lowest = self.start(restart, START), float("inf")
-        for draw in range(attack.draws):
-            run.report(restart / attack.restarts, f"{attack.title}: draw {draw + 1} of {attack.draws}")
+        for draw in range(attack.first_draws):
+            run.report(restart / attack.restarts, f"{attack.title}: draw {draw + 1} of {attack.first_draws}")
             drawn = self.start(f"{restart} {draw}", 1.0)
             with torch.no_grad():
                 change = self._changed(drawn)
