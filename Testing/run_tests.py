@@ -20,7 +20,9 @@ def main(arguments: list[str]) -> int:
     passed_on = [x for x in arguments if x != "--slow"]
     # two workers of one thread each: on two cores, threads of several workers would only be in each other's way
     # each file as a whole, because what it sets up (a window, a worker, an attack) takes longer than its tests
-    spread = [] if any(x.startswith("-n") for x in passed_on) else ["-n", "2", "--dist", "loadfile", "--max-worker-restart", "0"]
+    spread = (
+        [] if any(x.startswith("-n") for x in passed_on) else ["-n", "2", "--dist", "loadfile", "--max-worker-restart", "0"]
+    )
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     for command in (["ruff", "check", "."], ["mypy"], ["pytest", "-q", *spread, *slow, *passed_on]):
         print("Running:", *command, flush=True)
