@@ -1,6 +1,7 @@
-"""Make the screenshots of the README anew: `python Testing/make_screenshots.py [--output DIR]`. Needs no display.
+"""Make the pictures of the README anew: `python Testing/make_screenshots.py [--only panel|attacks] [--output DIR]`.
 
-A user's way through the real panel, with the real worker, in the host: load sample, segment, FGSM, i-FGSM with iterations.
+Needs no display. The panel: a user's way through the real one, with the real worker, in the host: load sample, segment, FGSM,
+i-FGSM with iterations. The attacks: what the command line draws of those that a scanner or a body could have made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,19 @@ from typing import Any
 from environment import ROOT, python_with
 
 PICTURES = ROOT / "docs" / "pictures"
+
+ATTACKS = {
+    "bias-field": {},
+    "deformation": {},
+    "affine": {},
+    "chain": {},
+    "generative": {},
+    "worst-of-k": {"method": '{"attack": "physics-artefact", "kind": "motion", "severity": 3}'},
+}
+"""Of which pictures are drawn, with settings that are not the usual ones."""
+
+WIDTH = 1400
+"""Of the attacks' pictures, in pixels."""
 
 
 class Tour:
@@ -102,15 +117,51 @@ def cut_off(widget: Any) -> list[str]:
     return found
 
 
+def draw_attacks(folder: Path) -> None:
+    """Attack the demonstration's subject through the command line, and keep the pictures that it draws."""
+    sys.path.append(str(ROOT))
+    from PIL import Image
+
+    from SegAdversarialLib.cli import main as command_line
+
+    for name, settings in ATTACKS.items():
+        with tempfile.TemporaryDirectory() as place:
+            command = [
+                "attack",
+                "--phantom",
+                "7",
+                "--attack",
+                name,
+                "--pictures",
+                "--device",
+                "cpu",
+                "--output",
+                f"{place}/results",
+            ]
+            if command_line([*command, *(x for key, value in settings.items() for x in ("--set", f"{key}={value}"))]):
+                raise RuntimeError(f"{name} has failed")
+            (found,) = Path(place, "results", "pictures").iterdir()
+            with Image.open(found) as picture:
+                size = (WIDTH, round(WIDTH * picture.height / picture.width))
+                picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(folder / f"{name}.png", optimize=True)
+        print(folder / f"{name}.png", flush=True)
+
+
 def main() -> int:
-    """Run the tour in the environment of the tests."""
+    """Make the pictures in the environment of the tests."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--output", type=Path, default=PICTURES, metavar="DIR", help="where the pictures go")
     parser.add_argument("--here", action="store_true", help="in this Python, which has all that is needed")
+    parser.add_argument("--only", choices=("panel", "attacks"), help="only these pictures")
     options = parser.parse_args()
     if not options.here:
         command = [str(python_with("headless,test")), __file__, "--here", "--output", str(options.output.resolve())]
+        command += ["--only", options.only] if options.only else []
         return subprocess.run(command, env={"QT_QPA_PLATFORM": "offscreen", **os.environ}).returncode
+    if options.only != "panel":
+        draw_attacks(options.output)
+    if options.only == "attacks":
+        return 0
     tour = Tour(options.output)
     try:
         tour.run()

@@ -225,6 +225,8 @@ class AttackSection:
             return [Choice(x, x) for x in catalog.builtinNetworks()]
         if choose == "attack":
             return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.transferable]
+        if choose == "random-attack":
+            return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.drawable]
         if self._network is None:
             return []
         labels = {name: str(label) for label, name in self._network.classes}

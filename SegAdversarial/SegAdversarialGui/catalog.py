@@ -26,6 +26,7 @@ class AttackEntry:
         schema: the JSON schema of its settings.
         asksNetwork: whether it needs a network.
         transferable: whether it can be made on one network and measured on another.
+        drawable: whether it can be drawn at random.
     """
 
     name: str
@@ -35,6 +36,7 @@ class AttackEntry:
     schema: Mapping[str, Any]
     asksNetwork: bool
     transferable: bool = False
+    drawable: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,19 @@ def attacks() -> list[AttackEntry]:
     """
     from SegAdversarialLib.attacks import ATTACKS
     from SegAdversarialLib.attacks.transfer import Transfer
+    from SegAdversarialLib.attacks.worst_of_k import WorstOfK
 
     return [
-        AttackEntry(name, cls.title, cls.one_line(), cls.citation, _schemaOf(cls), cls.asks_network, Transfer.can_make(cls))
+        AttackEntry(
+            name,
+            cls.title,
+            cls.one_line(),
+            cls.citation,
+            _schemaOf(cls),
+            cls.asks_network,
+            Transfer.can_make(cls),
+            WorstOfK.can_draw(cls),
+        )
         for name, cls in ATTACKS.items()
     ]
 

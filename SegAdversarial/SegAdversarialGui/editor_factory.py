@@ -35,7 +35,7 @@ def _fitting(field: Field) -> Editor:
         return OneEditor(field)
     if field.choose == "network":
         return NetworkEditor(field)
-    if field.choose == "attack":
+    if field.choose in ("attack", "random-attack"):
         return AttackEditor(field)
     special, others = [], []
     for schema in field.alternatives:

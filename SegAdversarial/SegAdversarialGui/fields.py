@@ -73,7 +73,7 @@ class Field:
     @property
     def choose(self) -> str:
         """Where its values come from, if not from the schema: "channels", "classes", "class", "region", "network", "attack",
-        "trust" or ""."""
+        "random-attack", "trust" or ""."""
         return str(self.schema.get("choose", ""))
 
     @property

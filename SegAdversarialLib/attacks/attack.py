@@ -44,7 +44,7 @@ class Found:
     label: np.ndarray | None = None
 
 
-Choice = Literal["channels", "classes", "class", "region", "network", "attack", "trust"]
+Choice = Literal["channels", "classes", "class", "region", "network", "attack", "random-attack", "trust"]
 """What the network, the case or the user, not the schema, says the possible values of a field are."""
 
 
@@ -67,7 +67,8 @@ def parameter(
         unit: what numbers are measured in.
         choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
             one of its classes ("class"), or a place in the image ("region"); a network's file ("network"); another attack
-            ("attack"); or only the user, each time anew ("trust": it has no editor and is never stored).
+            ("attack"), or one that draws at random ("random-attack"); or only the user, each time anew ("trust": it has no
+            editor and is never stored).
         advanced: most people leave it alone, so that a panel may fold it away.
         label: what people call it, where that is not just the field's name.
         texts: what people call its values, where these are words of a fixed set.
@@ -95,8 +96,6 @@ class Attack(BaseModel, ABC):
     """Where it comes from."""
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
-    by_channel: ClassVar[bool] = True
-    """Whether single channels can be attacked."""
     needs: ClassVar[str] = ""
     """The setting without which it cannot run, such as a file, if there is one; "all attacks" leaves it out unless given."""
 
@@ -145,6 +144,11 @@ class Attack(BaseModel, ABC):
     def needs_reference(self) -> bool:
         """Whether the case must have a reference label map; the region aside."""
         return False
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether single channels can be attacked."""
+        return True
 
     @property
     def bounded_norm(self) -> Literal["linf", "l2"]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -13,6 +11,7 @@ from pydantic import WithJsonSchema, field_serializer, field_validator, model_va
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.attack import Attack, parameter
+from SegAdversarialLib.attacks.nested import made, taken_apart
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.model import SegmentationModel
@@ -78,11 +77,11 @@ class Transfer(AdditiveAttack):
         """Turn the method, however it was given, into an attack that has no common settings of its own."""
         if not isinstance(data, dict):
             return data
-        kind, own, common = _parts(data.get("method", "pgd"))
+        kind, own, common = taken_apart(data.get("method", "pgd"), _COMMON)
         twice = sorted(set(common) & set(data))
         if twice:
             raise ValueError(f"{twice[0]} is given twice, to the transfer and to its attack; give it once")
-        method = _make(kind, own)
+        method = made(kind, own)
         if isinstance(method, Transfer):
             raise ValueError("a transfer cannot be transferred; name the attack that it makes")
         if not method.asks_network:
@@ -227,33 +226,3 @@ class Transfer(AdditiveAttack):
     def _opened(self) -> dict[tuple[str, bool, str], SegmentationModel]:
         """Opened once for each device, and shared with copies, as a job makes them for single channels."""
         return {}
-
-
-def _parts(given: Any) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """An attack as its name or class, its own settings, and those that all attacks have."""
-    if isinstance(given, Attack):
-        kind: Any = type(given)
-        settings = {key: getattr(given, key) for key in given.model_fields_set}
-    else:
-        settings = _as_mapping(given)
-        kind = settings.pop("attack")
-    common = {key: settings.pop(key) for key in _COMMON & set(settings)}
-    return kind, settings, common
-
-
-def _as_mapping(given: Any) -> dict[str, Any]:
-    """An attack's name, or JSON, or a mapping, as a mapping that names an attack."""
-    if isinstance(given, str):
-        try:
-            given = json.loads(given) if given.strip().startswith("{") else {"attack": given.strip()}
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"method is no JSON ({error})") from None
-    if not isinstance(given, Mapping) or not isinstance(given.get("attack"), str):
-        raise ValueError('method must be an attack, such as pgd or {"attack": "pgd", "steps": 40}')
-    return dict(given)
-
-
-def _make(kind: Any, settings: dict[str, Any]) -> Attack:
-    from SegAdversarialLib.attacks import make_attack  # which imports this file
-
-    return make_attack(kind, settings) if isinstance(kind, str) else kind(**settings)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from SegAdversarialLib.attacks import ATTACKS, attack_class, make_attack
+from SegAdversarialLib.attacks import ATTACKS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.errors import InputError, first_problem
@@ -292,7 +292,7 @@ def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...
         owners = [n for n, cls in enumerate(classes) if not dot or cls is attack_class(owner)]
         takers = [n for n in owners if field in classes[n].model_fields]
         if field == "epsilon" and not dot and len(takers) > 1:  # 0.05 of the range is no 0.05 scanner units
-            takers = [n for n in takers if classes[n].model_fields["epsilon_units"].default == "relative"] or takers
+            takers = [n for n in takers if _is_relative(classes[n])] or takers
         if not takers:
             known = ", ".join(sorted({name for n in owners for name in classes[n].model_fields}))
             raise InputError(f"No chosen attack has the setting {key}; they have {known or 'none: the attack is not chosen'}.")
@@ -301,6 +301,12 @@ def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...
     for configuration in configured:
         make_attack(configuration["attack"], {key: x for key, x in configuration.items() if key != "attack"})
     return tuple(configured)
+
+
+def _is_relative(cls: type[Attack]) -> bool:
+    """Whether an attack's epsilon is, unless told otherwise, a fraction of the largest intensity."""
+    units = cls.model_fields.get("epsilon_units")
+    return units is None or units.default == "relative"
 
 
 def _made(cls: type[Settings], **values: Any) -> Settings:

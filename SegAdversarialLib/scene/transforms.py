@@ -51,6 +51,12 @@ def displacement_of(node: Any) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(vectors, -1, 0), dtype=np.float32)
 
 
+def displacement_colors() -> np.ndarray:
+    """The colours of grid lines from no displacement to the longest: (255, 3), red, green, blue from 0 to 1."""
+    fractions, stops = [fraction for fraction, _ in _COLORS], np.array([color for _, color in _COLORS])
+    return np.stack([np.interp(np.linspace(0, 1, 255), fractions, part) for part in stops.T], axis=1)
+
+
 def _vector_image(displacement: np.ndarray, affine: np.ndarray) -> Any:
     import vtk
     from vtk.util.numpy_support import numpy_to_vtk

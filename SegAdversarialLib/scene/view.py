@@ -96,10 +96,11 @@ class Stage:
         self._view.render_window().SetSize(*TILE)
         self._view.set_orientation("Axial")
 
-    def show(self, volume: Any, segmentations: list[Any]) -> None:
-        """Choose the volume in the background and the segmentations over it."""
-        for node in (x for x in nodes_of(self.scene) if x.IsA("vtkMRMLSegmentationNode")):
-            node.GetDisplayNode().SetVisibility(node in segmentations)
+    def show(self, volume: Any, over: list[Any]) -> None:
+        """Choose the volume in the background, and the segmentations and displacements over it."""
+        for node in (x for x in nodes_of(self.scene) if x.IsA("vtkMRMLSegmentationNode") or x.IsA("vtkMRMLTransformNode")):
+            if node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetVisibility(node in over)
         self._view.set_background_volume_id(volume.GetID() if volume is not None else None)
 
     def draw(self, frame: Frame) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""What attacks have in common that change an image as a scanner or a body could have."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from SegAdversarialLib.attacks.attack import Found, parameter
+from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, MOST_SNAPSHOTS
+from SegAdversarialLib.attacks.untargeted import AgainstReference
+from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import InputError
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.engine.run import AttackRun
+    from SegAdversarialLib.attacks.engine.transforms import Place, Transform
+    from SegAdversarialLib.model import SegmentationModel
+
+SmoothLoss = Literal["soft_dice", "cross_entropy", "masked_cross_entropy", "balanced_masked_cross_entropy"]
+"""Losses that say how they change with the reference, too."""
+
+
+class TransformingAttack(AgainstReference):
+    """Searches for the worst of some smooth changes along the gradient by their few parameters.
+
+    Where the anatomy moves, the reference moves with it: the loss and the trace's Dice are against the moved one, and the
+    gradient counts how it moves, so that merely moving the anatomy gains nothing.
+    """
+
+    loss: SmoothLoss = parameter(
+        "soft_dice",
+        "Loss whose gradient is followed.",
+        advanced=True,
+        texts={key: text for key, text in LOSS_TEXTS.items() if key in SmoothLoss.__args__},  # type: ignore[attr-defined]
+    )
+    temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
+        1.0,
+        'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
+        advanced=True,
+    )
+    steps: int = parameter(
+        20,
+        "Number of steps along the gradient; 0: random draws that use the whole budget, one for each restart.",
+        unit="steps",
+        ge=0,
+        le=10000,
+    )
+    first_draws: int = parameter(
+        8,
+        "Random changes that use the whole budget, of which the steps begin at the worst; 0: they begin near the original.",
+        "draws",
+        advanced=True,
+        label="First draws",
+        ge=0,
+        le=10000,
+    )
+    step_size: float = parameter(
+        1.0,
+        "Length of the steps: 1 is what suits each kind of change, at first all of the budget for a bias field, 0.2 for "
+        "noise, 0.15 for movements; later steps are shorter, down to 0.",
+        "times the usual",
+        advanced=True,
+        gt=0,
+        le=100,
+    )
+    restarts: int = parameter(
+        1,
+        "Independent tries, each from another random change; the one with the lowest Dice is kept.",
+        advanced=True,
+        ge=1,
+        le=1000,
+    )
+    stop_at_drop: float | None = parameter(
+        None,
+        "Stop once the mean Dice has fallen by this share of its clean value (Chen et al. 2019 call 0.3 a success); none: go "
+        "on to the end.",
+        "share of the clean Dice",
+        advanced=True,
+        label="Stop at drop",
+        gt=0,
+        le=1,
+        examples=[0.3],
+    )
+    snapshot_every: int = parameter(
+        0,
+        f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.",
+        unit="steps",
+        label="Keep every",
+        ge=0,
+    )
+
+    @property
+    def moves(self) -> bool:
+        """Whether it moves the anatomy, and so all channels."""
+        return False
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether single channels can be attacked."""
+        return not self.moves
+
+    @abstractmethod
+    def transforms(self, place: Place) -> list[Transform]:
+        """What may be done, in the order in which it is done."""
+
+    def changed_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
+        """The positions of the channels whose intensities may be changed, beyond moving along."""
+        return super().attacked_channels(model, case)
+
+    def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
+        """The positions of the case's channels that may differ afterwards: all of them where the anatomy moves.
+
+        Raises:
+            InputError: the case or the network has no such channel, or some are to move and others not.
+        """
+        chosen = self.changed_channels(model, case)
+        if not self.moves:
+            return chosen
+        if self.channels is not None and len(chosen) < len(case.channels):
+            raise InputError(
+                f"{self.title} moves the anatomy, and so all channels of {case.name or 'the case'} "
+                f"({', '.join(case.channels)}); choose no channels, or all of them."
+            )
+        return list(range(len(case.channels)))
+
+    def _search(self, run: AttackRun) -> Found:
+        from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
+
+        return ChangeSearch(self, run).found()
+
+    def length(self, step: int) -> float:
+        """How long a step is, as a multiple of each kind's first one: along half a cosine down to 0."""
+        return self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+    def progress_text(self, restart: int, step: int) -> str:
+        """What is going on."""
+        doing = f"step {step + 1} of {self.steps}" if self.steps else f"draw {restart + 1} of {self.restarts}"
+        again = f", restart {restart + 1} of {self.restarts}" if self.steps and self.restarts > 1 else ""
+        return f"{self.title}: {doing}{again}"
+
+    def _in_words(self, parts: Sequence[str]) -> str:
+        """A budget, and whether it is only drawn from."""
+        drawn = [] if self.steps else [f"{self.restarts} random draw{'s' if self.restarts > 1 else ''}"]
+        return ", ".join([*parts, *drawn])

@@ -1,0 +1,134 @@
+"""What a step of the attacks that a scanner or a body could have made costs beside the bare gradient, in time and memory.
+
+    python Testing/Benchmarks/transform_cost.py [--sizes 64 96] [--rounds 9] [--time-only | --memory-only]
+
+Prints ratios of numbers measured in one run, and exits with status 1 if a promise is broken: a step, its trace row included,
+at most 1.3 (bias field) and 2.0 (deformation) times the bare forward and input gradient of the same network where one window
+holds the volume; peak memory of a step on a whole volume at most one window's graph and 20 volumes of the image's own size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from common import machine
+from measuring import PeakMemory, in_own_process, interleaved
+
+from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
+from SegAdversarialLib.attacks.engine.change_search import START, ChangeSearch
+from SegAdversarialLib.attacks.engine.run import AttackRun
+
+LIMITS = {"bias-field": 1.3, "deformation": 2.0, "affine": None, "chain": None}
+VOLUMES_LIMIT = 20
+
+
+def step_cost(name: str, size: int, rounds: int) -> float:
+    """Seconds of one step of an attack over those of the bare forward and input gradient of the same network.
+
+    Measured on images that the network takes as they are.
+    """
+    case = phantom.subject(seed=100, shape=(size,) * 3)
+    model = open_model("builtin:brain-tumour-phantom", device="cpu")
+    with model.on(case) as bound:
+        scores = bound._prepare(bound.image).numpy()
+    classes = dict(zip(model.head.labels, model.head.names))
+    plain = SegmentationModel.from_network(model.network, channels=model.channels, classes=classes, size_multiple=8)
+    attack: Any = attacks.make_attack(name)
+    with AttackRun.start(attack, plain, case.with_image(scores), None, None) as run:
+        loss = objectives.SoftDice(case.label).bind(plain.head, "cpu", torch.float32)
+        search = ChangeSearch(attack, run)
+        controls = search.start(0, START)
+        momenta = search.momenta()
+
+        def bare() -> None:
+            leaf = run.original.detach().requires_grad_(True)
+            torch.autograd.grad(loss(plain.network(leaf[None])[0]), leaf)
+
+        def step() -> None:
+            search.step(1, controls, momenta)
+
+        seconds = interleaved([step, bare], rounds)
+    ours, alone = np.median(seconds, axis=0)
+    ratio = float(np.median(seconds[:, 0] / seconds[:, 1]))
+    print(f"{name}, 4x{size}^3: step {ours:.3f} s, bare gradient {alone:.3f} s, median ratio {ratio:.2f}", flush=True)
+    return ratio
+
+
+def measure(task: dict[str, Any]) -> dict[str, Any]:
+    """In a process of its own: by how many bytes one window's bare gradient, or one step of an attack, raises the peak."""
+    torch.set_num_threads(task["threads"])
+    window, what = tuple(task["window"]), task["what"]
+    model = open_model("builtin:brain-tumour-phantom", device="cpu", window=window)
+    case, small = (some_case(model, shape) for shape in (window if what == "window" else tuple(task["shape"]), (16, 16, 16)))
+    # the first use of a network loads libraries that have nothing to do with the volume
+    open_model("builtin:brain-tumour-phantom", device="cpu").value_and_gradient(small, objectives.SoftDice(small.label))
+    if what == "window":
+        leaf = torch.from_numpy(case.image)[None].requires_grad_(True)
+        with model.on(small):
+            peak = PeakMemory()
+            logits = model.network(leaf)
+            torch.autograd.grad(logits, leaf, torch.ones_like(logits))
+    else:
+        peak = PeakMemory()
+        attacks.make_attack(what, {"steps": 1})(model, case)
+    return {"bytes": peak.used()}
+
+
+def some_case(model: SegmentationModel, shape: tuple[int, ...]) -> Case:
+    """Noise, and three structures in a box of a sixth of each axis."""
+    generator = np.random.default_rng(0)
+    image = generator.uniform(0, 300, (4, *shape)).astype(np.float32)
+    label = np.zeros(shape, np.int16)
+    middle = tuple(slice(size // 3, size // 2) for size in shape)
+    label[middle] = generator.choice(np.array([1, 2, 4], np.int16), label[middle].shape)
+    return Case(image, model.channels, np.eye(4), label)
+
+
+def memory(name: str, shape: tuple[int, ...], window: tuple[int, ...]) -> float:
+    """How many volumes of the image's own size an attack takes beyond one window's graph."""
+    task = {"shape": shape, "window": window}
+    graph, whole = (in_own_process(__file__, {**task, "what": what})["bytes"] for what in ("window", name))
+    volume = 4 * 4 * int(np.prod(shape))
+    beyond = (whole - graph) / volume
+    print(
+        f"{name}, 4x{'x'.join(map(str, shape))}, windows of {'x'.join(map(str, window))}: peak {whole / 2**20:.0f} MiB, one "
+        f"window's graph {graph / 2**20:.0f} MiB, one volume {volume / 2**20:.0f} MiB: {beyond:.1f} volumes beyond the graph",
+        flush=True,
+    )
+    return float(beyond)
+
+
+def main() -> int:
+    """Measure and compare with the promises."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--time-only", action="store_true")
+    parser.add_argument("--memory-only", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=list(LIMITS), default=list(LIMITS), help="only these attacks")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 96])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--shape", type=int, nargs=3, default=[155, 240, 240])
+    parser.add_argument("--window", type=int, nargs=3, default=[64, 64, 64])
+    options = parser.parse_args()
+    shape, window = tuple(options.shape), tuple(options.window)
+    print(machine())
+    kept = True
+    for name in options.only:
+        limit = LIMITS[name] or np.inf
+        if not options.memory_only:
+            kept &= all([step_cost(name, size, options.rounds) <= limit for size in options.sizes])
+        if not options.time_only:
+            kept &= memory(name, shape, window) <= VOLUMES_LIMIT
+    print("All promises kept." if kept else "A promise is broken.")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2 and sys.argv[1].startswith("{"):  # a task, in a process of its own
+        print(json.dumps(measure(json.loads(sys.argv[1]))))
+    else:
+        sys.exit(main())
