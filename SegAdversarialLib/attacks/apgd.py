@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.attacks.engine.watch import Watch
-    from SegAdversarialLib.objectives import BoundObjective
+    from SegAdversarialLib.objectives import BoundJoint, BoundObjective
 
 RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
 """Radii of the budget, as multiples of epsilon, and the share of the steps that each gets (Croce et al. 2024, SEA)."""
@@ -70,7 +70,7 @@ class APGD(IterativeAttack):
         counts = (first, second, self.steps - first - second)
         return [(radius, count) for (radius, _), count in zip(RADII, counts) if count]
 
-    def _climb(self, run: AttackRun, loss: BoundObjective, watch: Watch, restart: int) -> None:
+    def _climb(self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, restart: int) -> None:
         done = 0
         image = run.random_point(restart, self.stages[0][0]) if restart else run.original
         for radius, steps in self.stages:
@@ -85,7 +85,7 @@ class APGD(IterativeAttack):
 class _Stage:
     """The steps within one radius."""
 
-    def __init__(self, attack: APGD, run: AttackRun, loss: BoundObjective, watch: Watch, radius: float) -> None:
+    def __init__(self, attack: APGD, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, radius: float) -> None:
         self._attack, self._run, self._loss, self._watch, self._radius = attack, run, loss, watch, radius
 
     def climb(self, image: torch.Tensor, restart: int, done: int, steps: int) -> torch.Tensor:
