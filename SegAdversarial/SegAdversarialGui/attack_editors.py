@@ -19,11 +19,14 @@ _BROKEN = re.compile(r'\{"attack": "([^"]*)", (.*)', re.DOTALL)
 """The text that stands for settings which are no JSON (yet): the attack's name, and what was typed."""
 
 
-class NetworkEditor(Editor):
-    """A line for a network's file or folder; its list offers the networks that come with the software."""
+_LINES = {"network": widgets.networkLine, "generator": widgets.weightsLine, "pattern": widgets.weightsLine}
+
+
+class FileEditor(Editor):
+    """A line for the file or folder of a network, generator or pattern; its list offers those that come with the software."""
 
     def __init__(self, field: Field) -> None:
-        super().__init__(widgets.networkLine())
+        super().__init__(_LINES[field.choose]())
         self._default = self._value = field.default
         self._box = self.widget.comboBox()
         self._offered: list[str] = []

@@ -223,6 +223,8 @@ class AttackSection:
         """What the network, or the software, offers for a field."""
         if choose == "network":
             return [Choice(x, x) for x in catalog.builtinNetworks()]
+        if choose == "generator":
+            return [Choice(x, x) for x in catalog.builtinGenerators()]
         if choose == "attack":
             return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.transferable]
         if choose == "random-attack":

@@ -168,6 +168,17 @@ def builtinNetworks() -> list[str]:
     return list(builtin.names())
 
 
+def builtinGenerators() -> list[str]:
+    """The generators that come with the software, by the names that `generator` takes.
+
+    Raises:
+        ImportError: a package that the library needs is not installed.
+    """
+    from SegAdversarialLib.formats import builtin
+
+    return builtin.generator_names()
+
+
 def _schemaOf(cls: Any) -> dict[str, Any]:
     """The JSON schema of an attack; fields of types that JSON does not have are left open, and do not hide the attack."""
     from pydantic.json_schema import GenerateJsonSchema

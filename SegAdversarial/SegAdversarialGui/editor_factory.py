@@ -10,7 +10,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import editors
-from SegAdversarialGui.attack_editors import AttackEditor, NetworkEditor
+from SegAdversarialGui.attack_editors import AttackEditor, FileEditor
 from SegAdversarialGui.choice_editors import OneEditor, SeveralEditor
 from SegAdversarialGui.editors import Editor
 from SegAdversarialGui.fields import Field
@@ -33,8 +33,8 @@ def _fitting(field: Field) -> Editor:
         return SeveralEditor(field)
     if field.choose == "class":
         return OneEditor(field)
-    if field.choose == "network":
-        return NetworkEditor(field)
+    if field.choose in ("network", "generator", "pattern"):
+        return FileEditor(field)
     if field.choose in ("attack", "random-attack"):
         return AttackEditor(field)
     special, others = [], []

@@ -72,8 +72,8 @@ class Field:
 
     @property
     def choose(self) -> str:
-        """Where its values come from, if not from the schema: "channels", "classes", "class", "region", "network", "attack",
-        "random-attack", "trust" or ""."""
+        """Where its values come from, if not from the schema: "channels", "classes", "class", "region", "network",
+        "generator", "pattern", "attack", "random-attack", "trust" or ""."""
         return str(self.schema.get("choose", ""))
 
     @property

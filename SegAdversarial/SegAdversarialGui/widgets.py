@@ -153,6 +153,11 @@ def networkLine() -> Any:
     return pathLine(ctk.ctkPathLineEdit.Files, [_("Networks") + " (*.ts *.pt *.pth *.torchscript *.json *.safetensors)"])
 
 
+def weightsLine() -> Any:
+    """A line for the path of a file of numbers: a generator's, or a universal perturbation's."""
+    return pathLine(ctk.ctkPathLineEdit.Files, [_("Weights") + " (*.safetensors)"])
+
+
 def narrow(box: Any) -> None:
     """Keep a combo box (also a node selector's) as narrow as a few characters, however long its entries are."""
     box.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon

@@ -44,7 +44,9 @@ class Found:
     label: np.ndarray | None = None
 
 
-Choice = Literal["channels", "classes", "class", "region", "network", "attack", "random-attack", "trust"]
+Choice = Literal[
+    "channels", "classes", "class", "region", "network", "generator", "pattern", "attack", "random-attack", "trust"
+]
 """What the network, the case or the user, not the schema, says the possible values of a field are."""
 
 
@@ -66,9 +68,10 @@ def parameter(
         description: what it is, in one line.
         unit: what numbers are measured in.
         choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
-            one of its classes ("class"), or a place in the image ("region"); a network's file ("network"); another attack
-            ("attack"), or one that draws at random ("random-attack"); or only the user, each time anew ("trust": it has no
-            editor and is never stored).
+            one of its classes ("class"), or a place in the image ("region"); the file of a network
+            ("network"), of a generator ("generator") or of a universal perturbation ("pattern"); another attack ("attack"),
+            or one that draws at random ("random-attack"); or only the user, each time anew ("trust": it has no editor and
+            is never stored).
         advanced: most people leave it alone, so that a panel may fold it away.
         label: what people call it, where that is not just the field's name.
         texts: what people call its values, where these are words of a fixed set.

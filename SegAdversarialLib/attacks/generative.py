@@ -39,7 +39,9 @@ class GenerativeAttack(Attack):
     needs: ClassVar[str] = "generator"
 
     generator: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
-        _BUILTIN, "File of the generator (.safetensors), as train-generator has written it, or a built-in one's name."
+        _BUILTIN,
+        "File of the generator (.safetensors), as train-generator has written it, or a built-in one's name.",
+        choose="generator",
     )
     xi: float | None = parameter(
         2.0,

@@ -123,7 +123,10 @@ class UniversalPerturbation(AdditiveAttack):
 
     epsilon: float = parameter(0.02, "Largest change of a voxel.", EPSILON_UNIT, ge=0)
     perturbation: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
-        None, "File of the perturbation (.safetensors), as learning it has written it.", label="Perturbation"
+        None,
+        "File of the perturbation (.safetensors), as learning it has written it.",
+        choose="pattern",
+        label="Perturbation",
     )
     fingerprint: Annotated[str | None, WithJsonSchema({"type": "string"})] = parameter(
         None, "The perturbation's fingerprint, as results tell it: another perturbation is refused; none: any.", advanced=True

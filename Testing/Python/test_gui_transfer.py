@@ -380,3 +380,17 @@ def test_the_console_is_the_users_own_word(slicerHost: Any, panel: Any, answers:
     assert not speaksOfTrust(segmented.configuration.GetText())
     assert answers.count == 0
     finish(slicerHost, panel)
+
+
+def test_generators_and_patterns_are_chosen_as_files(stage: Stage, tmp_path: Path) -> None:
+    stage.state.change(attack="generative")
+    stage.section.refresh()
+    line = stage.editor("generator").widget
+    assert [line.comboBox().itemText(n) for n in range(line.comboBox().count)] == [BUILTIN]
+    assert line.currentPath == BUILTIN and any("*.safetensors" in x for x in line.nameFilters)
+    line.currentPath = str(tmp_path / "mine.safetensors")
+    assert dict(stage.state.attackSettings("generative")) == {"generator": str(tmp_path / "mine.safetensors")}
+    stage.state.change(attack="universal-perturbation")
+    stage.section.refresh()
+    line = stage.editor("perturbation").widget
+    assert line.currentPath == "" and any("*.safetensors" in x for x in line.nameFilters)
