@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from SegAdversarialLib.attacks.additive import AdditiveAttack
 from SegAdversarialLib.attacks.attack import parameter
-from SegAdversarialLib.attacks.untargeted import AgainstReference, CountsStructures
+from SegAdversarialLib.attacks.untargeted import AgainstReference, CountsStructures, StopsAtDrop
 from SegAdversarialLib.objectives import OBJECTIVES, BoundJoint, BoundObjective, JointObjective, Objective
 
 if TYPE_CHECKING:
@@ -204,28 +204,11 @@ class UntargetedAttack(AgainstReference, GradientAttack):
     """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
 
 
-class LowersDice(UntargetedAttack):
+class LowersDice(StopsAtDrop, UntargetedAttack):
     """Aims at a low mean Dice, and may stop once it has fallen enough."""
-
-    stop_at_drop: float | None = parameter(
-        None,
-        "Stop once the mean Dice has fallen by this share of its clean value (Chen et al. 2019 call 0.3 a success); none: go "
-        "on to the end.",
-        "share of the clean Dice",
-        advanced=True,
-        label="Stop at drop",
-        gt=0,
-        le=1,
-        examples=[0.3],
-    )
 
     def _score(self, run: AttackRun, loss: float, logits: torch.Tensor) -> Score:
         return 1 - self._mean_dice(run, logits), loss
-
-    def _enough(self, run: AttackRun) -> float | None:
-        if self.stop_at_drop is None:
-            return None
-        return 1 - (1 - self.stop_at_drop) * self._clean_dice(run)
 
 
 class IterativeAttack(KeepsBest, LowersDice):

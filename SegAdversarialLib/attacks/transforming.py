@@ -11,7 +11,7 @@ from pydantic import Field
 
 from SegAdversarialLib.attacks.attack import Found, parameter
 from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, MOST_SNAPSHOTS
-from SegAdversarialLib.attacks.untargeted import AgainstReference
+from SegAdversarialLib.attacks.untargeted import StopsAtDrop
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 
@@ -24,7 +24,7 @@ SmoothLoss = Literal["soft_dice", "cross_entropy", "masked_cross_entropy", "bala
 """Losses that say how they change with the reference, too."""
 
 
-class TransformingAttack(AgainstReference):
+class TransformingAttack(StopsAtDrop):
     """Searches for the worst of some smooth changes along the gradient by their few parameters.
 
     Where the anatomy moves, the reference moves with it: the loss and the trace's Dice are against the moved one, and the
@@ -73,17 +73,6 @@ class TransformingAttack(AgainstReference):
         advanced=True,
         ge=1,
         le=1000,
-    )
-    stop_at_drop: float | None = parameter(
-        None,
-        "Stop once the mean Dice has fallen by this share of its clean value (Chen et al. 2019 call 0.3 a success); none: go "
-        "on to the end.",
-        "share of the clean Dice",
-        advanced=True,
-        label="Stop at drop",
-        gt=0,
-        le=1,
-        examples=[0.3],
     )
     snapshot_every: int = parameter(
         0,

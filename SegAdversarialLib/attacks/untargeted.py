@@ -96,3 +96,25 @@ class AgainstReference(CountsStructures):
         """The positions of the outputs that count."""
         structures = run.head.foreground if self.classes is None else {run.head.output(x) for x in self.classes}
         return sorted(structures)
+
+
+class StopsAtDrop(AgainstReference):
+    """May stop once the mean Dice has fallen enough."""
+
+    stop_at_drop: float | None = parameter(
+        None,
+        "Stop once the mean Dice has fallen by this share of its clean value (Chen et al. 2019 call 0.3 a success); none: go "
+        "on to the end.",
+        "share of the clean Dice",
+        advanced=True,
+        label="Stop at drop",
+        gt=0,
+        le=1,
+        examples=[0.3],
+    )
+
+    def _enough(self, run: AttackRun) -> float | None:
+        """The lost share of Dice, 1 - mean Dice, at which it stops; None: it goes on to the end."""
+        if self.stop_at_drop is None:
+            return None
+        return 1 - (1 - self.stop_at_drop) * self._clean_dice(run)

@@ -17,9 +17,10 @@ from scipy.spatial.transform import Rotation
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.case import Case
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.perturbation import Perturbation
 from SegAdversarialLib.result import AttackResult, Snapshot
-from SegAdversarialLib.scene import application
+from SegAdversarialLib.scene import application, view
 from SegAdversarialLib.scene.segmentations import _oriented_image
 from SegAdversarialLib.scene.volumes import add_volume, fill_volume
 
@@ -244,3 +245,23 @@ def label_volume(scene, name: str, array: np.ndarray, affine: np.ndarray) -> Any
     node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", name)
     fill_volume(node, array, affine)
     return node
+
+
+@pytest.fixture(name="drawing")
+def _drawing() -> None:
+    """Skips what is drawn where there is no OpenGL."""
+    try:
+        view.check_drawing()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def lps_case() -> Case:
+    """A bright block in the patient's right front, on axes towards left, posterior and superior."""
+    shape = (12, 40, 36)
+    image = np.full((1, *shape), 100.0)
+    image[:, :, :3] = image[:, :, -3:] = image[..., :3] = image[..., -3:] = 0
+    image[0, 4:9, 6:14, 5:12] = 1000
+    label = (image[0] == 1000).astype(np.int16)
+    affine = np.diag([-2.0, -2.0, 4.0, 1.0])
+    return Case(image, ("T1",), affine, label, {1: "tumour"}, "block", ("int16",))

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scene_helpers import (
+    _drawing,  # noqa: F401  (a fixture)
     _scene,  # noqa: F401  (a fixture)
     affine_of,
     count,
+    lps_case,
     make_case,
     make_evaluation,
     make_result,
@@ -25,7 +27,6 @@ from scene_helpers import (
 )
 
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.perturbation import Perturbation
 from SegAdversarialLib.result import AttackResult
@@ -181,25 +182,6 @@ def test_terminology_is_understood_by_slicer(scene) -> None:
         entry = slicer.vtkSlicerTerminologyEntry()
         assert logic.DeserializeTerminologyEntry(terminology_of(name), entry)
         assert entry.GetTypeObject().GetCodeMeaning() == meaning
-
-
-@pytest.fixture
-def drawing() -> None:
-    try:
-        view.check_drawing()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-def lps_case() -> Case:
-    """A bright block in the patient's right front, on axes towards left, posterior and superior."""
-    shape = (12, 40, 36)
-    image = np.full((1, *shape), 100.0)
-    image[:, :, :3] = image[:, :, -3:] = image[..., :3] = image[..., -3:] = 0
-    image[0, 4:9, 6:14, 5:12] = 1000
-    label = (image[0] == 1000).astype(np.int16)
-    affine = np.diag([-2.0, -2.0, 4.0, 1.0])
-    return Case(image, ("T1",), affine, label, {1: "tumour"}, "block", ("int16",))
 
 
 def test_views_show_the_patients_right_on_the_left_and_front_on_top(drawing) -> None:

@@ -6,31 +6,16 @@ import types
 
 import numpy as np
 import pytest
-from scene_helpers import make_evaluation
+from scene_helpers import (
+    _drawing,  # noqa: F401  (a fixture)
+    lps_case,
+    make_evaluation,
+)
 
 from SegAdversarialLib.case import Case
-from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.perturbation import Perturbation
 from SegAdversarialLib.result import AttackResult
 from SegAdversarialLib.scene import pictures, view
-
-
-@pytest.fixture
-def drawing() -> None:
-    try:
-        view.check_drawing()
-    except InputError as error:
-        pytest.skip(str(error))
-
-
-def block_case() -> Case:
-    """A bright block in the patient's right front, in grey, with air around it; axes towards left, posterior and superior."""
-    shape = (12, 40, 36)
-    image = np.full((1, *shape), 100.0)
-    image[:, :, :3] = image[:, :, -3:] = image[..., :3] = image[..., -3:] = 0
-    image[0, 4:9, 6:14, 5:12] = 1000
-    label = (image[0] == 1000).astype(np.int16)
-    return Case(image, ("T1",), np.diag([-2.0, -2.0, 4.0, 1.0]), label, {1: "tumour"}, "block", ("int16",))
 
 
 def made_of(case: Case, **parts: np.ndarray) -> AttackResult:
@@ -49,7 +34,7 @@ def tiles_of(result: AttackResult) -> dict[str, pictures._Tile]:
 
 
 def test_pictures_show_each_part_of_what_was_done(drawing) -> None:
-    case = block_case()
+    case = lps_case()
     bias = np.full((1, *case.shape), np.log(1.25))
     moved = np.zeros((3, *case.shape))
     moved[0] = 6.0
@@ -71,7 +56,7 @@ def test_pictures_show_each_part_of_what_was_done(drawing) -> None:
 
 def test_grid_lines_and_the_outlined_reference_move_with_the_anatomy(drawing) -> None:
     """A displacement of +6 mm to the right moves what is seen 6 mm to the left: to the right in the picture."""
-    case = block_case()
+    case = lps_case()
     moved = np.zeros((3, *case.shape))
     moved[0] = 6.0
     tiles = tiles_of(made_of(case, displacement=moved))

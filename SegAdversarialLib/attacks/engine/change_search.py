@@ -54,7 +54,7 @@ class ChangeSearch:
             run,
             self._score,
             best_step=True,
-            enough=self._enough(),
+            enough=attack._enough(run),
             steps=attack.steps,
             snapshot_every=attack.snapshot_every,
         )
@@ -215,8 +215,3 @@ class ChangeSearch:
         if attack.against == "label" or run.case.label is None:  # the trace has counted it
             return 1 - attack._mean_dice(run, logits), loss
         return 1 - DiceMeter(self._targets, attack._counted(run)).mean(run.head.predicted(logits)), loss
-
-    def _enough(self) -> float | None:
-        if self._attack.stop_at_drop is None:
-            return None
-        return 1 - (1 - self._attack.stop_at_drop) * self._attack._clean_dice(self._run)
