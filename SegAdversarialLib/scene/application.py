@@ -62,7 +62,7 @@ def check_headless() -> None:
     except ImportError as error:
         raise InputError(
             f"Working on Slicer scenes outside Slicer needs slicer-core and trame-slicer ({error}); "
-            'install them with: pip install "SegAdversarialLib[headless]".'
+            'install them with: pip install "trame-slicer[standalone]".'
         ) from error
 
 

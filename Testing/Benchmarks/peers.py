@@ -1,6 +1,6 @@
 """Attacks of other packages, and the ten lines that researchers write themselves, on our models and cases.
 
-    pip install "SegAdversarialLib[benchmark]"     (or: pip install --no-deps torchattacks adv-lib)
+    pip install -e ".[benchmark]"     (or: pip install --no-deps torchattacks adv-lib)
 
 torchattacks (Kim 2020) and adv-lib (Rony & Ben Ayed; its segmentation attacks, Rony et al. 2023) are used where they are
 installed. adv-lib's package also imports torchvision and visdom, for a perceptual distance and for live plots, which these
