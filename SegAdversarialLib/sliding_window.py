@@ -130,7 +130,7 @@ class SlidingWindow:
         blended = padded.new_zeros((self._outputs, *self._padded))
         for places, logits in self._each_batch(padded):
             for place, part in zip(places, logits):
-                blended[(slice(None), *place)] += part * weights
+                blended[(slice(None), *place)].addcmul_(part, weights)
             del logits
         blended /= self._total(weights)
         return self._unpad(blended)
@@ -139,8 +139,7 @@ class SlidingWindow:
         """The gradient with respect to `volume` (C, *shape) when `gradient` (N, *shape) is that with respect to the logits."""
         padded = self._pad(volume)
         weights = self._weights(volume)
-        upstream = self._pad(gradient)
-        upstream = upstream / self._total(weights)
+        upstream = self._pad(gradient) / self._total(weights)
         pulled = torch.zeros_like(padded)
         for places in self._batches():
             for place, part in zip(places, self._differentiate(padded, upstream, weights, places)):
@@ -155,11 +154,11 @@ class SlidingWindow:
 
         def run(some: list[Slices]) -> list[torch.Tensor]:
             crops = torch.stack([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
-            seeds = torch.stack([upstream[(slice(None), *place)] * weights for place in some])
+            seeds = torch.stack([upstream[(slice(None), *place)] for place in some]).mul_(weights * scale)
             with torch.enable_grad():
                 logits = self._ask(crops)
-            (gradient,) = input_gradient(logits, crops, seeds * scale)
-            return list(gradient / scale)
+            (gradient,) = input_gradient(logits, crops, seeds)
+            return list(gradient if scale == 1 else gradient.div_(scale))
 
         memory, self._memory = self._memory, None  # measured once
         if memory is None:

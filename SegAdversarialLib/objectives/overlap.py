@@ -35,7 +35,8 @@ class SoftDice(Objective):
     def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """1 - D for logits (N, K, J, I)."""
         softmax = bound.head.kind == "softmax"
-        probabilities = logits.softmax(0) if softmax else logits.sigmoid()
+        # one backward for all outputs; indexing would make a whole volume of zeros for each
+        probabilities = (logits.softmax(0) if softmax else logits.sigmoid()).unbind(0)
         total = logits.new_zeros(())
         for n in bound.structures:
             claimed, wanted = probabilities[n], bound.targets[n]

@@ -16,10 +16,11 @@ import numpy as np
 
 
 def interleaved(functions: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:
-    """Seconds of each function in each round, (rounds, functions), run in turns so that a busy moment hits all of them."""
+    """Seconds of each function in each round, (rounds, functions), in turns to and fro: a busy moment hits all of them."""
     seconds = np.zeros((rounds + 2, len(functions)))
     for number in range(rounds + 2):
-        for n, function in enumerate(functions):
+        forth = list(enumerate(functions))
+        for n, function in forth if number % 2 == 0 else reversed(forth):
             started = time.perf_counter()
             function()
             seconds[number, n] = time.perf_counter() - started

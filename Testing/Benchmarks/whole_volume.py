@@ -131,12 +131,12 @@ def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
         spent[kind].append(time.perf_counter() - started)
 
     peak = PeakMemory()
-    started = time.perf_counter()
     with model.on(case, between) as bound:
         loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
+        started = time.perf_counter()
         bound.differentiate(bound.image, loss)
+        seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
         windows = len(bound._windows.places)
-    seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
     # the first of each kind also prepares the convolutions for this size
     bare = sum(float(np.mean(x[1:])) for x in spent.values() if len(x) > 1) * windows
     return {"seconds": seconds, "bare": bare or float("nan"), "windows": windows, "bytes": peak.used()}
