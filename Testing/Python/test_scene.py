@@ -42,7 +42,7 @@ def test_the_application_starts_once_and_serves_slicer_mrml_scene() -> None:
 
 def test_a_missing_package_is_named_with_the_way_to_install_it(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "trame_slicer.core", None)
-    with pytest.raises(InputError, match=r'pip install "SegAdversarialLib\[headless\]"'):
+    with pytest.raises(InputError, match=r'pip install "trame-slicer\[standalone\]"'):
         application.new_application()
 
 
