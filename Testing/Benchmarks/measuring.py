@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from SegAdversarialLib import Case, SegmentationModel
 
 
 def interleaved(functions: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:
@@ -58,3 +61,14 @@ def in_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError(f"{script} failed:\n{done.stderr}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def without_preprocessing(model: SegmentationModel, case: Case) -> tuple[SegmentationModel, Case]:
+    """The same network and case, the case as the network sees it, so that nothing stands between them."""
+    from SegAdversarialLib import SegmentationModel
+
+    with model.on(case) as bound:
+        scores = bound._prepare(bound.image).numpy()
+    classes = dict(zip(model.head.labels, model.head.names))
+    plain = SegmentationModel.from_network(model.network, channels=model.channels, classes=classes, size_multiple=8)
+    return plain, case.with_image(scores)

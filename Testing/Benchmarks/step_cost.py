@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import interleaved
+from measuring import interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.run import AttackRun
@@ -46,12 +46,9 @@ def step_costs(size: int, rounds: int) -> list[dict[str, Any]]:
     """
     case = phantom.subject(seed=0, shape=(size,) * 3)
     model = open_model("builtin:brain-tumour-phantom", device="cpu")
-    with model.on(case) as bound:
-        scores = bound._prepare(bound.image).numpy()
-    classes = dict(zip(model.head.labels, model.head.names))
-    plain = SegmentationModel.from_network(model.network, channels=model.channels, classes=classes, size_multiple=8)
+    plain, scores = without_preprocessing(model, case)
     rows = [
-        compared("plain", plain, case.with_image(scores), lambda image: image, rounds, with_peer=True),
+        compared("plain", plain, scores, lambda image: image, rounds, with_peer=True),
         compared("preprocessed", model, case, plain_zscore, rounds, with_peer=False),
     ]
     return [{"size": size, **row} for row in rows]

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import machine
-from measuring import PeakMemory, in_own_process, interleaved
+from measuring import PeakMemory, in_own_process, interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.change_search import START, ChangeSearch
@@ -34,12 +34,9 @@ def step_cost(name: str, size: int, rounds: int) -> float:
     """
     case = phantom.subject(seed=100, shape=(size,) * 3)
     model = open_model("builtin:brain-tumour-phantom", device="cpu")
-    with model.on(case) as bound:
-        scores = bound._prepare(bound.image).numpy()
-    classes = dict(zip(model.head.labels, model.head.names))
-    plain = SegmentationModel.from_network(model.network, channels=model.channels, classes=classes, size_multiple=8)
+    plain, case = without_preprocessing(model, case)
     attack: Any = attacks.make_attack(name)
-    with AttackRun.start(attack, plain, case.with_image(scores), None, None) as run:
+    with AttackRun.start(attack, plain, case, None, None) as run:
         loss = objectives.SoftDice(case.label).bind(plain.head, "cpu", torch.float32)
         search = ChangeSearch(attack, run)
         controls = search.start(0, START)

@@ -85,8 +85,8 @@ class Watch:
         last: bool = False,
         counts: bool = True,
         targets: torch.Tensor | None = None,
-    ) -> Score | None:
-        """Write down an iteration; its score, if there was a reason to judge it.
+    ) -> None:
+        """Write down an iteration, and judge it where there is a reason to.
 
         Args:
             iteration: number of gradients before it, in its restart.
@@ -99,12 +99,11 @@ class Watch:
         if self._snapshot_every and (last or iteration % self._snapshot_every == 0):
             self._snapshots.append(self._run.keep_snapshot(iteration, image, logits))
         if not (last or self._best_step or self._enough is not None):
-            return None
+            return
         score = self._judge(loss, logits)
         reached = self._enough is not None and score[0] >= self._enough
         if counts and (last or self._best_step or reached) and (self._kept is None or score > self._kept.score):
             self._keep(score, iteration, loss, logits, image)
-        return score
 
     def result(self) -> torch.Tensor:
         """The image that is handed out, finished; the run's snapshots, trace row, restart and iteration are made to fit it."""
