@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from SegAdversarialLib.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model import SegmentationModel
 
+    _Graph = tuple[torch.Tensor, torch.Tensor]
+    """A channel of the image, and what was made of it with autograd."""
+
 Loss = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
@@ -134,15 +137,14 @@ class BoundModel:
     def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
-        image = image.detach()
+        prepared, graphs = self._prepare_by_channels(image.detach())
         with torch.no_grad():
-            prepared = self._prepare(image)
             blended = self._windows(prepared)
         number, logits, upstream = self._upstream(blended, loss)
         del blended
         pulled = self._windows.pull_back(prepared, upstream)
-        del prepared, upstream
-        return number, self._checked(self._pull_back_preparation(image, pulled)), logits
+        del upstream
+        return number, self._checked(self._pull_back_preparation(pulled, graphs)), logits
 
     def _upstream(self, blended: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         """The loss, the logits on the case's grid, and the loss's gradient with respect to those on the network's grid.
@@ -162,21 +164,40 @@ class BoundModel:
         """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""
         import torch
 
-        if self._steps.does_nothing and self._positions == list(range(len(image))):
+        if self._is_taken_as_it_is(image):
             return image
         channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
         return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
 
-    def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor) -> torch.Tensor:
-        """The gradient on the case's grid from the one on the network's; a channel at a time, to keep one graph alive."""
+    def _prepare_by_channels(self, image: torch.Tensor) -> tuple[torch.Tensor, list[_Graph]]:
+        """The image as the network sees it, outside of any graph, and the graph that made each of its channels."""
         import torch
 
-        # where it fits, in the memory of `pulled`: each channel is read before it is written
-        fits = pulled.shape == image.shape and pulled.is_contiguous() and self._positions == list(range(len(image)))
-        gradient = pulled if fits else torch.zeros_like(image)
+        if self._is_taken_as_it_is(image):
+            return image, []
+        prepared, graphs = image.new_empty((len(self._positions), *self._steps.network_shape)), []
         for n, c in enumerate(self._positions):
             with torch.enable_grad():
                 leaf = image[c].detach().requires_grad_(True)
-                prepared = self._steps.forward_channel(leaf, n)
-                (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
+                graphs.append((leaf, self._steps.forward_channel(leaf, n, out=prepared[n])))
+        return prepared, graphs
+
+    def _pull_back_preparation(self, pulled: torch.Tensor, graphs: list[_Graph]) -> torch.Tensor:
+        """The gradient on the case's grid from the one on the network's; takes the graphs away as it uses them."""
+        import torch
+
+        if not graphs:
+            return pulled
+        # where it fits, in the memory of `pulled`: each channel is read before it is written
+        in_order = self._positions == list(range(len(self.image)))
+        fits = pulled.shape == self.image.shape and pulled.is_contiguous() and in_order
+        gradient = pulled if fits else torch.zeros_like(self.image)
+        for n, c in reversed(list(enumerate(self._positions))):
+            leaf, prepared = graphs.pop()
+            (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
+            del leaf, prepared
         return gradient
+
+    def _is_taken_as_it_is(self, image: torch.Tensor) -> bool:
+        """Whether the network sees an image (C, K, J, I) without any change."""
+        return self._steps.does_nothing and self._positions == list(range(len(image)))

@@ -18,6 +18,8 @@ from SegAdversarialLib.geometry import Reorientation, check_orientation, orienta
 if TYPE_CHECKING:
     import torch
 
+    from SegAdversarialLib.standardization import Inside
+
 Shape = tuple[int, int, int]
 MaskKind = Literal["all", "positive", "nonzero", "above_mean"]
 
@@ -33,11 +35,11 @@ class ZScore(_Settings):
     mask: MaskKind = Field("all", description="Voxels that count: all, above 0, other than 0, or above the channel's mean.")
     background: float | None = Field(None, description="Value of the voxels outside the mask; none: standardised as well.")
 
-    def apply(self, volume: torch.Tensor) -> torch.Tensor:
-        """Standardise one channel (K, J, I)."""
+    def apply(self, volume: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Standardise one channel (K, J, I); into `out`, which must then stay as it is, or new memory."""
         from SegAdversarialLib.standardization import standardize
 
-        return standardize(volume, _mask(volume, self.mask), self.background)
+        return standardize(volume, _inside(volume, self.mask), self.background, out)
 
 
 class Rescale(_Settings):
@@ -169,13 +171,23 @@ class PreprocessingOnGrid:
         a, b, c = (self.resampled_shape[axis] for axis in self.order)
         return a, b, c
 
-    def forward_channel(self, volume: torch.Tensor, index: int) -> torch.Tensor:
-        """One channel (K, J, I) as the network sees it; `index` is its place among the network's channels."""
+    def forward_channel(self, volume: torch.Tensor, index: int, out: torch.Tensor | None = None) -> torch.Tensor:
+        """One channel (K, J, I) as the network sees it; `index` is its place among the network's channels.
+
+        Where `out` (of the network's shape) is given, the channel is written there, too. As the gradient may be computed from
+        it, it must stay as it is until then.
+        """
+        inverse = [self.order.index(axis) for axis in range(3)]
+        target = None if out is None else out.permute(inverse)
         volume = resize(self.turn.apply(volume)[None], self.resampled_shape)[0]
         chosen = self.settings.normalization
         normalization = chosen[index] if isinstance(chosen, tuple) else chosen
+        if isinstance(normalization, ZScore):
+            return normalization.apply(volume, target).permute(self.order)
         if normalization is not None:
             volume = normalization.apply(volume)
+        if target is not None:
+            target.copy_(volume.detach())
         return volume.permute(self.order)
 
     def restore(self, logits: torch.Tensor) -> torch.Tensor:
@@ -184,17 +196,17 @@ class PreprocessingOnGrid:
         return self.turn.undo(resize(logits.permute(0, *inverse), self.turned_shape))
 
 
-def _mask(volume: torch.Tensor, kind: MaskKind) -> torch.Tensor | None:
-    """The voxels that count, 1 or 0 in the volume's own type: torch compares into booleans several times more slowly."""
+def _inside(volume: torch.Tensor, kind: MaskKind) -> Inside | None:
+    """What tells the voxels that count: 1 or 0 in the volume's own type, as torch compares into booleans several times more
+    slowly."""
     import torch
 
     if kind == "all":
         return None
-    volume = volume.detach()
-    mask = torch.empty_like(volume)
     if kind == "nonzero":
-        return torch.ne(volume, 0, out=mask)
-    return torch.gt(volume, 0 if kind == "positive" else volume.mean(), out=mask)
+        return lambda some: torch.ne(some, 0, out=torch.empty_like(some))
+    threshold = volume.detach().mean() if kind == "above_mean" else 0
+    return lambda some: torch.gt(some, threshold, out=torch.empty_like(some))
 
 
 def _percentile(volume: torch.Tensor, percent: float) -> torch.Tensor:

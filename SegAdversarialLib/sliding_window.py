@@ -81,6 +81,8 @@ class SlidingWindow:
         self._before = tuple(gap // 2 for gap in missing)
         self._padded = tuple(have + gap for have, gap in zip(shape, missing))
         self.places = self._window_places(overlap)
+        self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
+        """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
 
     @property
     def is_single(self) -> bool:
@@ -126,35 +128,29 @@ class SlidingWindow:
             if self._dimensions == 3:
                 return self._unpad(self._ask(padded[None])[0])
             return self._unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
-        weights = self._weights(volume)
         blended = padded.new_zeros((self._outputs, *self._padded))
         for places, logits in self._each_batch(padded):
             for place, part in zip(places, logits):
-                blended[(slice(None), *place)].addcmul_(part, weights)
+                blended[(slice(None), *place)].addcmul_(part, self._share(place, volume))
             del logits
-        blended /= self._total(weights)
         return self._unpad(blended)
 
     def pull_back(self, volume: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient with respect to `volume` (C, *shape) when `gradient` (N, *shape) is that with respect to the logits."""
-        padded = self._pad(volume)
-        weights = self._weights(volume)
-        upstream = self._pad(gradient) / self._total(weights)
+        padded, upstream = self._pad(volume), self._pad(gradient)
         pulled = torch.zeros_like(padded)
         for places in self._batches():
-            for place, part in zip(places, self._differentiate(padded, upstream, weights, places)):
-                pulled[(slice(None), *place)] += part
+            for place, part in zip(places, self._differentiate(padded, upstream, places)):
+                pulled[(slice(None), *place)].add_(part)
         return self._unpad(pulled)
 
-    def _differentiate(
-        self, padded: torch.Tensor, upstream: torch.Tensor, weights: torch.Tensor, places: list[Slices]
-    ) -> list[torch.Tensor]:
+    def _differentiate(self, padded: torch.Tensor, upstream: torch.Tensor, places: list[Slices]) -> list[torch.Tensor]:
         """Input gradients of some windows, in smaller batches if the memory does not suffice."""
         scale = self.scale_of(upstream)
 
         def run(some: list[Slices]) -> list[torch.Tensor]:
-            crops = torch.stack([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
-            seeds = torch.stack([upstream[(slice(None), *place)] for place in some]).mul_(weights * scale)
+            crops = _batch([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
+            seeds = _batch([upstream[(slice(None), *place)] * (self._share(place, padded) * scale) for place in some])
             with torch.enable_grad():
                 logits = self._ask(crops)
             (gradient,) = input_gradient(logits, crops, seeds)
@@ -175,7 +171,7 @@ class SlidingWindow:
     def _each_batch(self, padded: torch.Tensor) -> Iterator[tuple[list[Slices], list[torch.Tensor]]]:
         def run(some: list[Slices]) -> list[torch.Tensor]:
             with torch.no_grad():
-                return list(self._ask(torch.stack([padded[(slice(None), *place)] for place in some])))
+                return list(self._ask(_batch([padded[(slice(None), *place)] for place in some])))
 
         for places in self._batches():
             yield places, self._with_less_memory(run, places)
@@ -243,19 +239,21 @@ class SlidingWindow:
         ]
         return [tuple(place) for place in dense_patch_slices(self._padded, self.window, steps)]
 
-    def _weights(self, like: torch.Tensor) -> torch.Tensor:
-        from monai.data.utils import compute_importance_map
+    def _share(self, place: Slices, like: torch.Tensor) -> torch.Tensor:
+        """What a window at `place` has to say about each of its voxels: its importance over that of all windows there."""
+        if self._weights is None:
+            from monai.data.utils import compute_importance_map
 
-        size = self.window[3 - self._dimensions :]
-        weights = compute_importance_map(size, mode=self._blending, sigma_scale=0.125, device=like.device, dtype=like.dtype)
-        return weights.reshape(self.window)
-
-    def _total(self, weights: torch.Tensor) -> torch.Tensor:
-        """The sum of all windows' importance at each voxel."""
-        total = weights.new_zeros(self._padded)
-        for place in self.places:
-            total[place] += weights
-        return total
+            size = self.window[3 - self._dimensions :]
+            weights = compute_importance_map(
+                size, mode=self._blending, sigma_scale=0.125, device=like.device, dtype=like.dtype
+            ).reshape(self.window)
+            total = weights.new_zeros(self._padded)
+            for other in self.places:
+                total[other] += weights
+            self._weights = weights, total
+        weights, total = self._weights
+        return weights / total[place]
 
     def _pad(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._padded == tuple(self.shape):
@@ -271,6 +269,12 @@ class SlidingWindow:
             return tensor
         inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
         return tensor[(slice(None), *inner)]
+
+
+def _batch(volumes: list[torch.Tensor]) -> torch.Tensor:
+    """Volumes (C, *window) as one contiguous tensor (B, C, *window)."""
+    # torch.stack of one takes twice as long as a copy
+    return volumes[0].clone(memory_format=torch.contiguous_format)[None] if len(volumes) == 1 else torch.stack(volumes)
 
 
 def input_gradient(value: torch.Tensor, leaf: torch.Tensor, seed: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:

@@ -7,72 +7,106 @@ image, flat wherever it has a derivative.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from SegAdversarialLib.slabs import slabs
+
+Inside = Callable[[torch.Tensor], torch.Tensor]
+"""Some slices of a volume to the voxels that count: 1 or 0 in the volume's own type."""
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What autograd need not know: the memory for a result that counts as new."""
+
+    volume: torch.Tensor | None
+
 
 class _Standardize(torch.autograd.Function):
-    """Works in as few volumes as it can: on a CPU, memory fresh from the system costs five times what it costs to fill it."""
-
     @staticmethod
-    def forward(ctx: Any, volume: torch.Tensor, mask: torch.Tensor | None, background: float | None) -> torch.Tensor:
-        # the mask as 0 and 1 of the volume's type: products with it are several times quicker than with booleans
-        inside = None if mask is None else mask.to(volume.dtype)
-        if inside is None:
-            count = float(volume.numel())
-            mean = volume.sum() / count
-            scores = counted = volume - mean
-        else:
-            count = max(float(inside.sum()), 1.0)
-            scores = volume * inside
-            mean = scores.sum() / count
-            if background is None:
-                torch.sub(volume, mean, out=scores)
-                counted = scores * inside
+    def forward(
+        ctx: Any, volume: torch.Tensor, inside: Inside | None, background: float | None, memory: _Memory
+    ) -> torch.Tensor:
+        pieces = slabs(volume)
+        count, mean = _count_and_mean(volume, inside, pieces)
+        scores = torch.empty_like(volume) if memory.volume is None else memory.volume
+        lengths = []
+        for piece in pieces:
+            centred = torch.sub(volume[piece], mean, out=scores[piece])
+            if inside is None:
+                counted = centred
+            elif background is None:
+                counted = centred * inside(volume[piece])
             else:
-                counted = scores.sub_(mean).mul_(inside)
-        # slice by slice: in one go, torch's single-precision norm of millions of numbers is off in the third digit
-        deviation = torch.linalg.vector_norm(torch.linalg.vector_norm(counted, dim=(1, 2))) / count**0.5
-        del counted
+                counted = centred.mul_(inside(volume[piece]))
+            # slice by slice: in one go, torch's single-precision norm of millions of numbers is off in the third digit
+            lengths.append(torch.linalg.vector_norm(counted, dim=(1, 2)))
+        deviation = torch.linalg.vector_norm(torch.cat(lengths)) / count**0.5
         # below what rounding of the mean leaves, the channel is constant: all its scores, and its gradient, are 0
         deviation = torch.where(deviation > 1e-6 * mean.abs(), deviation, torch.full_like(deviation, torch.inf))
-        scores.div_(deviation)
-        if mask is not None and background:
-            scores.masked_fill_(mask == 0, background)
-        ctx.save_for_backward(scores, inside, deviation)
-        ctx.count, ctx.background = count, background
+        for piece in pieces:
+            scores[piece].div_(deviation)
+            if inside is not None and background:
+                scores[piece].masked_fill_(inside(volume[piece]) == 0, background)
+        ctx.save_for_backward(volume, scores, deviation)
+        ctx.inside, ctx.count, ctx.background = inside, count, background
         return scores
 
     @staticmethod
-    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        scores, inside, deviation = ctx.saved_tensors
+    def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        volume, scores, deviation = ctx.saved_tensors
         (gradient,) = upstream
-        if inside is None or ctx.background is None:
-            through_mean, through_deviation = gradient.sum() / ctx.count, _product_sum(gradient, scores) / ctx.count
-            passed = (scores * -through_deviation).sub_(through_mean)
-            if inside is not None:
-                passed.mul_(inside)
-            return passed.add_(gradient).div_(deviation), None, None
-        passed = gradient * inside
-        through_mean, through_deviation = passed.sum() / ctx.count, _product_sum(passed, scores) / ctx.count
-        return passed.addcmul_(scores, -through_deviation).sub_(through_mean).mul_(inside).div_(deviation), None, None
+        pieces, passed = slabs(volume), torch.empty_like(volume)
+        # what reaches the scores of voxels outside the mask is lost where these are a fixed number
+        fixed = ctx.inside is not None and ctx.background is not None
+        sums, products = [], []
+        for piece in pieces:
+            arriving = gradient[piece] * ctx.inside(volume[piece]) if fixed else gradient[piece]
+            sums.append(arriving.sum())
+            products.append((arriving * scores[piece]).sum())
+        through_mean, through_deviation = torch.stack(sums).sum() / ctx.count, torch.stack(products).sum() / ctx.count
+        for piece in pieces:
+            part = torch.mul(scores[piece], -through_deviation, out=passed[piece]).sub_(through_mean)
+            if fixed:
+                part.add_(gradient[piece]).mul_(ctx.inside(volume[piece]))
+            elif ctx.inside is not None:
+                part.mul_(ctx.inside(volume[piece])).add_(gradient[piece])
+            else:
+                part.add_(gradient[piece])
+            part.div_(deviation)
+        return passed, None, None, None
 
 
-def _product_sum(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The sum of the products of two volumes; on a CPU without a volume for the products."""
-    if one.device.type != "cpu":
-        return (one * other).sum()
-    # slice by slice also for the sake of accuracy
-    return torch.stack([torch.dot(x.flatten(), y.flatten()) for x, y in zip(one, other)]).sum()
+def _count_and_mean(volume: torch.Tensor, inside: Inside | None, pieces: list[slice]) -> tuple[float, torch.Tensor]:
+    """How many voxels count, and their mean."""
+    if inside is None:
+        return float(volume.numel()), torch.stack([volume[piece].sum() for piece in pieces]).sum() / volume.numel()
+    counts, totals = [], []
+    for piece in pieces:
+        counted = inside(volume[piece])
+        counts.append(counted.sum())
+        totals.append((volume[piece] * counted).sum())
+    count = max(float(torch.stack(counts).sum()), 1.0)
+    return count, torch.stack(totals).sum() / count
 
 
-def standardize(volume: torch.Tensor, mask: torch.Tensor | None = None, background: float | None = None) -> torch.Tensor:
-    """(volume - mean) / standard deviation, both over the voxels inside `mask` (population formula; constant: all 0).
+def standardize(
+    volume: torch.Tensor,
+    inside: Inside | None = None,
+    background: float | None = None,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(volume - mean) / standard deviation, both over the voxels that count (population formula; constant: all 0).
 
     Args:
         volume: (K, J, I), floating.
-        mask: (K, J, I) bool, or 1 and 0 in the volume's type, which is quicker; None: all voxels.
-        background: what voxels outside the mask become; None: they are standardised with the same numbers.
+        inside: tells, for some slices of the volume, the voxels that count; None: all. It must say the same each time.
+        background: what the other voxels become; None: they are standardised with the same numbers.
+        out: where the result is written; as the gradient is computed from it, it must stay as it is. None: new memory.
     """
-    return _Standardize.apply(volume, mask, background)
+    # .data: what is written into other parts of the same memory is no change of this result, which detach() would say
+    return _Standardize.apply(volume, inside, background, _Memory(None if out is None else out.data))

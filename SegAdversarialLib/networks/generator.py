@@ -239,8 +239,17 @@ class BoundGenerator:
         return (image[self.positions] - self.mean) / self.deviation
 
     def as_batch(self, image: torch.Tensor) -> torch.Tensor:
-        """A standardised image (C, K, J, I) as a critic sees it, at its own voxel size: (B, C, *size), slices as a batch."""
-        turned = self._grid.turn.apply(image).permute(0, *(1 + n for n in self._grid.order))
+        """An image (C, K, J, I) as a critic sees it, at its own voxel size: (B, C, *size), slices as a batch.
+
+        Each of the generator's channels has the mean 0 and the standard deviation 1 by its own voxels: whoever is shown an
+        image does not know the original's.
+        """
+        import torch
+
+        from SegAdversarialLib.standardization import standardize
+
+        scores = torch.stack([standardize(image[n]) for n in self.positions])
+        turned = self._grid.turn.apply(scores).permute(0, *(1 + n for n in self._grid.order))
         return turned.movedim(1, 0) if self.settings.dimensions == 2 else turned[None]
 
     def encode(self, xi: float) -> Latents:

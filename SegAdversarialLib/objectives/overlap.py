@@ -34,14 +34,8 @@ class SoftDice(Objective):
 
     def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """1 - D for logits (N, K, J, I)."""
-        softmax = bound.head.kind == "softmax"
-        # one backward for all outputs; indexing would make a whole volume of zeros for each
-        probabilities = (logits.softmax(0) if softmax else logits.sigmoid()).unbind(0)
-        total = logits.new_zeros(())
-        for n in bound.structures:
-            claimed, wanted = probabilities[n], bound.targets[n]
-            if bound.region is not None:
-                claimed, wanted = claimed * bound.region, wanted * bound.region
-            overlap = (claimed * wanted).sum()
-            total = total + (2 * overlap + self.gamma) / (claimed.sum() + wanted.sum() + self.gamma)
-        return 1 - total / (len(bound.structures) + (1 if softmax else 0))
+        from SegAdversarialLib.objectives.soft_dice_gradient import SoftDiceSum
+
+        exclusive = bound.head.kind == "softmax"
+        total = SoftDiceSum.apply(logits, bound.targets, bound.region, bound.structures, self.gamma, exclusive)
+        return 1 - total / (len(bound.structures) + (1 if exclusive else 0))

@@ -297,7 +297,7 @@ class _Step:
         self._head = bound.model.head
         logits = bound.logits(bound.image)
         self._clean = logits.softmax(0) if self._head.kind == "softmax" else logits.sigmoid()
-        self._real = makes.as_batch(makes.standardized(bound.image))
+        self._real = makes.as_batch(bound.image)
 
     def __call__(self, xi: float, source: torch.Generator) -> dict[str, float]:
         """Some steps of the critic and one of the generator; what the losses were."""
@@ -306,7 +306,7 @@ class _Step:
         for _ in range(self._how.critic_steps):
             with torch.no_grad():
                 image, _, _ = self._drawn(xi, source)
-                fake = self._makes.as_batch(self._makes.standardized(image))
+                fake = self._makes.as_batch(image)
             critic_optimizer.zero_grad()
             loss = self._trainer.critic(fake).mean() - self._trainer.critic(self._real).mean()  # eq. 3
             loss.backward()
@@ -337,7 +337,7 @@ class _Step:
         image, variation, divergence = self._drawn(xi, source)
         critic = self._trainer.critic
         critic.requires_grad_(False)
-        score = critic(self._real).mean().detach() - critic(self._makes.as_batch(self._makes.standardized(image))).mean()
+        score = critic(self._real).mean().detach() - critic(self._makes.as_batch(image)).mean()
         critic.requires_grad_(True)
         attack, cross_entropy = self._attack(image, variation, xi)
         voxel = math.prod(self._trainer.generator.settings.spacing) ** (1 / 3)

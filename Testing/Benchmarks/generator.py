@@ -1,17 +1,23 @@
 """What the learned generator does to the built-in network on unseen phantoms, and whether its images look like clean ones.
 
-python Testing/Benchmarks/generator.py [--subjects 10] [--critic-subjects 96] [--output folder]
+python Testing/Benchmarks/generator.py [--subjects 10] [--critic-subjects 120] [--output folder]
 
 Dice and perceptibility are means over the phantoms of the seeds 0, 1, ..., which no training has seen. For the critics'
 figures new critics are trained to tell adversarial from clean images of other phantoms, none of which is in both halves, and
-asked about phantoms that they have not seen either: one as in training (Wasserstein, weights clipped), and one that is free to
-do better (cross-entropy, Adam). An area under the curve of 0.5 is chance, 1 certainty.
+asked about phantoms that they have not seen either: one as in training (Wasserstein, weights clipped), and one that is free
+to do better (cross-entropy, Adam). An area under the curve of 0.5 is chance, 1 certainty. Each image is standardised by
+itself, as nobody who is shown it has the original.
+
+Whatever moves a voxel by a fraction of its size also smooths the noise, adversarial or not. So adversarial images are told
+from clean ones as they are, and from clean ones that were moved as well, by the field that the generator made for another
+phantom. Clean images told from clean ones show what chance is with so few images.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +27,7 @@ from common import machine, save_figure, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, evaluate, open_model, phantom
 from SegAdversarialLib.evaluation import UNWARPED, format_table
+from SegAdversarialLib.fields import warp
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic
 
 STRENGTHS = (0.5, 1.0, 2.0, 3.0)
@@ -31,6 +38,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 STRUCTURES = ("necrotic core", "oedema", "enhancing tumour")
 FIRST_CRITIC_SEED = 1000
+COMPARISONS = {
+    ("clean", "adversarial"): "adversarial from clean",
+    ("moved", "adversarial"): "adversarial from clean and moved",
+    ("clean", "intensity"): "intensity only from clean",
+    ("clean", "others"): "clean from clean (chance)",
+}
 
 
 def measured(model: SegmentationModel, case: Case, settings: dict[str, Any], generator: str, samples: int) -> dict[str, float]:
@@ -53,26 +66,44 @@ def measured(model: SegmentationModel, case: Case, settings: dict[str, Any], gen
     }
 
 
-def standardized(case: Case, original: Case) -> torch.Tensor:
+def standardized(image: np.ndarray) -> torch.Tensor:
     """An image as a critic sees it: (1, C, K, J, I)."""
-    mean, deviation = (f(original.image, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
-    return torch.from_numpy((case.image - mean) / deviation)[None]
+    mean, deviation = (f(image, axis=(1, 2, 3), keepdims=True) for f in (np.mean, np.std))
+    return torch.from_numpy((image - mean) / deviation)[None]
 
 
 def collections(
-    model: SegmentationModel, generator: str, xi: float, count: int, progress: Any
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Clean images, and adversarial ones of other phantoms."""
-    attack = attacks.GenerativeAttack(generator=generator, xi=xi, samples=1)
-    clean, adversarial = [], []
-    for number in range(count):
-        case = phantom.subject(FIRST_CRITIC_SEED + number)
-        if number % 2:
-            adversarial.append(standardized(attack(model, case).adversarial, case))
-        else:
-            clean.append(standardized(case, case))
-        progress(f"critic's phantom {number + 1} of {count}")
-    return clean, adversarial
+    model: SegmentationModel, generator: str, xi: float, count: int, progress: Callable[[str], None]
+) -> dict[str, list[torch.Tensor]]:
+    """Images of two halves of the phantoms: of one half clean ones, as they are and moved, of the other adversarial ones."""
+    found: dict[str, list[torch.Tensor]] = {name: [] for name in ("clean", "moved", "adversarial", "intensity", "others")}
+    whole, deformation, intensity = (
+        attacks.GenerativeAttack(generator=generator, xi=xi, samples=1, parts=parts)
+        for parts in ("both", "deformation", "intensity")
+    )
+    for number in range(0, count, 2):
+        case, other = (phantom.subject(FIRST_CRITIC_SEED + number + k) for k in (0, 1))
+        field = deformation(model, other).perturbation.displacement
+        found["clean"].append(standardized(case.image))
+        found["moved"].append(standardized(warp(torch.from_numpy(case.image), torch.from_numpy(field), case.affine).numpy()))
+        found["adversarial"].append(standardized(whole(model, other).adversarial.image))
+        found["intensity"].append(standardized(intensity(model, other).adversarial.image))
+        found["others"].append(standardized(other.image))
+        progress(f"critics' phantoms: {number + 2} of {count}")
+    return found
+
+
+def critics(images: dict[str, list[torch.Tensor]], xi: float, epochs: int) -> Iterator[dict[str, Any]]:
+    """A row for each comparison and critic."""
+    cut = len(images["clean"]) * 2 // 3
+    for one, other in COMPARISONS:
+        for critic_name, clipped in (("as in training", True), ("free", False)):
+            critic = fitted(images[one][:cut], images[other][:cut], clipped, epochs)
+            yield {
+                "attack": f"xi {xi:g}: {COMPARISONS[one, other]}, critic {critic_name}",
+                "AUC": area_under_curve(critic, images[one][cut:], images[other][cut:]),
+                "AUC on its training images": area_under_curve(critic, images[one][:cut], images[other][:cut]),
+            }
 
 
 def fitted(clean: list[torch.Tensor], adversarial: list[torch.Tensor], clipped: bool, epochs: int) -> Critic:
@@ -138,8 +169,10 @@ def main() -> int:
     parser.add_argument("--generator", default="builtin:brain-tumour-phantom", help="file, or a built-in generator's name")
     parser.add_argument("--subjects", type=int, default=10, help="phantoms of the seeds 0, 1, ...")
     parser.add_argument("--samples", type=int, default=1, help="draws for each, of which the worst counts")
-    parser.add_argument("--critic-subjects", type=int, default=96, help="phantoms for the critics; a third is for asking them")
-    parser.add_argument("--critic-epochs", type=int, default=15)
+    parser.add_argument(
+        "--critic-subjects", type=int, default=120, help="phantoms for the critics; a third is for asking them"
+    )
+    parser.add_argument("--critic-epochs", type=int, default=12)
     parser.add_argument("--critic-xi", type=float, default=2.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, help="folder for generator.csv and generator.png")
@@ -163,15 +196,10 @@ def main() -> int:
     print(machine())
     print(format_table(table))
     if options.critic_subjects:
-        clean, adversarial = collections(model, options.generator, options.critic_xi, options.critic_subjects, say)
-        cut = len(clean) * 2 // 3
-        for name, clipped in (("as in training", True), ("free", False)):
-            critic = fitted(clean[:cut], adversarial[:cut], clipped, options.critic_epochs)
-            area = area_under_curve(critic, clean[cut:], adversarial[cut:])
-            seen = area_under_curve(critic, clean[:cut], adversarial[:cut])
-            line = {"attack": f"xi {options.critic_xi:g}, critic {name}", "AUC": area, "AUC on its training images": seen}
-            print(format_table([line]))
-            table.append(line)
+        images = collections(model, options.generator, options.critic_xi, options.critic_subjects, say)
+        for row in critics(images, options.critic_xi, options.critic_epochs):
+            print(format_table([row]), flush=True)
+            table.append(row)
     if options.output:
         save_table(table, options.output / "generator.csv")
         save_figure(figure(table), options.output / "generator.png")

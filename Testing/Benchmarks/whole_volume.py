@@ -17,8 +17,8 @@ from measuring import PeakMemory, in_own_process
 from SegAdversarialLib import Case, SegmentationModel, objectives, open_model
 
 VOLUMES_LIMIT, TIME_LIMIT, ERROR_LIMIT = 12, 1.1, 1e-4
-SAMPLES = 12
-"""Bare windows are timed this many times in each pass of a gradient, between its own windows."""
+BLOCKS, SAMPLES = 2, 6
+"""Bare windows are timed so many times in a row, and so often in each pass of a gradient, between its own windows."""
 
 Shape = tuple[int, int, int]
 
@@ -101,6 +101,11 @@ def _noise(model: SegmentationModel, shape: tuple[int, ...]) -> Case:
     return Case(image, model.channels, np.eye(4), generator.choice(np.array([0, 1, 2, 4], np.int16), shape))
 
 
+def _bare_forward(model: SegmentationModel, window: torch.Tensor) -> None:
+    with torch.no_grad():
+        model.network(window)
+
+
 def _bare_gradient(model: SegmentationModel, window: torch.Tensor) -> None:
     """One window's forward and input gradient with nothing around it."""
     leaf = window.detach().requires_grad_(True)
@@ -120,26 +125,25 @@ def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
         if done == 0:
             calls += 1
         kind = "forward" if calls == 1 else "backward"
-        if len(spent[kind]) > 1 + done * SAMPLES:
+        if len(spent[kind]) > done * BLOCKS * SAMPLES:
             return
-        started = time.perf_counter()
-        if kind == "forward":
-            with torch.no_grad():
-                model.network(sample)
-        else:
-            _bare_gradient(model, sample)
-        spent[kind].append(time.perf_counter() - started)
+        for _ in range(SAMPLES):
+            started = time.perf_counter()
+            _bare_forward(model, sample) if kind == "forward" else _bare_gradient(model, sample)
+            spent[kind].append(time.perf_counter() - started)
 
     peak = PeakMemory()
     with model.on(case, between) as bound:
         loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
+        # the first use of the convolutions at a size prepares them: once for an attack, not for each of its gradients
+        _bare_forward(model, sample)
+        _bare_gradient(model, sample)
         started = time.perf_counter()
         bound.differentiate(bound.image, loss)
         seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
         windows = len(bound._windows.places)
-    # the first of each kind also prepares the convolutions for this size
-    bare = sum(float(np.mean(x[1:])) for x in spent.values() if len(x) > 1) * windows
-    return {"seconds": seconds, "bare": bare or float("nan"), "windows": windows, "bytes": peak.used()}
+    bare = sum(float(np.mean(x)) for x in spent.values()) * windows
+    return {"seconds": seconds, "bare": bare, "windows": windows, "bytes": peak.used()}
 
 
 def _plain(model: SegmentationModel, case: Case, overlap: float) -> dict[str, Any]:

@@ -45,7 +45,7 @@ ROOMS = (
     *("cli", "jobs", "scene", "training", "evaluation", "attacks", "result", "formats", "model", "bound_model"),
     *("sliding_window", "acceleration", "folding"),
     *("networks", "preprocessing", "objectives", "perturbation", "metrics", "phantom", "case", "fields", "geometry", "head"),
-    *("standardization", "devices", "files", "errors"),
+    *("standardization", "slabs", "devices", "files", "errors"),
 )
 
 
