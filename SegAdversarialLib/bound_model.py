@@ -139,8 +139,13 @@ class BoundModel:
 
         prepared, graphs = self._prepare_by_channels(image.detach())
         with torch.no_grad():
-            blended = self._windows(prepared)
-        number, logits, upstream = self._upstream(blended, loss)
+            blended = self._windows(prepared, before_gradient=True)
+        try:
+            number, logits, upstream = self._upstream(blended, loss)
+        except torch.OutOfMemoryError:
+            if not self._windows.forget():
+                raise
+            number, logits, upstream = self._upstream(blended.detach(), loss)
         del blended
         pulled = self._windows.pull_back(prepared, upstream)
         del upstream

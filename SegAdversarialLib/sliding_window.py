@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as functional
@@ -22,10 +23,20 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
+_Found = TypeVar("_Found")
 _log = logging.getLogger(__name__)
 
 _FILLED = 0.8
 """Share of the free memory that batches of windows may fill; the rest is for what comes in pieces that do not fit."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Graph:
+    """Windows that the network was asked about with autograd's graph: (B, C, *window) in, (B, N, *window) out."""
+
+    places: list[Slices]
+    crops: torch.Tensor
+    logits: torch.Tensor
 
 
 class SlidingWindow:
@@ -83,6 +94,8 @@ class SlidingWindow:
         self.places = self._window_places(overlap)
         self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
         """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
+        self._kept: _Graph | None = None
+        self._keeps = True
 
     @property
     def is_single(self) -> bool:
@@ -120,8 +133,14 @@ class SlidingWindow:
         """What gradients with respect to the logits are multiplied by on their way through the network."""
         return _power_of_two_that_saves(upstream) if self.scales_gradients else 1.0
 
-    def __call__(self, volume: torch.Tensor) -> torch.Tensor:
-        """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`."""
+    def __call__(self, volume: torch.Tensor, *, before_gradient: bool = False) -> torch.Tensor:
+        """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`.
+
+        Args:
+            volume: what the network sees.
+            before_gradient: `pull_back` of the same volume comes next: the graph of the last batch is kept for it.
+        """
+        self._kept = None
         padded = self._pad(volume)
         if self.is_single:
             # views, not copies: a batch of one volume, or the slices of one as a batch
@@ -129,33 +148,71 @@ class SlidingWindow:
                 return self._unpad(self._ask(padded[None])[0])
             return self._unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
         blended = padded.new_zeros((self._outputs, *self._padded))
-        for places, logits in self._each_batch(padded):
-            for place, part in zip(places, logits):
+        for places in self._batches():
+            if before_gradient and places[-1] is self.places[-1]:
+                self._keep(padded, places)
+            parts = self._logits(padded, places) if self._kept is None else self._kept.logits.detach().unbind(0)
+            for place, part in zip(places, parts):
                 blended[(slice(None), *place)].addcmul_(part, self._share(place, volume))
-            del logits
+            del parts
         return self._unpad(blended)
 
     def pull_back(self, volume: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient with respect to `volume` (C, *shape) when `gradient` (N, *shape) is that with respect to the logits."""
         padded, upstream = self._pad(volume), self._pad(gradient)
+        scale = self.scale_of(upstream)
         pulled = torch.zeros_like(padded)
-        for places in self._batches():
-            for place, part in zip(places, self._differentiate(padded, upstream, places)):
+
+        def run(places: list[Slices], graph: _Graph | None = None) -> list[torch.Tensor]:
+            graph = self._graph(padded, places) if graph is None else graph
+            seeds = _batch([upstream[(slice(None), *place)] * (self._share(place, padded) * scale) for place in places])
+            (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
+            return list(gradient if scale == 1 else gradient.div_(scale))
+
+        for places in self._batches(0 if self._kept is None else len(self._kept.places)):
+            graph, self._kept = self._kept, None
+            parts = None if graph is None else self._attempt(run, places, graph)
+            graph = None
+            parts = self._measured(run, places) if parts is None else parts
+            for place, part in zip(places, parts):
                 pulled[(slice(None), *place)].add_(part)
         return self._unpad(pulled)
 
-    def _differentiate(self, padded: torch.Tensor, upstream: torch.Tensor, places: list[Slices]) -> list[torch.Tensor]:
-        """Input gradients of some windows, in smaller batches if the memory does not suffice."""
-        scale = self.scale_of(upstream)
+    def forget(self) -> bool:
+        """Do without the graph that was kept for `pull_back`, now and later; False: there is none."""
+        there, self._kept = self._kept is not None, None
+        self._keeps = self._keeps and not there
+        return there
+
+    def _keep(self, padded: torch.Tensor, places: list[Slices]) -> None:
+        """Keep the graph of these windows, if it is known that there is room for it."""
+        if self._keeps and self._memory is None:
+            self._kept = self._attempt(self._graph, padded, places)
+
+    def _attempt(self, work: Callable[..., _Found], *arguments: Any) -> _Found | None:
+        """What `work` finds; None where that is more than the GPU holds, and then no graph is kept any more."""
+        try:
+            return work(*arguments)
+        except torch.OutOfMemoryError:
+            self._keeps = False
+            return None
+
+    def _graph(self, padded: torch.Tensor, places: list[Slices]) -> _Graph:
+        crops = _batch([padded[(slice(None), *place)] for place in places]).requires_grad_(True)
+        with torch.enable_grad():
+            return _Graph(places, crops, self._ask(crops))
+
+    def _logits(self, padded: torch.Tensor, places: list[Slices]) -> list[torch.Tensor]:
+        """The network's answers for some windows, without a graph, in smaller batches if the memory does not suffice."""
 
         def run(some: list[Slices]) -> list[torch.Tensor]:
-            crops = _batch([padded[(slice(None), *place)] for place in some]).requires_grad_(True)
-            seeds = _batch([upstream[(slice(None), *place)] * (self._share(place, padded) * scale) for place in some])
-            with torch.enable_grad():
-                logits = self._ask(crops)
-            (gradient,) = input_gradient(logits, crops, seeds)
-            return list(gradient if scale == 1 else gradient.div_(scale))
+            with torch.no_grad():
+                return list(self._ask(_batch([padded[(slice(None), *place)] for place in some])))
 
+        return self._with_less_memory(run, places)
+
+    def _measured(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
+        """`run` on some windows; the first time, batches are then made as large as the memory that it took allows."""
         memory, self._memory = self._memory, None  # measured once
         if memory is None:
             return self._with_less_memory(run, places)
@@ -167,14 +224,6 @@ class SlidingWindow:
             self.batch_size = max(1, min(most, int(_FILLED * memory.free() / needed)))
             _log.info("A window takes %.0f MiB; going on with %d at a time.", needed / 2**20, self.batch_size)
         return found
-
-    def _each_batch(self, padded: torch.Tensor) -> Iterator[tuple[list[Slices], list[torch.Tensor]]]:
-        def run(some: list[Slices]) -> list[torch.Tensor]:
-            with torch.no_grad():
-                return list(self._ask(_batch([padded[(slice(None), *place)] for place in some])))
-
-        for places in self._batches():
-            yield places, self._with_less_memory(run, places)
 
     def _with_less_memory(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
         """`run` on all places at once, or on fewer at a time where that is more than the GPU holds."""
@@ -222,13 +271,16 @@ class SlidingWindow:
             )
         return logits
 
-    def _batches(self) -> Iterator[list[Slices]]:
-        waiting = self.places
+    def _batches(self, last_first: int = 0) -> Iterator[list[Slices]]:
+        """The windows in batches; so many of the last ones come first, as a batch of their own."""
+        cut = len(self.places) - last_first
+        waiting, size = self.places[cut:] + self.places[:cut], last_first or self.batch_size
         while waiting:
             if self._between is not None:
                 self._between(1 - len(waiting) / len(self.places))
-            batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
+            batch, waiting = waiting[:size], waiting[size:]
             yield batch
+            size = self.batch_size
 
     def _window_places(self, overlap: float) -> list[Slices]:
         from monai.data.utils import dense_patch_slices

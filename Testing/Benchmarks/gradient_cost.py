@@ -5,9 +5,10 @@
 (a) A step of an attack with its trace row against the bare forward and input gradient of the same network, where one window
     holds the volume, and against a step of torchattacks' PGD, if that is installed: at most 1.05 times the bare gradient.
 (b) The exact gradient of a whole volume in windows, as window and overlap change: its time is at most 1.1 times that of two
-    bare forwards and one bare backward of each window; its peak memory is at most one window's graph and 12 volumes of the
-    image's own size. Plain autograd through all windows at once is measured on small volumes, where both gradients must agree
-    to 1e-4, and its memory extrapolated along the number of windows.
+    bare forwards and one bare backward of each window, on an image that the network takes as it is, as in (a); with the
+    built-in network's preprocessing in front it is measured as well. Its peak memory, that included, is at most one window's
+    graph and 12 volumes of the image's own size. Plain autograd through all windows at once is measured on small volumes,
+    where both gradients must agree to 1e-4, and its memory extrapolated along the number of windows.
 (c) With a GPU: float32, channels-last, mixed precision and compilation.
 
 Prints ratios of numbers measured in one run, saves each part as CSV with the machine's name, and one figure; exits with status
@@ -59,7 +60,8 @@ def volume_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]
                 row["plain autograd MiB (extrapolated)"] = extrapolated(plain, row["windows"])
             rows.append(row)
             print(
-                f"  window {window}^3, overlap {overlap}: {row['time / bare windows']:.3f} of the bare windows' time",
+                f"  window {window}^3, overlap {overlap}: {row['time / bare windows']:.3f} of the bare windows' time "
+                f"({row['with preprocessing / bare windows']:.3f} with preprocessing)",
                 flush=True,
             )
             where = f"at {row['shape']} in windows of {window}^3 with overlap {overlap}"

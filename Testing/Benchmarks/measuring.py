@@ -64,11 +64,13 @@ def in_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_preprocessing(model: SegmentationModel, case: Case) -> tuple[SegmentationModel, Case]:
-    """The same network and case, the case as the network sees it, so that nothing stands between them."""
+    """The same network in the same windows, and the case as the network sees it, so that nothing stands between them."""
     from SegAdversarialLib import SegmentationModel
 
     with model.on(case) as bound:
         scores = bound._prepare(bound.image).numpy()
     classes = dict(zip(model.head.labels, model.head.names))
-    plain = SegmentationModel.from_network(model.network, channels=model.channels, classes=classes, size_multiple=8)
+    plain = SegmentationModel.from_network(
+        model.network, channels=model.channels, classes=classes, window=model.window, overlap=model.overlap, size_multiple=8
+    )
     return plain, case.with_image(scores)

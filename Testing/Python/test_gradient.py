@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.inferers import sliding_window_inference
 
-from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, objectives
+from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, objectives, sliding_window
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.sliding_window import SlidingWindow
 
@@ -110,11 +110,12 @@ def test_gradient_follows_finite_differences(axes: str, head: str) -> None:
     window=st.tuples(*[st.integers(3, 9)] * 3),
     overlap=st.sampled_from([0.0, 0.25, 0.5, 0.7]),
     batch=st.integers(1, 4),
+    kept=st.booleans(),
 )
 def test_blended_logits_and_pull_back(
-    shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float, batch: int
+    shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float, batch: int, kept: bool
 ) -> None:
-    """Logits are MONAI's; the pull-back is the transposed derivative, whatever the sizes."""
+    """Logits are MONAI's; the pull-back is the transposed derivative, whatever the sizes and whether a graph was kept."""
     network = tiny_network()
     windows = SlidingWindow(network, shape, 3, window, overlap, batch_size=batch)
     generator = torch.Generator().manual_seed(0)
@@ -125,7 +126,8 @@ def test_blended_logits_and_pull_back(
     ]
     (pulled,) = torch.autograd.grad(expected, volume, upstream)
     with torch.no_grad():
-        torch.testing.assert_close(windows(volume), expected.detach(), rtol=1e-9, atol=1e-9)
+        found = windows(volume, before_gradient=kept)
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(windows.pull_back(volume.detach(), upstream), pulled, rtol=1e-9, atol=1e-9)
 
 
@@ -181,6 +183,46 @@ def test_smaller_batches_when_memory_runs_out(caplog: pytest.LogCaptureFixture) 
     assert "Out of device memory" in caplog.text
     with pytest.raises(InputError, match="single window"):
         wrapped(OutOfMemoryAbove(tiny_network(), 0), **settings).segment(case)
+
+
+@pytest.mark.parametrize("limit", [None, "the loss", "the way back"])
+def test_the_last_windows_are_asked_once(limit: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their graph is kept for the way back; where there is no room for it, it is given up for good."""
+    case, asked = toy_case((8, 8, 32)), list[int]()
+    model = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0)
+    model.network.register_forward_hook(lambda *_: asked.append(1))
+    failing = {"the loss": 0, "the way back": 0}
+
+    def fails_once(where: str) -> None:
+        failing[where] += 1
+        if where == limit and failing[where] == 1:
+            raise torch.OutOfMemoryError("out of memory")
+
+    real = sliding_window.input_gradient
+
+    def input_gradient(*arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        fails_once("the way back")
+        return real(*arguments)
+
+    monkeypatch.setattr(sliding_window, "input_gradient", input_gradient)
+    with model.on(case) as bound:
+        objective = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float64)
+
+        def loss(logits: torch.Tensor) -> torch.Tensor:
+            fails_once("the loss")
+            return objective(logits)
+
+        counts, gradients = [], []
+        for _ in range(2):
+            asked.clear()
+            gradients.append(bound.differentiate(bound.image, loss)[1])
+            counts.append(len(asked))
+    assert counts == [8, 8] if limit else counts == [7, 7]
+    for gradient in gradients:
+        expected = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0).value_and_gradient(
+            case, objectives.SoftDice(case.label)
+        )[1]
+        np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-9, atol=1e-18)
 
 
 def test_wrong_output_is_explained() -> None:
