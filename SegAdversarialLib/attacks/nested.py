@@ -10,36 +10,36 @@ from typing import Any
 from SegAdversarialLib.attacks.attack import Attack
 
 
-def taken_apart(given: Any, common: AbstractSet[str]) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """An attack, however it was given, as its name or class, its own settings, and those of the common ones that it has.
+def inner_attack(data: Mapping[str, Any], usual: str, common: AbstractSet[str], around: str) -> tuple[Attack, dict[str, Any]]:
+    """The attack that another one makes, however it was given, and those of the common settings that it was given.
 
     Args:
-        given: an attack, its name, or its settings with its name, as a mapping or as JSON.
-        common: the settings that the attack around it has, too.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    if isinstance(given, Attack):
-        kind: Any = type(given)
-        settings = {key: getattr(given, key) for key in given.model_fields_set}
-    else:
-        settings = _as_mapping(given)
-        kind = settings.pop("attack")
-    return kind, settings, {key: settings.pop(key) for key in common & set(settings)}
-
-
-def made(kind: Any, settings: Mapping[str, Any]) -> Attack:
-    """An attack from its name or class and its settings.
+        data: the settings of the attack around it; "method" is an attack, its name, or its settings with its name, as a
+            mapping or as JSON.
+        usual: the attack's name where there is no method.
+        common: the settings that both have; the inner attack is made without them.
+        around: what the attack around it is called in a sentence.
 
     Raises:
         InputError: there is no such attack, or a setting does not fit.
-        ValueError: the same of a class.
+        ValueError: the method is none of these, one of its settings does not fit, or a common one is given to both.
     """
+    given = data.get("method", usual)
+    if isinstance(given, Attack):
+        kind: Any = type(given)
+        own = {key: getattr(given, key) for key in given.model_fields_set}
+    else:
+        own = _as_mapping(given)
+        kind = own.pop("attack")
+    shared = {key: own.pop(key) for key in common & set(own)}
+    twice = sorted(set(shared) & set(data))
+    if twice:
+        raise ValueError(f"{twice[0]} is given twice, to {around} and to its attack; give it once")
+    if not isinstance(kind, str):
+        return kind(**own), shared
     from SegAdversarialLib.attacks import make_attack  # which imports the files that import this one
 
-    attack: Attack = make_attack(kind, settings) if isinstance(kind, str) else kind(**settings)
-    return attack
+    return make_attack(kind, own), shared
 
 
 def _as_mapping(given: Any) -> dict[str, Any]:

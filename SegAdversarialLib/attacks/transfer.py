@@ -11,7 +11,7 @@ from pydantic import WithJsonSchema, field_serializer, field_validator, model_va
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.attack import Attack, parameter
-from SegAdversarialLib.attacks.nested import made, taken_apart
+from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.model import SegmentationModel
@@ -77,11 +77,7 @@ class Transfer(AdditiveAttack):
         """Turn the method, however it was given, into an attack that has no common settings of its own."""
         if not isinstance(data, dict):
             return data
-        kind, own, common = taken_apart(data.get("method", "pgd"), _COMMON)
-        twice = sorted(set(common) & set(data))
-        if twice:
-            raise ValueError(f"{twice[0]} is given twice, to the transfer and to its attack; give it once")
-        method = made(kind, own)
+        method, common = inner_attack(data, "pgd", _COMMON, "the transfer")
         if isinstance(method, Transfer):
             raise ValueError("a transfer cannot be transferred; name the attack that it makes")
         if not method.asks_network:

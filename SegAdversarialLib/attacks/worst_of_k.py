@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import WithJsonSchema, field_serializer, model_validator
 
 from SegAdversarialLib.attacks.attack import Attack, Found, parameter
-from SegAdversarialLib.attacks.nested import made, taken_apart
+from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.case import Case
@@ -48,11 +48,7 @@ class WorstOfK(AgainstReference):
         """Turn the method, however it was given, into an attack that has no common settings of its own."""
         if not isinstance(data, dict):
             return data
-        kind, own, common = taken_apart(data.get("method", "physics-artefact"), _COMMON)
-        twice = sorted(set(common) & set(data))
-        if twice:
-            raise ValueError(f"{twice[0]} is given twice, to the worst of K and to its attack; give it once")
-        method = made(kind, own)
+        method, common = inner_attack(data, "physics-artefact", _COMMON, "the worst of K")
         if isinstance(method, TransformingAttack) and not {"steps", "restarts"} & method.model_fields_set:
             method = method.model_copy(update={"steps": 0})
         if not cls.can_draw(type(method)) or getattr(method, "steps", 0) > 0 or getattr(method, "restarts", 1) > 1:
