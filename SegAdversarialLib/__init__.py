@@ -6,9 +6,14 @@ Names are imported when they are first used, so that importing the package costs
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
+
+# Torch takes large pages of a CPU's memory, as numpy does unasked, where this stands in the environment when it is loaded. The
+# gradient of a volume is made of new memory, which is several times slower to come by in small pages.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME_OF = {
     "Case": "case",

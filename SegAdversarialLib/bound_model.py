@@ -137,19 +137,28 @@ class BoundModel:
     def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
-        prepared, graphs = self._prepare_by_channels(image.detach())
+        try:
+            return self._through_windows(image.detach(), loss)
+        except torch.OutOfMemoryError:
+            if not self._windows.kept_a_graph:
+                raise
+        finally:
+            self._windows.drop_graph()
+        # once more without it; here and not above, where the error holds on to all that was computed
+        self._windows.keeps_graph = False
+        return self._through_windows(image.detach(), loss)
+
+    def _through_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        import torch
+
+        prepared, graphs = self._prepare_by_channels(image)
         with torch.no_grad():
             blended = self._windows(prepared, before_gradient=True)
-        try:
-            number, logits, upstream = self._upstream(blended, loss)
-        except torch.OutOfMemoryError:
-            if not self._windows.forget():
-                raise
-            number, logits, upstream = self._upstream(blended.detach(), loss)
+        number, logits, upstream = self._upstream(blended, loss)
         del blended
         pulled = self._windows.pull_back(prepared, upstream)
         del upstream
-        return number, self._checked(self._pull_back_preparation(pulled, graphs)), logits
+        return number, self._checked(self._pull_back_preparation(image, pulled, graphs)), logits
 
     def _upstream(self, blended: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         """The loss, the logits on the case's grid, and the loss's gradient with respect to those on the network's grid.
@@ -174,31 +183,38 @@ class BoundModel:
         channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
         return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
 
-    def _prepare_by_channels(self, image: torch.Tensor) -> tuple[torch.Tensor, list[_Graph]]:
-        """The image as the network sees it, outside of any graph, and the graph that made each of its channels."""
-        import torch
+    def _prepare_by_channels(self, image: torch.Tensor) -> tuple[torch.Tensor, list[_Graph | None]]:
+        """The image as the network sees it, outside of any graph, and the graph that made each of its channels.
+
+        A graph that would hold several volumes is not kept: None stands for it.
+        """
 
         if self._is_taken_as_it_is(image):
             return image, []
         prepared, graphs = image.new_empty((len(self._positions), *self._steps.network_shape)), []
         for n, c in enumerate(self._positions):
-            with torch.enable_grad():
-                leaf = image[c].detach().requires_grad_(True)
-                graphs.append((leaf, self._steps.forward_channel(leaf, n, out=prepared[n])))
+            graph = self._channel_graph(image[c], n, prepared[n])
+            graphs.append(graph if self._steps.graph_is_small(n) else None)
         return prepared, graphs
 
-    def _pull_back_preparation(self, pulled: torch.Tensor, graphs: list[_Graph]) -> torch.Tensor:
+    def _channel_graph(self, channel: torch.Tensor, n: int, out: torch.Tensor | None = None) -> _Graph:
+        import torch
+
+        with torch.enable_grad():
+            leaf = channel.detach().requires_grad_(True)
+            return leaf, self._steps.forward_channel(leaf, n, out)
+
+    def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor, graphs: list[_Graph | None]) -> torch.Tensor:
         """The gradient on the case's grid from the one on the network's; takes the graphs away as it uses them."""
         import torch
 
         if not graphs:
             return pulled
         # where it fits, in the memory of `pulled`: each channel is read before it is written
-        in_order = self._positions == list(range(len(self.image)))
-        fits = pulled.shape == self.image.shape and pulled.is_contiguous() and in_order
-        gradient = pulled if fits else torch.zeros_like(self.image)
+        fits = pulled.shape == image.shape and pulled.is_contiguous() and self._positions == list(range(len(image)))
+        gradient = pulled if fits else torch.zeros_like(image)
         for n, c in reversed(list(enumerate(self._positions))):
-            leaf, prepared = graphs.pop()
+            leaf, prepared = graphs.pop() or self._channel_graph(image[c], n)
             (gradient[c],) = torch.autograd.grad(prepared, leaf, pulled[n])
             del leaf, prepared
         return gradient

@@ -190,6 +190,11 @@ class PreprocessingOnGrid:
             target.copy_(volume.detach())
         return volume.permute(self.order)
 
+    def graph_is_small(self, index: int) -> bool:
+        """Whether autograd's graph of a channel holds little more than the channel before and after."""
+        chosen = self.settings.normalization
+        return not isinstance(chosen[index] if isinstance(chosen, tuple) else chosen, Rescale)
+
     def restore(self, logits: torch.Tensor) -> torch.Tensor:
         """Bring logits (N, *network_shape) back onto the case's own grid (N, K, J, I)."""
         inverse = [1 + self.order.index(axis) for axis in range(3)]

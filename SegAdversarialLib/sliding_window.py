@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as functional
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
-_Found = TypeVar("_Found")
 _log = logging.getLogger(__name__)
 
 _FILLED = 0.8
@@ -62,6 +61,8 @@ class SlidingWindow:
 
     Attributes:
         scales_gradients: gradients are scaled on their way through the network, so that half precision does not flush them.
+        keeps_graph: the last batch's graph is kept from the forward pass for `pull_back`, which saves asking about it again.
+        kept_a_graph: so it was in the last forward pass.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class SlidingWindow:
         self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
         """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
         self._kept: _Graph | None = None
-        self._keeps = True
+        self.keeps_graph, self.kept_a_graph = True, False
 
     @property
     def is_single(self) -> bool:
@@ -140,7 +141,8 @@ class SlidingWindow:
             volume: what the network sees.
             before_gradient: `pull_back` of the same volume comes next: the graph of the last batch is kept for it.
         """
-        self._kept = None
+        self.drop_graph()
+        self.kept_a_graph = False
         padded = self._pad(volume)
         if self.is_single:
             # views, not copies: a batch of one volume, or the slices of one as a batch
@@ -165,37 +167,32 @@ class SlidingWindow:
 
         def run(places: list[Slices], graph: _Graph | None = None) -> list[torch.Tensor]:
             graph = self._graph(padded, places) if graph is None else graph
-            seeds = _batch([upstream[(slice(None), *place)] * (self._share(place, padded) * scale) for place in places])
+            shares = torch.stack([self._share(place, padded) for place in places])
+            seeds = _batch([upstream[(slice(None), *place)] for place in places]).mul_(shares.mul_(scale)[:, None])
             (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
             return list(gradient if scale == 1 else gradient.div_(scale))
 
         for places in self._batches(0 if self._kept is None else len(self._kept.places)):
             graph, self._kept = self._kept, None
-            parts = None if graph is None else self._attempt(run, places, graph)
-            graph = None
-            parts = self._measured(run, places) if parts is None else parts
+            parts = self._measured(run, places) if graph is None else run(places, graph)
+            del graph
             for place, part in zip(places, parts):
                 pulled[(slice(None), *place)].add_(part)
         return self._unpad(pulled)
 
-    def forget(self) -> bool:
-        """Do without the graph that was kept for `pull_back`, now and later; False: there is none."""
-        there, self._kept = self._kept is not None, None
-        self._keeps = self._keeps and not there
-        return there
+    def drop_graph(self) -> None:
+        """Let go of the graph that was kept for `pull_back`."""
+        self._kept = None
 
     def _keep(self, padded: torch.Tensor, places: list[Slices]) -> None:
-        """Keep the graph of these windows, if it is known that there is room for it."""
-        if self._keeps and self._memory is None:
-            self._kept = self._attempt(self._graph, padded, places)
-
-    def _attempt(self, work: Callable[..., _Found], *arguments: Any) -> _Found | None:
-        """What `work` finds; None where that is more than the GPU holds, and then no graph is kept any more."""
+        """Keep the graph of these windows, unless there is no room for it or the memory is still to be measured."""
+        if not self.keeps_graph or self._memory is not None:
+            return
         try:
-            return work(*arguments)
+            self._kept = self._graph(padded, places)
+            self.kept_a_graph = True
         except torch.OutOfMemoryError:
-            self._keeps = False
-            return None
+            self.keeps_graph = False
 
     def _graph(self, padded: torch.Tensor, places: list[Slices]) -> _Graph:
         crops = _batch([padded[(slice(None), *place)] for place in places]).requires_grad_(True)

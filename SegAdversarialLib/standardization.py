@@ -52,15 +52,16 @@ class _Standardize(torch.autograd.Function):
             scores[piece].div_(deviation)
             if inside is not None and background:
                 scores[piece].masked_fill_(inside(volume[piece]) == 0, background)
-        ctx.save_for_backward(volume, scores, deviation)
+        ctx.save_for_backward(None if inside is None else volume, scores, deviation)
         ctx.inside, ctx.count, ctx.background = inside, count, background
         return scores
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         volume, scores, deviation = ctx.saved_tensors
         (gradient,) = upstream
-        pieces, passed = slabs(volume), torch.empty_like(volume)
+        pieces, passed = slabs(scores), torch.empty_like(scores)
         # what reaches the scores of voxels outside the mask is lost where these are a fixed number
         fixed = ctx.inside is not None and ctx.background is not None
         sums, products = [], []

@@ -1,9 +1,8 @@
 """The sum of soft Dice scores with its gradient in closed form.
 
-Autograd would keep the probabilities and go through a new volume for every product and sum of every structure. With the
-probabilities p, the reference y and T = sum over structures of (2 sum(p y) + gamma) / (sum(p) + sum(y) + gamma), the
-derivative of T by p at a voxel is a y + b with two numbers a and b for each structure, so that each slab of slices can be done
-by itself.
+Autograd would go through a new volume for every product and sum of every structure. With the probabilities p, the reference y
+and T = sum over structures of (2 sum(p y) + gamma) / (sum(p) + sum(y) + gamma), the derivative of T by p at a voxel is
+a y + b, and that by y is a p + b, with two numbers a and b for each structure: each slab of slices can be done by itself.
 """
 
 from __future__ import annotations
@@ -31,9 +30,11 @@ class SoftDiceSum(torch.autograd.Function):
     ) -> torch.Tensor:
         """The sum for logits and targets (N, K, J, I); `exclusive` outputs share each voxel (softmax, else sigmoid)."""
         overlaps, claims, wishes = [], [], []
-        kept = torch.empty_like(logits)
+        # for the gradient, which takes their place
+        kept = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
         for piece in slabs(logits):
-            probabilities = _probabilities(logits[:, piece], exclusive, kept[:, piece])
+            some = logits[:, piece]
+            probabilities = _probabilities(some, exclusive, torch.empty_like(some) if kept is None else kept[:, piece])
             for n in structures:
                 claimed, wanted = probabilities[n], targets[n, piece]
                 if region is not None:
@@ -51,26 +52,36 @@ class SoftDiceSum(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """The gradient by the logits (N, K, J, I)."""
+        """The gradients by the logits and, if it is wanted, by the targets; (N, K, J, I) each."""
         logits, targets, region, slopes, offsets = ctx.saved_tensors
-        # the gradient takes the place of the probabilities, the first time that it is wanted
+        lines = list(zip(ctx.structures, upstream * slopes, upstream * offsets))
         gradient, ctx.probabilities = ctx.probabilities, None
         first = gradient is not None
         gradient = gradient if first else torch.empty_like(logits)
+        by_targets = torch.zeros_like(targets) if ctx.needs_input_grad[1] else None
         for piece in slabs(logits):
             out = gradient[:, piece]
             probabilities = out.clone() if first else _probabilities(logits[:, piece], ctx.exclusive, torch.empty_like(out))
-            out.zero_()
-            for n, slope, offset in zip(ctx.structures, upstream * slopes, upstream * offsets):
-                torch.mul(targets[n, piece], slope, out=out[n]).add_(offset)
-                if region is not None:
-                    out[n].mul_(region[piece])
+            inside = None if region is None else region[piece]
+            if by_targets is not None:
+                _derivatives(probabilities, lines, inside, by_targets[:, piece])
+            _derivatives(targets[:, piece], lines, inside, out.zero_())
             if ctx.exclusive:
                 out.mul_(probabilities)
                 out.sub_(probabilities.mul_(out.sum(0)))
             else:
                 out.mul_(probabilities).mul_(probabilities.neg_().add_(1))
-        return gradient, None, None, None, None, None
+        return gradient, by_targets, None, None, None, None
+
+
+def _derivatives(
+    other: torch.Tensor, lines: list[tuple[int, torch.Tensor, torch.Tensor]], region: torch.Tensor | None, out: torch.Tensor
+) -> None:
+    """a `other` + b for the structures, inside the region; what stands in `out` for the other outputs is left there."""
+    for n, slope, offset in lines:
+        torch.mul(other[n], slope, out=out[n]).add_(offset)
+        if region is not None:
+            out[n].mul_(region)
 
 
 def _probabilities(logits: torch.Tensor, exclusive: bool, out: torch.Tensor) -> torch.Tensor:

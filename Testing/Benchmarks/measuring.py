@@ -71,6 +71,11 @@ def without_preprocessing(model: SegmentationModel, case: Case) -> tuple[Segment
         scores = bound._prepare(bound.image).numpy()
     classes = dict(zip(model.head.labels, model.head.names))
     plain = SegmentationModel.from_network(
-        model.network, channels=model.channels, classes=classes, window=model.window, overlap=model.overlap, size_multiple=8
+        model.network,
+        channels=model.channels,
+        classes=classes,
+        window=model.window,
+        overlap=model.overlap,
+        size_multiple=model.size_multiple,
     )
     return plain, case.with_image(scores)

@@ -18,7 +18,7 @@ from SegAdversarialLib import Case, SegmentationModel, objectives, open_model
 
 VOLUMES_LIMIT, TIME_LIMIT, ERROR_LIMIT = 12, 1.1, 1e-4
 BLOCKS, SAMPLES = 2, 6
-"""Bare windows are timed so many times in a row, and so often in each pass of a gradient, between its own windows."""
+"""In each pass of a gradient bare windows are timed so often, so many in a row, between its own windows."""
 
 Shape = tuple[int, int, int]
 
@@ -133,7 +133,8 @@ def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
         if done == 0:
             calls += 1
         kind = "forward" if calls == 1 else "backward"
-        if len(spent[kind]) > done * BLOCKS * SAMPLES:
+        # on the way back a graph is there from the beginning: another one beside it would count as memory of the gradient's
+        if (kind == "backward" and done == 0) or len(spent[kind]) > done * BLOCKS * SAMPLES:
             return
         for _ in range(SAMPLES):
             started = time.perf_counter()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -187,15 +189,17 @@ def test_smaller_batches_when_memory_runs_out(caplog: pytest.LogCaptureFixture) 
 
 @pytest.mark.parametrize("limit", [None, "the loss", "the way back"])
 def test_the_last_windows_are_asked_once(limit: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their graph is kept for the way back; where there is no room for it, it is given up for good."""
+    """Their graph is kept for the way back; where there is no room for it, all is done again without, then and later."""
     case, asked = toy_case((8, 8, 32)), list[int]()
     model = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0)
+    expected = model.value_and_gradient(case, objectives.SoftDice(case.label))[1]
     model.network.register_forward_hook(lambda *_: asked.append(1))
-    failing = {"the loss": 0, "the way back": 0}
+    calls = {"the loss": 0, "the way back": 0}
+    values: list[weakref.ref[torch.Tensor]] = []
 
     def fails_once(where: str) -> None:
-        failing[where] += 1
-        if where == limit and failing[where] == 1:
+        calls[where] += 1
+        if where == limit and calls[where] == 1:
             raise torch.OutOfMemoryError("out of memory")
 
     real = sliding_window.input_gradient
@@ -209,20 +213,39 @@ def test_the_last_windows_are_asked_once(limit: str | None, monkeypatch: pytest.
         objective = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float64)
 
         def loss(logits: torch.Tensor) -> torch.Tensor:
+            assert all(value() is None for value in values), "what was computed in vain still takes memory"
+            value = objective(logits)
+            values.append(weakref.ref(value))
             fails_once("the loss")
-            return objective(logits)
+            return value
 
-        counts, gradients = [], []
+        counts = []
         for _ in range(2):
             asked.clear()
-            gradients.append(bound.differentiate(bound.image, loss)[1])
+            gradient = bound.differentiate(bound.image, loss)[1]
             counts.append(len(asked))
-    assert counts == [8, 8] if limit else counts == [7, 7]
-    for gradient in gradients:
-        expected = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0).value_and_gradient(
-            case, objectives.SoftDice(case.label)
-        )[1]
-        np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-9, atol=1e-18)
+            np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-9, atol=1e-18)
+    # four windows: each is asked on the way there, three (all) of them again on the way back
+    assert counts == {None: [7, 7], "the loss": [4 + 8, 8], "the way back": [4 + 8, 8]}[limit]
+
+
+@pytest.mark.parametrize("axes", ["kji", "ijk", "ji"])
+@pytest.mark.parametrize("kind", ["zscore", "rescale"])
+def test_channels_prepared_one_by_one(kind: str, axes: str) -> None:
+    """In windows each channel is prepared, and its gradient pulled back, by itself: the same as all in one graph."""
+    case = toy_case(affine=oblique_affine())
+    network = tiny_network(dimensions=len(axes))
+    preprocessing = Preprocessing(axes=axes, orientation="RAS", normalization={"kind": kind})
+    model = wrapped(network, preprocessing=preprocessing, window=(6,) * len(axes))
+    with model.on(case) as bound:
+        prepared, graphs = bound._prepare_by_channels(bound.image)
+        leaf = bound.image.clone().requires_grad_(True)
+        whole = bound._prepare(leaf)
+        torch.testing.assert_close(prepared, whole.detach())
+        seed = torch.from_numpy(np.random.default_rng(0).normal(size=whole.shape))
+        (expected,) = torch.autograd.grad(whole, leaf, seed)
+        assert [graph is None for graph in graphs] == [kind == "rescale"] * 2
+        torch.testing.assert_close(bound._pull_back_preparation(bound.image, seed, graphs), expected)
 
 
 def test_wrong_output_is_explained() -> None:

@@ -42,12 +42,16 @@ def test_standardization(masked: bool, background: float | None) -> None:
         wanted[~inside] = background
     leaf = torch.from_numpy(volume).requires_grad_(True)
     mask = (lambda some: (some > 90).to(some.dtype)) if masked else None
-    memory = torch.empty(SHAPE, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: standardize(x, mask, background), (leaf,), fast_mode=True)
+    seed = torch.from_numpy(np.random.default_rng(1).normal(size=SHAPE))
+    memory = torch.empty(SHAPE[::-1], dtype=torch.float64).permute(2, 1, 0)
+    gradients = []
     for out in (None, memory):
         found = standardize(leaf, mask, background, out)
         np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-12, atol=1e-12)
-        assert torch.autograd.gradcheck(lambda x, out=out: standardize(x, mask, background, out), (leaf,), fast_mode=True)
-    np.testing.assert_allclose(memory.numpy(), wanted, rtol=1e-12, atol=1e-12)
+        gradients += torch.autograd.grad(found, leaf, seed)
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(memory.numpy(), found.detach().numpy())
 
 
 @pytest.mark.usefixtures("slab_size")
@@ -60,17 +64,19 @@ def test_soft_dice_and_its_gradient_are_autograds(kind: Literal["softmax", "sigm
     reference = source.integers(0, 3, SHAPE)
     region = source.random(SHAPE) > 0.3 if limited else None
     loss = SoftDice(reference, region=region, classes=["rim"] if limited else None).bind(head, "cpu", torch.float64)
+    loss.targets.requires_grad_(True)  # as where the reference moves with the image
     leaf = torch.from_numpy(source.normal(0, 2, (len(names), *SHAPE))).requires_grad_(True)
     weight = torch.from_numpy(region).double() if region is not None else torch.ones(SHAPE)
     probabilities = leaf.softmax(0) if kind == "softmax" else leaf.sigmoid()
     scores = []
     for name in ["rim"] if limited else ["core", "rim"]:
-        label = {"core": 1, "rim": 2}[name]
-        claimed, wanted = probabilities[names.index(name)] * weight, torch.from_numpy(reference == label) * weight
+        claimed, wanted = probabilities[names.index(name)] * weight, loss.targets[names.index(name)] * weight
         scores.append((2 * (claimed * wanted).sum() + 1e-5) / (claimed.sum() + wanted.sum() + 1e-5))
     expected = 1 - sum(scores) / (len(scores) + (kind == "softmax"))
     found = loss(leaf)
     torch.testing.assert_close(found, expected)
-    (gradient,) = torch.autograd.grad(3 * expected, leaf)
+    gradients = torch.autograd.grad(3 * expected, (leaf, loss.targets))
     for keep in (True, False):  # asked a second time, the probabilities are no longer there
-        torch.testing.assert_close(torch.autograd.grad(3 * found, leaf, retain_graph=keep)[0], gradient)
+        torch.testing.assert_close(torch.autograd.grad(3 * found, (leaf, loss.targets), retain_graph=keep), gradients)
+    with torch.no_grad():
+        torch.testing.assert_close(loss(leaf), expected.detach())

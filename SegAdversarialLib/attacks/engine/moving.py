@@ -89,9 +89,9 @@ class MovedLoss:
         bound.targets = bound.targets.detach().requires_grad_(True)
         with torch.enable_grad():
             value = bound(leaf)
-            by_logits, by_targets = torch.autograd.grad(value, (leaf, bound.targets), allow_unused=True)
+            by_logits, by_targets = torch.autograd.grad(value, (leaf, bound.targets))
         bound.targets = bound.targets.detach()
-        self.target_gradient = torch.zeros_like(bound.targets) if by_targets is None else by_targets
+        self.target_gradient = by_targets
         return _WithGradient.apply(logits, value.detach(), by_logits)
 
 
