@@ -1,13 +1,18 @@
-"""What an attack's step costs beside the bare gradient, and beside a step of torchattacks' PGD."""
+"""What an attack's step costs beside the bare gradient, and beside a step of torchattacks' PGD.
+
+Each size is measured in a process of its own (this file with a task as JSON).
+"""
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from measuring import interleaved, without_preprocessing
+from measuring import in_own_process, interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.run import AttackRun
@@ -43,6 +48,13 @@ def step_costs(size: int, rounds: int) -> list[dict[str, Any]]:
     built-in network's normalisation in front, against the same in plain autograd. Both have the same soft Dice loss;
     torchattacks has the cross-entropy that is built into it, and keeps no trace.
     """
+    rows: list[dict[str, Any]] = in_own_process(__file__, {"size": size, "rounds": rounds})["rows"]
+    return rows
+
+
+def _measure(size: int, rounds: int, threads: int) -> list[dict[str, Any]]:
+    """One size, in this process."""
+    torch.set_num_threads(threads)
     case = phantom.subject(seed=0, shape=(size,) * 3)
     model = open_model("builtin:brain-tumour-phantom", device="cpu")
     plain, scores = without_preprocessing(model, case)
@@ -104,3 +116,7 @@ def torchattacks_step(model: SegmentationModel, image: torch.Tensor, case: Case)
     images = ((image - low) / span)[None].clamp(0, 1)
     peer = torchattacks.PGD(UnitRange(model.network, low, span).eval(), eps=0.05, alpha=0.005, steps=1, random_start=False)
     return lambda: peer(images, labels)
+
+
+if __name__ == "__main__":
+    print(json.dumps({"rows": _measure(**json.loads(sys.argv[1]))}))
