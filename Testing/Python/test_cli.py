@@ -280,6 +280,16 @@ def test_help_is_quick_and_imports_are_light() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+@pytest.mark.parametrize(("given", "found"), [(None, "1"), ("0", "0")])
+def test_large_pages_are_asked_for_unless_the_user_says_otherwise(given: str | None, found: str) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "THP_MEM_ALLOC_ENABLE"}
+    if given is not None:
+        environment["THP_MEM_ALLOC_ENABLE"] = given
+    code = "import os, SegAdversarialLib; print(os.environ['THP_MEM_ALLOC_ENABLE'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == found
+
+
 def test_plain_settings_go_where_they_have_a_meaning(files: dict[str, str]) -> None:
     """0.03 of the range for the gradient attacks is not 0.03 scanner units of Cheng's noise."""
     assert (
