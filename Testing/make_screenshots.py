@@ -158,6 +158,7 @@ def main() -> int:
         command = [str(python_with("headless,test")), __file__, "--here", "--output", str(options.output.resolve())]
         command += ["--only", options.only] if options.only else []
         return subprocess.run(command, env={"QT_QPA_PLATFORM": "offscreen", **os.environ}).returncode
+    options.output.mkdir(parents=True, exist_ok=True)
     if options.only != "panel":
         draw_attacks(options.output)
     if options.only == "attacks":
