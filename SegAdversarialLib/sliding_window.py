@@ -178,6 +178,7 @@ class SlidingWindow:
             del graph
             for place, part in zip(places, parts):
                 pulled[(slice(None), *place)].add_(part)
+            del parts, part  # before the next graph takes its memory
         return self._unpad(pulled)
 
     def drop_graph(self) -> None:
