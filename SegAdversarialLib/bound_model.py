@@ -188,7 +188,6 @@ class BoundModel:
 
         A graph that would hold several volumes is not kept: None stands for it.
         """
-
         if self._is_taken_as_it_is(image):
             return image, []
         prepared, graphs = image.new_empty((len(self._positions), *self._steps.network_shape)), []

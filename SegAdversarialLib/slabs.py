@@ -16,10 +16,15 @@ _VOXELS = 1 << 18
 """Voxels of a slab on a CPU: 1 MiB in single precision, so that some of them fit into the cache of one core."""
 
 
-def slabs(volume: torch.Tensor) -> list[slice]:
-    """Ranges of the third axis from the end, which together are all of it: (..., K, J, I) in pieces of some slices."""
+def slabs(volume: torch.Tensor, voxels: int | None = None) -> list[slice]:
+    """Ranges of the third axis from the end, which together are all of it: (..., K, J, I) in pieces of some slices.
+
+    Args:
+        volume: its shape and device say how it is cut.
+        voxels: of a slab on a CPU, if it has more than one slice; None: the usual number.
+    """
     slices, rows, columns = volume.shape[-3:]
     if volume.device.type != "cpu":
         return [slice(0, slices)]
-    step = max(1, _VOXELS // max(1, rows * columns))
+    step = max(1, (voxels or _VOXELS) // max(1, rows * columns))
     return [slice(start, min(start + step, slices)) for start in range(0, slices, step)]

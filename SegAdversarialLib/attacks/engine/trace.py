@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from SegAdversarialLib.slabs import slabs
+
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.head import OutputHead
@@ -102,18 +104,15 @@ class TraceWriter:
         """The same on a CPU."""
         scores, targets = logits.numpy(), [x.numpy() for x in self._targets]
         after, before = image.numpy(), self._run.original.numpy()
-        slices = scores.shape[1]
-        thick = max(1, _SLAB_VOXELS // (scores[0, 0].size or 1))
 
-        def measure(start: int) -> tuple[list[int], list[int], list[float]]:
-            slab = slice(start, start + thick)
+        def measure(slab: slice) -> tuple[list[int], list[int], list[float]]:
             claimed = _claimed(self._head, scores[:, slab])
             counts = [int(np.count_nonzero(x)) for x in claimed]
             overlaps = [int(np.count_nonzero(x & target[slab])) for x, target in zip(claimed, targets)]
             return counts, overlaps, [_squares(after[c, slab] - before[c, slab]) for c in self._run.positions]
 
-        starts = range(0, slices, thick)
-        found = list(self._pool.map(measure, starts) if self._pool is not None else map(measure, starts))
+        pieces = slabs(logits, _SLAB_VOXELS)
+        found = list(self._pool.map(measure, pieces) if self._pool is not None else map(measure, pieces))
         claimed, overlaps, errors = ([sum(column) for column in zip(*part)] for part in zip(*found))
         return claimed, overlaps, errors
 
