@@ -143,9 +143,9 @@ class BoundModel:
             if not self._windows.kept_a_graph:
                 raise
         finally:
-            self._windows.drop_graph()
+            self._windows.drop_graphs()
         # once more without it; here and not above, where the error holds on to all that was computed
-        self._windows.keeps_graph = False
+        self._windows.keeps_graphs = False
         return self._through_windows(image.detach(), loss)
 
     def _through_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:

@@ -3,6 +3,9 @@
 With windows f_w, importance weights m and their sum M over all windows, the blended logits are
 L = sum_w place(m * f_w(crop_w(z))) / M. The gradient of a scalar of L with respect to z is therefore the sum over windows of
 place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, so the memory is one window's, whatever the volume's.
+
+Memory fresh from the system costs as much as what is done with it: windows are cut out and seeded where the ones before them
+were. The graphs of the last windows are kept from the forward pass, as far as they are small beside the volume.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ _log = logging.getLogger(__name__)
 
 _FILLED = 0.8
 """Share of the free memory that batches of windows may fill; the rest is for what comes in pieces that do not fit."""
+
+_KEPT = 3.0
+"""So many times the memory of the volume may be taken by kept graphs; one batch's is kept even if it takes more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +67,8 @@ class SlidingWindow:
 
     Attributes:
         scales_gradients: gradients are scaled on their way through the network, so that half precision does not flush them.
-        keeps_graph: the last batch's graph is kept from the forward pass for `pull_back`, which saves asking about it again.
+        keeps_graphs: the graphs of the last batches are kept from the forward pass for `pull_back`, which saves asking about
+            them again.
         kept_a_graph: so it was in the last forward pass.
     """
 
@@ -95,8 +102,12 @@ class SlidingWindow:
         self.places = self._window_places(overlap)
         self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
         """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
-        self._kept: _Graph | None = None
-        self.keeps_graph, self.kept_a_graph = True, False
+        self._kept: list[_Graph] = []
+        self._graph_bytes: int | None = None
+        """What the graph of a window takes, once that has been measured."""
+        self._rooms: dict[str, torch.Tensor] = {}
+        """Memory that all windows use in turn, by what for."""
+        self.keeps_graphs, self.kept_a_graph = True, False
 
     @property
     def is_single(self) -> bool:
@@ -139,9 +150,9 @@ class SlidingWindow:
 
         Args:
             volume: what the network sees.
-            before_gradient: `pull_back` of the same volume comes next: the graph of the last batch is kept for it.
+            before_gradient: `pull_back` of the same volume comes next: the graphs of the last batches are kept for it.
         """
-        self.drop_graph()
+        self.drop_graphs()
         self.kept_a_graph = False
         padded = self._pad(volume)
         if self.is_single:
@@ -150,13 +161,29 @@ class SlidingWindow:
                 return self._unpad(self._ask(padded[None])[0])
             return self._unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
         blended = padded.new_zeros((self._outputs, *self._padded))
+
+        def blend(places: list[Slices], logits: torch.Tensor) -> None:
+            for place, part in zip(places, logits):
+                blended[(slice(None), *place)].addcmul_(part, self._share(place, padded))
+
+        def run(places: list[Slices]) -> None:
+            with torch.no_grad():
+                blend(places, self._ask(self._cut_out(padded, places, self._room("crops", padded, len(places)))))
+
+        def run_and_measure(places: list[Slices]) -> None:
+            blend(places, self._measured_graph(padded, places).logits.detach())
+
+        keeps = before_gradient and self.keeps_graphs and self._memory is None  # else the memory is still to be measured
+        left = len(self.places)
         for places in self._batches():
-            if before_gradient and places[-1] is self.places[-1]:
-                self._keep(padded, places)
-            parts = self._logits(padded, places) if self._kept is None else self._kept.logits.detach().unbind(0)
-            for place, part in zip(places, parts):
-                blended[(slice(None), *place)].addcmul_(part, self._share(place, volume))
-            del parts
+            # a GPU's batches are as large as its memory: no more than one of them is kept
+            if keeps and self._graph_bytes is None and padded.device.type == "cpu":
+                self._with_less_memory(run_and_measure, places)
+            elif keeps and self._is_kept(left, len(places), padded) and self._keep(padded, places):
+                blend(places, self._kept[-1].logits.detach())
+            else:
+                self._with_less_memory(run, places)
+            left -= len(places)
         return self._unpad(blended)
 
     def pull_back(self, volume: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -165,78 +192,106 @@ class SlidingWindow:
         scale = self.scale_of(upstream)
         pulled = torch.zeros_like(padded)
 
-        def run(places: list[Slices], graph: _Graph | None = None) -> list[torch.Tensor]:
-            graph = self._graph(padded, places) if graph is None else graph
-            shares = torch.stack([self._share(place, padded) for place in places])
-            seeds = _batch([upstream[(slice(None), *place)] for place in places]).mul_(shares.mul_(scale)[:, None])
+        def run(places: list[Slices], graph: _Graph | None = None) -> None:
+            if graph is None:
+                graph = self._graph(places, self._cut_out(padded, places, self._room("crops", padded, len(places))))
+            seeds = self._room("seeds", padded, len(places))
+            for seed, place in zip(seeds, places):
+                torch.mul(upstream[(slice(None), *place)], self._share(place, padded).mul_(scale), out=seed)
             (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
-            return list(gradient if scale == 1 else gradient.div_(scale))
-
-        for places in self._batches(0 if self._kept is None else len(self._kept.places)):
-            graph, self._kept = self._kept, None
-            parts = self._measured(run, places) if graph is None else run(places, graph)
-            del graph
-            for place, part in zip(places, parts):
+            for place, part in zip(places, gradient if scale == 1 else gradient.div_(scale)):
                 pulled[(slice(None), *place)].add_(part)
-            del parts, part  # before the next graph takes its memory
+
+        for places, graph in self._batches_back():
+            if graph is None:
+                self._measured(run, places)
+            else:
+                run(places, graph)
+            del graph  # before the next one takes its memory
         return self._unpad(pulled)
 
-    def drop_graph(self) -> None:
-        """Let go of the graph that was kept for `pull_back`."""
-        self._kept = None
+    def drop_graphs(self) -> None:
+        """Let go of the graphs that were kept for `pull_back`."""
+        self._kept.clear()
 
-    def _keep(self, padded: torch.Tensor, places: list[Slices]) -> None:
-        """Keep the graph of these windows, unless there is no room for it or the memory is still to be measured."""
-        if not self.keeps_graph or self._memory is not None:
-            return
+    def _is_kept(self, left: int, count: int, padded: torch.Tensor) -> bool:
+        """Whether to keep the graph of `count` windows while `left`, these included, are still to be asked about."""
+        if left == count or self._graph_bytes is None:
+            return left == count
+        return left * self._graph_bytes <= _KEPT * padded.numel() * padded.element_size()
+
+    def _keep(self, padded: torch.Tensor, places: list[Slices]) -> bool:
+        """Keep the graph of these windows, if there is room for it."""
         try:
-            self._kept = self._graph(padded, places)
-            self.kept_a_graph = True
+            crops = torch.empty_like(self._room("crops", padded, len(places)))
+            self._kept.append(self._graph(places, self._cut_out(padded, places, crops)))
         except torch.OutOfMemoryError:
-            self.keeps_graph = False
+            self.drop_graphs()
+            self.keeps_graphs = False
+            return False
+        self.kept_a_graph = True
+        return True
 
-    def _graph(self, padded: torch.Tensor, places: list[Slices]) -> _Graph:
-        crops = _batch([padded[(slice(None), *place)] for place in places]).requires_grad_(True)
+    def _measured_graph(self, padded: torch.Tensor, places: list[Slices]) -> _Graph:
+        """The graph of these windows, not to be kept; notes what a window's takes: what is saved in it for the way back."""
+        held: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            memory = tensor.untyped_storage()
+            held[memory.data_ptr()] = memory.nbytes()
+            return tensor
+
+        crops = self._cut_out(padded, places, self._room("crops", padded, len(places)))
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            graph = self._graph(places, crops)
+        self._graph_bytes = -(-sum(held.values()) // len(places))
+        return graph
+
+    def _graph(self, places: list[Slices], crops: torch.Tensor) -> _Graph:
+        leaf = crops.detach().requires_grad_(True)
         with torch.enable_grad():
-            return _Graph(places, crops, self._ask(crops))
+            return _Graph(places, leaf, self._ask(leaf))
 
-    def _logits(self, padded: torch.Tensor, places: list[Slices]) -> list[torch.Tensor]:
-        """The network's answers for some windows, without a graph, in smaller batches if the memory does not suffice."""
+    def _cut_out(self, padded: torch.Tensor, places: list[Slices], crops: torch.Tensor) -> torch.Tensor:
+        """Copy what is at these places of a volume into `crops` (B, C, *window), and return it."""
+        for crop, place in zip(crops, places):
+            crop.copy_(padded[(slice(None), *place)])
+        return crops
 
-        def run(some: list[Slices]) -> list[torch.Tensor]:
-            with torch.no_grad():
-                return list(self._ask(_batch([padded[(slice(None), *place)] for place in some])))
+    def _room(self, what: Literal["crops", "seeds", "share"], padded: torch.Tensor, count: int) -> torch.Tensor:
+        """Memory (count, channels, *window) whose contents nobody needs any more."""
+        room = self._rooms.get(what)
+        if room is None or len(room) < count or room.dtype != padded.dtype or room.device != padded.device:
+            channels = {"crops": len(padded), "seeds": self._outputs, "share": 1}[what]
+            self._rooms[what] = room = padded.new_empty((count, channels, *self.window))
+        return room[:count]
 
-        return self._with_less_memory(run, places)
-
-    def _measured(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
+    def _measured(self, run: Callable[[list[Slices]], None], places: list[Slices]) -> None:
         """`run` on some windows; the first time, batches are then made as large as the memory that it took allows."""
         memory, self._memory = self._memory, None  # measured once
         if memory is None:
-            return self._with_less_memory(run, places)
+            self._with_less_memory(run, places)
+            return
         most = self.most
         memory.start()
-        found = self._with_less_memory(run, places)
+        self._with_less_memory(run, places)
         if self.most == most:  # else there was not enough already
             needed = max(1, memory.used()) / len(places)
             self.batch_size = max(1, min(most, int(_FILLED * memory.free() / needed)))
             _log.info("A window takes %.0f MiB; going on with %d at a time.", needed / 2**20, self.batch_size)
-        return found
 
-    def _with_less_memory(self, run: Callable[[list[Slices]], list[torch.Tensor]], places: list[Slices]) -> list[torch.Tensor]:
+    def _with_less_memory(self, run: Callable[[list[Slices]], None], places: list[Slices]) -> None:
         """`run` on all places at once, or on fewer at a time where that is more than the GPU holds."""
-        found: list[torch.Tensor] = []
         waiting, at_once = places, len(places)
         while waiting:
             try:
-                found += run(waiting[:at_once])
+                run(waiting[:at_once])
             except torch.OutOfMemoryError as error:
                 self.batch_size = min(self.batch_size, len(waiting[:at_once]))
                 self.use_less_memory(error)
                 at_once = self.batch_size
                 continue
             waiting = waiting[at_once:]
-        return found
 
     def _ask(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, *window) of crops (B, C, *window)."""
@@ -269,16 +324,28 @@ class SlidingWindow:
             )
         return logits
 
-    def _batches(self, last_first: int = 0) -> Iterator[list[Slices]]:
-        """The windows in batches; so many of the last ones come first, as a batch of their own."""
-        cut = len(self.places) - last_first
-        waiting, size = self.places[cut:] + self.places[:cut], last_first or self.batch_size
-        while waiting:
-            if self._between is not None:
-                self._between(1 - len(waiting) / len(self.places))
-            batch, waiting = waiting[:size], waiting[size:]
+    def _batches(self) -> Iterator[list[Slices]]:
+        """The windows in batches."""
+        done = 0
+        while done < len(self.places):
+            self._report(done)
+            batch = self.places[done : done + self.batch_size]
+            done += len(batch)
             yield batch
-            size = self.batch_size
+
+    def _batches_back(self) -> Iterator[tuple[list[Slices], _Graph | None]]:
+        """The windows in batches from the end, with the graph where it was kept: their order is that without kept graphs."""
+        left = len(self.places)
+        while left:
+            self._report(len(self.places) - left)
+            graph = self._kept.pop() if self._kept else None
+            batch = self.places[max(0, left - self.batch_size) : left] if graph is None else graph.places
+            left -= len(batch)
+            yield batch, graph
+
+    def _report(self, done: int) -> None:
+        if self._between is not None:
+            self._between(done / len(self.places))
 
     def _window_places(self, overlap: float) -> list[Slices]:
         from monai.data.utils import dense_patch_slices
@@ -303,7 +370,7 @@ class SlidingWindow:
                 total[other] += weights
             self._weights = weights, total
         weights, total = self._weights
-        return weights / total[place]
+        return torch.div(weights, total[place], out=self._room("share", like, 1)[0, 0])
 
     def _pad(self, tensor: torch.Tensor) -> torch.Tensor:
         if self._padded == tuple(self.shape):
@@ -319,12 +386,6 @@ class SlidingWindow:
             return tensor
         inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
         return tensor[(slice(None), *inner)]
-
-
-def _batch(volumes: list[torch.Tensor]) -> torch.Tensor:
-    """Volumes (C, *window) as one contiguous tensor (B, C, *window)."""
-    # torch.stack of one takes twice as long as a copy
-    return volumes[0].clone(memory_format=torch.contiguous_format)[None] if len(volumes) == 1 else torch.stack(volumes)
 
 
 def input_gradient(value: torch.Tensor, leaf: torch.Tensor, seed: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:

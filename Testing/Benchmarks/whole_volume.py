@@ -27,7 +27,8 @@ def gradient_costs(shape: Shape, window: int, overlap: float) -> dict[str, Any]:
     """Time and memory of one gradient at a shape, beside one window's.
 
     The bare windows see an image as it is, and so does the network in what is compared with them. What the built-in network's
-    turned axes and normalisation add is measured as well.
+    turned axes and normalisation add is measured as well. Times are those of an attack's second gradient; its first one, which
+    prepares the importance of the windows and meets memory that the process never had, is given beside it.
     """
     task = {"shape": shape, "window": window, "overlap": overlap}
     graph = in_own_process(__file__, {**task, "what": "window"})["bytes"]
@@ -42,7 +43,9 @@ def gradient_costs(shape: Shape, window: int, overlap: float) -> dict[str, Any]:
         "seconds": plain["seconds"],
         "bare windows s": plain["bare"],
         "time / bare windows": plain["seconds"] / plain["bare"],
+        "first gradient / bare windows": plain["first"],
         "with preprocessing / bare windows": found["seconds"] / found["bare"],
+        "first with preprocessing / bare windows": found["first"],
         "peak MiB": found["bytes"] / 2**20,
         "one window's graph MiB": graph / 2**20,
         "volume MiB": volume / 2**20,
@@ -123,7 +126,10 @@ def _bare_gradient(model: SegmentationModel, window: torch.Tensor) -> None:
 
 
 def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
-    """A whole gradient; between its windows, bare windows are timed, so that both meet the same moments of the machine."""
+    """Two whole gradients; between their windows, bare windows are timed, so that both meet the same moments of the machine.
+
+    Gives the seconds of the second one and of its bare windows ("bare"), and for the first one the ratio of these.
+    """
     sample = torch.from_numpy(case.image[:, : model.window[0], : model.window[1], : model.window[2]].copy())[None]
     spent: dict[str, list[float]] = {"forward": [], "backward": []}
     calls = 0
@@ -132,28 +138,33 @@ def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
         nonlocal calls
         if done == 0:
             calls += 1
-        kind = "forward" if calls == 1 else "backward"
-        # on the way back a graph is there from the beginning: another one beside it would count as memory of the gradient's
-        if (kind == "backward" and done == 0) or len(spent[kind]) > done * BLOCKS * SAMPLES:
+        kind = "forward" if calls % 2 == 1 else "backward"
+        # on the way back graphs are there from the beginning: another one beside them would count as memory of the gradient's
+        share = done if kind == "forward" else 2 * done - 1
+        if share < 0 or len(spent[kind]) > share * BLOCKS * SAMPLES:
             return
         for _ in range(SAMPLES):
             started = time.perf_counter()
             _bare_forward(model, sample) if kind == "forward" else _bare_gradient(model, sample)
             spent[kind].append(time.perf_counter() - started)
 
-    peak = PeakMemory()
+    peak, first = PeakMemory(), float("nan")
     with model.on(case, between) as bound:
         loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
         # the first use of the convolutions at a size prepares them: once for an attack, not for each of its gradients
         _bare_forward(model, sample)
         _bare_gradient(model, sample)
-        started = time.perf_counter()
-        bound.differentiate(bound.image, loss)
-        seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
-        windows = len(bound._windows.places)
-    # where one window holds the volume, nothing comes between
-    bare = sum(float(np.mean(x)) for x in spent.values() if x) * windows
-    return {"seconds": seconds, "bare": bare or float("nan"), "windows": windows, "bytes": peak.used()}
+        for number in range(2):
+            spent["forward"].clear()
+            spent["backward"].clear()
+            started = time.perf_counter()
+            bound.differentiate(bound.image, loss)
+            seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
+            windows = len(bound._windows.places)
+            # where one window holds the volume, nothing comes between
+            bare = sum(float(np.mean(x)) for x in spent.values() if x) * windows or float("nan")
+            first = seconds / bare if number == 0 else first
+    return {"seconds": seconds, "bare": bare, "first": first, "windows": windows, "bytes": peak.used()}
 
 
 def _plain(model: SegmentationModel, case: Case, overlap: float) -> dict[str, Any]:

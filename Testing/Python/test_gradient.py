@@ -190,6 +190,7 @@ def test_smaller_batches_when_memory_runs_out(caplog: pytest.LogCaptureFixture) 
 @pytest.mark.parametrize("limit", [None, "the loss", "the way back"])
 def test_the_last_windows_are_asked_once(limit: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their graph is kept for the way back; where there is no room for it, all is done again without, then and later."""
+    monkeypatch.setattr(sliding_window, "_KEPT", 0.0)  # the last batch's alone
     case, asked = toy_case((8, 8, 32)), list[int]()
     model = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0)
     expected = model.value_and_gradient(case, objectives.SoftDice(case.label))[1]
@@ -227,6 +228,33 @@ def test_the_last_windows_are_asked_once(limit: str | None, monkeypatch: pytest.
             np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-9, atol=1e-18)
     # four windows: each is asked on the way there, three (all) of them again on the way back
     assert counts == {None: [7, 7], "the loss": [4 + 8, 8], "the way back": [4 + 8, 8]}[limit]
+
+
+@pytest.mark.parametrize(("volumes", "batch", "kept"), [(0.3, 1, 1), (0.5, 1, 2), (0.74, 1, 2), (0.75, 1, 3), (0.2, 2, 2)])
+def test_as_many_graphs_are_kept_as_are_small_beside_the_volume(
+    volumes: float, batch: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph of a square is its input: that of one of four windows is a quarter of the volume."""
+    monkeypatch.setattr(sliding_window, "_KEPT", volumes)
+    answers: list[weakref.ref[torch.Tensor]] = []
+
+    def square(crops: torch.Tensor) -> torch.Tensor:
+        logits = crops**2
+        answers.append(weakref.ref(logits))
+        return logits
+
+    windows = SlidingWindow(square, (8, 8, 32), 2, (8, 8, 8), overlap=0.0, batch_size=batch)
+    volume, seed = torch.randn(2, 2, 8, 8, 32, dtype=torch.float64)
+    for _ in range(2):
+        answers.clear()
+        torch.testing.assert_close(windows(volume, before_gradient=True), volume**2)
+        alive = [answer() for answer in answers]
+        assert [x is not None and x.requires_grad for x in alive[-kept // batch :]] == [True] * (kept // batch)
+        assert sum(len(x) for x in alive if x is not None) == kept
+        del alive
+        torch.testing.assert_close(windows.pull_back(volume, seed), 2 * volume * seed)
+        assert len(answers) * batch == 8 - kept
+        assert all(answer() is None for answer in answers)
 
 
 @pytest.mark.parametrize("axes", ["kji", "ijk", "ji"])
