@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from SegAdversarialLib.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.preprocessing import PreprocessingOnGrid
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
     """A channel of the image, and what was made of it with autograd."""
@@ -42,6 +43,7 @@ class BoundModel:
         self.model, self._network, self._positions = model, network, positions
         self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
         self._steps = model.preprocessing.on_grid(case.shape, case.affine)
+        self._unflipped, self._flips = self._steps.without_flips()
         self._windows = SlidingWindow(
             network,
             self._steps.network_shape,
@@ -129,7 +131,7 @@ class BoundModel:
                 value = loss(logits)
                 (gradient,) = input_gradient(value, leaf)
                 return float(value.detach()), self._checked(gradient), self._checked(logits.detach())
-        number, logits, upstream = self._upstream(blended.detach(), loss)
+        number, logits, upstream = self._upstream(blended.detach(), loss, self._steps)
         scale = self._windows.scale_of(upstream)
         (gradient,) = input_gradient(blended, leaf, upstream * scale)
         return number, self._checked(gradient.div_(scale)), logits
@@ -151,17 +153,27 @@ class BoundModel:
     def _through_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
+        from SegAdversarialLib.slabs import flip_in_place
+
         prepared, graphs = self._prepare_by_channels(image)
+        flip_in_place(prepared, self._flips)
         with torch.no_grad():
             blended = self._windows(prepared, before_gradient=True)
-        number, logits, upstream = self._upstream(blended, loss)
+        flip_in_place(blended, self._flips)
+        number, logits, upstream = self._upstream(blended, loss, self._unflipped)
         del blended
+        if self._flips:  # not in place: an objective may hand out what it goes on using
+            upstream = upstream.flip([1 + axis for axis in self._flips])
         pulled = self._windows.pull_back(prepared, upstream)
         del upstream
+        flip_in_place(pulled, self._flips)
+        flip_in_place(prepared, self._flips)
         return number, self._checked(self._pull_back_preparation(image, pulled, graphs)), logits
 
-    def _upstream(self, blended: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """The loss, the logits on the case's grid, and the loss's gradient with respect to those on the network's grid.
+    def _upstream(
+        self, blended: torch.Tensor, loss: Loss, steps: PreprocessingOnGrid
+    ) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """The loss, the logits as `steps` restore them, and the loss's gradient with respect to the `blended` ones.
 
         From here on only numbers are needed: the objective's graph must not stay beside the windows' graphs.
         """
@@ -169,7 +181,7 @@ class BoundModel:
 
         with torch.enable_grad():
             leaf = blended.requires_grad_(True)
-            logits = self._steps.restore(leaf)
+            logits = steps.restore(leaf)
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)
         return float(value.detach()), self._checked(logits.detach()), upstream
@@ -184,7 +196,7 @@ class BoundModel:
         return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
 
     def _prepare_by_channels(self, image: torch.Tensor) -> tuple[torch.Tensor, list[_Graph | None]]:
-        """The image as the network sees it, outside of any graph, and the graph that made each of its channels.
+        """The image as the network sees it before any flips, outside of any graph, and the graph that made each channel.
 
         A graph that would hold several volumes is not kept: None stands for it.
         """
@@ -201,10 +213,10 @@ class BoundModel:
 
         with torch.enable_grad():
             leaf = channel.detach().requires_grad_(True)
-            return leaf, self._steps.forward_channel(leaf, n, out)
+            return leaf, self._unflipped.forward_channel(leaf, n, out)
 
     def _pull_back_preparation(self, image: torch.Tensor, pulled: torch.Tensor, graphs: list[_Graph | None]) -> torch.Tensor:
-        """The gradient on the case's grid from the one on the network's; takes the graphs away as it uses them."""
+        """The gradient on the case's grid from the one on the network's, before any flips; uses the graphs up."""
         import torch
 
         if not graphs:

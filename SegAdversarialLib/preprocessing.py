@@ -7,7 +7,7 @@ channel on its own, so gradients can be pulled back one channel at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -189,6 +189,14 @@ class PreprocessingOnGrid:
         if target is not None:
             target.copy_(volume.detach())
         return volume.permute(self.order)
+
+    def without_flips(self) -> tuple[PreprocessingOnGrid, tuple[int, ...]]:
+        """The same steps without the flips of `turn`, and the network's axes that are then still to be flipped.
+
+        No step tells one direction of an axis from the other: the flips may as well come last.
+        """
+        unflipped = replace(self, turn=Reorientation(self.turn.permutation, ()))
+        return unflipped, tuple(self.order.index(axis) for axis in self.turn.flips)
 
     def graph_is_small(self, index: int) -> bool:
         """Whether autograd's graph of a channel holds little more than the channel before and after."""

@@ -7,6 +7,7 @@ intermediate results. A GPU is quicker with the volume in one go.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,3 +29,19 @@ def slabs(volume: torch.Tensor, voxels: int | None = None) -> list[slice]:
         return [slice(0, slices)]
     step = max(1, (voxels or _VOXELS) // max(1, rows * columns))
     return [slice(start, min(start + step, slices)) for start in range(0, slices, step)]
+
+
+def flip_in_place(volumes: torch.Tensor, axes: Sequence[int]) -> None:
+    """Turn volumes (C, K, J, I) round along some of their axes (0 for K, 1 for J, 2 for I), in their own memory."""
+    if not axes:
+        return
+    slices, all_axes, in_plane = volumes.shape[1], [1 + axis for axis in axes], [1 + axis for axis in axes if axis != 0]
+    swapped = slices // 2 if 0 in axes else 0
+    for piece in slabs(volumes[:, :swapped]):
+        here, there = volumes[:, piece], volumes[:, slices - piece.stop : slices - piece.start]
+        moved = here.flip(all_axes)
+        here.copy_(there.flip(all_axes))
+        there.copy_(moved)
+    own = volumes[:, swapped : slices - swapped]
+    for piece in slabs(own) if in_plane else ():
+        own[:, piece].copy_(own[:, piece].flip(in_plane))

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _FILLED = 0.8
 """Share of the free memory that batches of windows may fill; the rest is for what comes in pieces that do not fit."""
 
-_KEPT = 3.0
+_KEPT = 4.0
 """So many times the memory of the volume may be taken by kept graphs; one batch's is kept even if it takes more."""
 
 

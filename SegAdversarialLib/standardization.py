@@ -21,7 +21,7 @@ Inside = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class _Memory:
-    """What autograd need not know: the memory for a result that counts as new."""
+    """What autograd need not know: the memory for a result that counts as new, and then for the gradient."""
 
     volume: torch.Tensor | None
 
@@ -53,7 +53,7 @@ class _Standardize(torch.autograd.Function):
             if inside is not None and background:
                 scores[piece].masked_fill_(inside(volume[piece]) == 0, background)
         ctx.save_for_backward(None if inside is None else volume, scores, deviation)
-        ctx.inside, ctx.count, ctx.background = inside, count, background
+        ctx.inside, ctx.count, ctx.background, ctx.lent = inside, count, background, memory.volume is not None
         return scores
 
     @staticmethod
@@ -61,7 +61,7 @@ class _Standardize(torch.autograd.Function):
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         volume, scores, deviation = ctx.saved_tensors
         (gradient,) = upstream
-        pieces, passed = slabs(scores), torch.empty_like(scores)
+        pieces, passed = slabs(scores), scores if ctx.lent else torch.empty_like(scores)
         # what reaches the scores of voxels outside the mask is lost where these are a fixed number
         fixed = ctx.inside is not None and ctx.background is not None
         sums, products = [], []
@@ -107,7 +107,8 @@ def standardize(
         volume: (K, J, I), floating.
         inside: tells, for some slices of the volume, the voxels that count; None: all. It must say the same each time.
         background: what the other voxels become; None: they are standardised with the same numbers.
-        out: where the result is written; as the gradient is computed from it, it must stay as it is. None: new memory.
+        out: where the result is written, and later its gradient, which is computed from it once: until then it must stay as
+            it is. None: new memory.
     """
     # .data: what is written into other parts of the same memory is no change of this result, which detach() would say
     return _Standardize.apply(volume, inside, background, _Memory(None if out is None else out.data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import Any
 
 import numpy as np
 import pytest
@@ -269,11 +270,50 @@ def test_channels_prepared_one_by_one(kind: str, axes: str) -> None:
         prepared, graphs = bound._prepare_by_channels(bound.image)
         leaf = bound.image.clone().requires_grad_(True)
         whole = bound._prepare(leaf)
-        torch.testing.assert_close(prepared, whole.detach())
+        flips = [1 + axis for axis in bound._flips]
+        torch.testing.assert_close(prepared.flip(flips), whole.detach())
         seed = torch.from_numpy(np.random.default_rng(0).normal(size=whole.shape))
         (expected,) = torch.autograd.grad(whole, leaf, seed)
         assert [graph is None for graph in graphs] == [kind == "rescale"] * 2
-        torch.testing.assert_close(bound._pull_back_preparation(bound.image, seed, graphs), expected)
+        torch.testing.assert_close(bound._pull_back_preparation(bound.image, seed.flip(flips), graphs), expected)
+
+
+@pytest.mark.parametrize("axes", ["kji", "ijk"])
+@pytest.mark.parametrize("normalization", [None, {"kind": "zscore", "mask": "above_mean", "background": 0.0}])
+@pytest.mark.parametrize("code", ["LPS", "RPS", "LAI", "IRA", "SLP"])
+def test_volumes_are_flipped_in_their_own_memory(code: str, normalization: dict[str, object] | None, axes: str) -> None:
+    """MONAI's windows over the turned volume in one graph give the same, and neither image nor objective is changed."""
+    case = toy_case(affine=np.diag([-1.0, -1.0, 1.0, 1.0]))
+    network, windows = tiny_network(), {"window": (6, 6, 6), "overlap": 0.25}
+    preprocessing = Preprocessing(orientation=code, axes=axes, normalization=normalization)
+    model = wrapped(network, preprocessing=preprocessing, **windows)
+    weights = torch.from_numpy(np.random.default_rng(0).normal(size=(3, *case.shape)))
+    with model.on(case) as bound:
+        image, kept = bound.image.clone(), weights.clone()
+        leaf = image.clone().requires_grad_(True)
+        logits = sliding_window_inference(
+            bound._prepare(leaf)[None], (6, 6, 6), 1, network, overlap=0.25, mode="gaussian", sigma_scale=0.125
+        )
+        (expected,) = torch.autograd.grad((bound._steps.restore(logits[0]) * weights).sum(), leaf)
+        for _ in range(2):
+            _, gradient, found = bound.differentiate(bound.image, lambda logits: HandsOutWhatItUses.apply(logits, weights))
+            torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-12)
+            torch.testing.assert_close(found, bound._steps.restore(logits[0].detach()), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(bound.image, image, rtol=0, atol=0)
+        torch.testing.assert_close(weights, kept, rtol=0, atol=0)
+
+
+class HandsOutWhatItUses(torch.autograd.Function):
+    """A weighted sum whose gradient is its own copy of the weights, and no new memory."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        ctx.weights = weights
+        return (logits * weights).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *_: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.weights, None
 
 
 def test_wrong_output_is_explained() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from SegAdversarialLib import slabs as module
 from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.objectives import SoftDice
-from SegAdversarialLib.slabs import slabs
+from SegAdversarialLib.slabs import flip_in_place, slabs
 from SegAdversarialLib.standardization import standardize
 
 SHAPE = (7, 5, 6)
@@ -49,9 +49,25 @@ def test_standardization(masked: bool, background: float | None) -> None:
     for out in (None, memory):
         found = standardize(leaf, mask, background, out)
         np.testing.assert_allclose(found.detach().numpy(), wanted, rtol=1e-12, atol=1e-12)
-        gradients += torch.autograd.grad(found, leaf, seed)
+        if out is not None:
+            np.testing.assert_array_equal(out.numpy(), found.detach().numpy())
+        gradients += torch.autograd.grad(found, leaf, seed, retain_graph=True)
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-15)
-    np.testing.assert_array_equal(memory.numpy(), found.detach().numpy())
+    torch.testing.assert_close(memory, gradients[1], rtol=0, atol=0)  # where the scores were
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(found, leaf, seed)
+
+
+@pytest.mark.usefixtures("slab_size")
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (2,), (0, 1), (1, 2), (2, 0), (0, 1, 2)])
+def test_flips_in_place(axes: tuple[int, ...]) -> None:
+    for slices in (1, 6, 7):
+        memory = torch.randn(2, 6, 5, slices + 2)
+        volumes = memory.permute(0, 3, 2, 1)[:, 1:-1]  # a part of something turned
+        wanted, around = volumes.flip([1 + axis for axis in axes]), memory[..., [0, -1]].clone()
+        flip_in_place(volumes, axes)
+        torch.testing.assert_close(volumes, wanted, rtol=0, atol=0)
+        torch.testing.assert_close(memory[..., [0, -1]], around, rtol=0, atol=0)
 
 
 @pytest.mark.usefixtures("slab_size")
