@@ -39,6 +39,7 @@ class BoundModel:
         import torch
 
         from SegAdversarialLib.sliding_window import SlidingWindow
+        from SegAdversarialLib.window_grid import WindowGrid
 
         self.model, self._network, self._positions = model, network, positions
         self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
@@ -46,12 +47,14 @@ class BoundModel:
         self._unflipped, self._flips = self._steps.without_flips()
         self._windows = SlidingWindow(
             network,
-            self._steps.network_shape,
+            WindowGrid(
+                self._steps.network_shape,
+                model.window,
+                model.overlap,
+                model.size_multiple,
+                2 if model.preprocessing.dimensions == 2 else 3,
+            ),
             len(model.head.labels),
-            model.window,
-            model.overlap,
-            model.size_multiple,
-            2 if model.preprocessing.dimensions == 2 else 3,
             model.window_batch,
             dtype=None if model.network_dtype == model.dtype else model.network_dtype,
             between=between_windows,

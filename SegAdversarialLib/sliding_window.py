@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
-import torch.nn.functional as functional
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.window_grid import Slices, WindowGrid
 
 if TYPE_CHECKING:
     from SegAdversarialLib.devices import GpuMemory
 
-Shape = tuple[int, int, int]
-Slices = tuple[slice, ...]
 _log = logging.getLogger(__name__)
 
 _FILLED = 0.8
@@ -45,19 +43,13 @@ class _Graph:
 
 
 class SlidingWindow:
-    """A network on volumes of one shape.
+    """A network on volumes (C, *shape) of the shape that a grid of windows is for.
 
     Args:
         network: maps (B, C, *window) to (B, N, *window); a 2D network gets (B, C, rows, columns).
-        shape: spatial shape of the volumes; for a 2D network the first axis counts slices.
+        grid: where the windows lie in the volumes.
         outputs: N, for checking what the network gives.
-        window: spatial size of a window (as many numbers as the network has dimensions); None: the whole volume (slice).
-        overlap: share of a window that its neighbour sees too, in [0, 1).
-        multiple: sizes that the network takes are multiples of this; volumes are zero-padded to it.
-        dimensions: 2 or 3.
         batch_size: windows in one go; halved when a GPU runs out of memory.
-        blending: importance of a voxel by its place in the window, "gaussian" (MONAI's, sigma 1/8 of the window) or
-            "constant".
         dtype: what the network computes in, where that is not the volumes' type; everything around it stays in theirs.
         between: called before each batch of windows with the share of the windows that this pass has behind it; what it
             raises ends the pass.
@@ -66,6 +58,7 @@ class SlidingWindow:
         most: windows in one go at most, however much memory there is.
 
     Attributes:
+        places: the grid's.
         scales_gradients: gradients are scaled on their way through the network, so that half precision does not flush them.
         keeps_graphs: the graphs of the last batches are kept from the forward pass for `pull_back`, which saves asking about
             them again.
@@ -75,33 +68,19 @@ class SlidingWindow:
     def __init__(
         self,
         network: Callable[[torch.Tensor], torch.Tensor],
-        shape: Shape,
+        grid: WindowGrid,
         outputs: int,
-        window: Sequence[int] | None = None,
-        overlap: float = 0.5,
-        multiple: int = 1,
-        dimensions: Literal[2, 3] = 3,
         batch_size: int = 1,
-        blending: Literal["gaussian", "constant"] = "gaussian",
         dtype: torch.dtype | None = None,
         between: Callable[[float], None] | None = None,
         memory: GpuMemory | None = None,
         most: int | None = None,
     ) -> None:
-        self._network, self._outputs, self._dimensions, self._dtype = network, outputs, dimensions, dtype
+        self._network, self._grid, self._outputs, self._dtype = network, grid, outputs, dtype
         self._between, self._memory, self.most = between, memory, most or batch_size
         self.scales_gradients = dtype is not None
-        self.shape, self.batch_size = shape, batch_size
-        self._blending = blending
-        wanted = list(window) if window is not None else list(shape[-dimensions:])
-        wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
-        self.window = tuple(wanted)
-        missing = [max(0, size - have) for size, have in zip(self.window, shape)]
-        self._before = tuple(gap // 2 for gap in missing)
-        self._padded = tuple(have + gap for have, gap in zip(shape, missing))
-        self.places = self._window_places(overlap)
-        self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
-        """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
+        self.batch_size = batch_size
+        self.places = grid.places
         self._kept: list[_Graph] = []
         self._graph_bytes: int | None = None
         """What the graph of a window takes, once that has been measured."""
@@ -112,11 +91,7 @@ class SlidingWindow:
     @property
     def is_single(self) -> bool:
         """Whether the volume goes through the network in one go, so that one graph holds it all."""
-        return (
-            len(self.places) <= self.batch_size
-            and all(place[axis].stop - place[axis].start == self._padded[axis] for place in self.places for axis in (1, 2))
-            and (self._dimensions == 2 or len(self.places) == 1)
-        )
+        return len(self.places) <= self.batch_size and self._grid.sees_all
 
     def use_less_memory(self, cause: Exception) -> None:
         """Go on with half as many windows at a time.
@@ -127,7 +102,7 @@ class SlidingWindow:
         at_once = min(self.batch_size, len(self.places))
         if at_once == 1:
             raise InputError(
-                f"A single window of {'x'.join(map(str, self.window))} voxels does not fit into the device's memory; "
+                f"A single window of {'x'.join(map(str, self._grid.window))} voxels does not fit into the device's memory; "
                 "use a smaller window or another device."
             ) from cause
         self.batch_size = self.most = at_once // 2
@@ -138,8 +113,8 @@ class SlidingWindow:
 
     def first_crop(self, volume: torch.Tensor) -> torch.Tensor:
         """What the network sees first of a volume (C, *shape): (1, C, *window)."""
-        crop = self._pad(volume)[(slice(None), *self.places[0])][None]
-        return crop.squeeze(2) if self._dimensions == 2 else crop
+        crop = self._grid.pad(volume)[(slice(None), *self.places[0])][None]
+        return crop.squeeze(2) if self._grid.dimensions == 2 else crop
 
     def scale_of(self, upstream: torch.Tensor) -> float:
         """What gradients with respect to the logits are multiplied by on their way through the network."""
@@ -154,13 +129,13 @@ class SlidingWindow:
         """
         self.drop_graphs()
         self.kept_a_graph = False
-        padded = self._pad(volume)
+        padded = self._grid.pad(volume)
         if self.is_single:
             # views, not copies: a batch of one volume, or the slices of one as a batch
-            if self._dimensions == 3:
-                return self._unpad(self._ask(padded[None])[0])
-            return self._unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
-        blended = padded.new_zeros((self._outputs, *self._padded))
+            if self._grid.dimensions == 3:
+                return self._grid.unpad(self._ask(padded[None])[0])
+            return self._grid.unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
+        blended = padded.new_zeros((self._outputs, *self._grid.padded))
 
         def blend(places: list[Slices], logits: torch.Tensor) -> None:
             for place, part in zip(places, logits):
@@ -184,11 +159,11 @@ class SlidingWindow:
             else:
                 self._with_less_memory(run, places)
             left -= len(places)
-        return self._unpad(blended)
+        return self._grid.unpad(blended)
 
     def pull_back(self, volume: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """The gradient with respect to `volume` (C, *shape) when `gradient` (N, *shape) is that with respect to the logits."""
-        padded, upstream = self._pad(volume), self._pad(gradient)
+        padded, upstream = self._grid.pad(volume), self._grid.pad(gradient)
         scale = self.scale_of(upstream)
         pulled = torch.zeros_like(padded)
 
@@ -208,7 +183,7 @@ class SlidingWindow:
             else:
                 run(places, graph)
             del graph  # before the next one takes its memory
-        return self._unpad(pulled)
+        return self._grid.unpad(pulled)
 
     def drop_graphs(self) -> None:
         """Let go of the graphs that were kept for `pull_back`."""
@@ -263,8 +238,11 @@ class SlidingWindow:
         room = self._rooms.get(what)
         if room is None or len(room) < count or room.dtype != padded.dtype or room.device != padded.device:
             channels = {"crops": len(padded), "seeds": self._outputs, "share": 1}[what]
-            self._rooms[what] = room = padded.new_empty((count, channels, *self.window))
+            self._rooms[what] = room = padded.new_empty((count, channels, *self._grid.window))
         return room[:count]
+
+    def _share(self, place: Slices, padded: torch.Tensor) -> torch.Tensor:
+        return self._grid.share(place, self._room("share", padded, 1)[0, 0])
 
     def _measured(self, run: Callable[[list[Slices]], None], places: list[Slices]) -> None:
         """`run` on some windows; the first time, batches are then made as large as the memory that it took allows."""
@@ -295,7 +273,7 @@ class SlidingWindow:
 
     def _ask(self, crops: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, *window) of crops (B, C, *window)."""
-        seen = crops.squeeze(2) if self._dimensions == 2 else crops
+        seen = crops.squeeze(2) if self._grid.dimensions == 2 else crops
         try:
             logits = self._network(seen if self._dtype is None else seen.to(self._dtype))
         except torch.OutOfMemoryError:
@@ -314,7 +292,7 @@ class SlidingWindow:
         if not isinstance(logits, torch.Tensor):
             raise InputError(f"The network gives a {type(logits).__name__}; it must give a tensor of logits.")
         logits = logits.to(crops.dtype)
-        if self._dimensions == 2:
+        if self._grid.dimensions == 2:
             logits = logits.unsqueeze(2)
         expected = (crops.shape[0], self._outputs, *crops.shape[2:])
         if tuple(logits.shape) != expected:
@@ -346,46 +324,6 @@ class SlidingWindow:
     def _report(self, done: int) -> None:
         if self._between is not None:
             self._between(done / len(self.places))
-
-    def _window_places(self, overlap: float) -> list[Slices]:
-        from monai.data.utils import dense_patch_slices
-
-        steps = [
-            size if size == 1 or size >= whole else max(1, int(size * (1 - overlap)))
-            for size, whole in zip(self.window, self._padded)
-        ]
-        return [tuple(place) for place in dense_patch_slices(self._padded, self.window, steps)]
-
-    def _share(self, place: Slices, like: torch.Tensor) -> torch.Tensor:
-        """What a window at `place` has to say about each of its voxels: its importance over that of all windows there."""
-        if self._weights is None:
-            from monai.data.utils import compute_importance_map
-
-            size = self.window[3 - self._dimensions :]
-            weights = compute_importance_map(
-                size, mode=self._blending, sigma_scale=0.125, device=like.device, dtype=like.dtype
-            ).reshape(self.window)
-            total = weights.new_zeros(self._padded)
-            for other in self.places:
-                total[other] += weights
-            self._weights = weights, total
-        weights, total = self._weights
-        return torch.div(weights, total[place], out=self._room("share", like, 1)[0, 0])
-
-    def _pad(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self._padded == tuple(self.shape):
-            return tensor
-        sides: list[int] = []
-        for axis in (2, 1, 0):
-            before = self._before[axis]
-            sides += [before, self._padded[axis] - self.shape[axis] - before]
-        return functional.pad(tensor, sides)
-
-    def _unpad(self, tensor: torch.Tensor) -> torch.Tensor:
-        if self._padded == tuple(self.shape):
-            return tensor
-        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
-        return tensor[(slice(None), *inner)]
 
 
 def input_gradient(value: torch.Tensor, leaf: torch.Tensor, seed: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:

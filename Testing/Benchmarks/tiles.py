@@ -32,7 +32,7 @@ from common import Cells, machine, mean_dice, save_figure, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
 from SegAdversarialLib.evaluation import format_table
-from SegAdversarialLib.sliding_window import SlidingWindow
+from SegAdversarialLib.window_grid import WindowGrid
 
 KEY = ("size", "window", "overlap", "case", "steps", "epsilon")
 WAYS = ("exact", "tiles, blended", "tiles, nearest")
@@ -82,15 +82,14 @@ def different_settings(
     """All (size, window, overlap), but of those that put the windows at the same places only the first."""
     found: dict[str, tuple[int, int, float]] = {}
     for size, window, overlap in itertools.product(sizes, windows, overlaps):
-        places = SlidingWindow(torch.nn.Identity(), (size,) * 3, 1, (window,) * 3, overlap).places
+        places = WindowGrid((size,) * 3, (window,) * 3, overlap).places
         found.setdefault(str((size, places)), (size, window, overlap))
     return list(found.values())
 
 
 def window_places(model: SegmentationModel, shape: Shape) -> list[tuple[slice, ...]]:
     """Where the windows of a model lie in a volume."""
-    outputs = len(model.head.labels)
-    return SlidingWindow(model.network, shape, outputs, model.window, model.overlap, model.size_multiple).places
+    return WindowGrid(shape, model.window, model.overlap, model.size_multiple).places
 
 
 def attacked_tiles(

@@ -16,6 +16,7 @@ from monai.inferers import sliding_window_inference
 from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, objectives, sliding_window
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.sliding_window import SlidingWindow
+from SegAdversarialLib.window_grid import WindowGrid
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 
@@ -120,7 +121,7 @@ def test_blended_logits_and_pull_back(
 ) -> None:
     """Logits are MONAI's; the pull-back is the transposed derivative, whatever the sizes and whether a graph was kept."""
     network = tiny_network()
-    windows = SlidingWindow(network, shape, 3, window, overlap, batch_size=batch)
+    windows = SlidingWindow(network, WindowGrid(shape, window, overlap), 3, batch_size=batch)
     generator = torch.Generator().manual_seed(0)
     volume = torch.randn(2, *shape, dtype=torch.float64, generator=generator, requires_grad=True)
     upstream = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
@@ -244,7 +245,7 @@ def test_as_many_graphs_are_kept_as_are_small_beside_the_volume(
         answers.append(weakref.ref(logits))
         return logits
 
-    windows = SlidingWindow(square, (8, 8, 32), 2, (8, 8, 8), overlap=0.0, batch_size=batch)
+    windows = SlidingWindow(square, WindowGrid((8, 8, 32), (8, 8, 8), overlap=0.0), 2, batch_size=batch)
     volume, seed = torch.randn(2, 2, 8, 8, 32, dtype=torch.float64)
     for _ in range(2):
         answers.clear()

@@ -43,7 +43,7 @@ UNSEEN_ARGUMENTS = {"addItem": {1}, "insertItem": {2}, "button": {1}, "note": {0
 # a room of the library may import from rooms to the right of it only (DESIGN: imports run one way)
 ROOMS = (
     *("cli", "jobs", "scene", "training", "evaluation", "attacks", "result", "formats", "model", "bound_model"),
-    *("sliding_window", "acceleration", "folding"),
+    *("sliding_window", "window_grid", "acceleration", "folding"),
     *("networks", "preprocessing", "objectives", "perturbation", "metrics", "phantom", "case", "fields", "geometry", "head"),
     *("standardization", "slabs", "devices", "files", "errors"),
 )

@@ -1,0 +1,98 @@
+"""Where a network's windows lie in a volume, and what each of them has to say about its voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as functional
+
+Shape = tuple[int, int, int]
+Slices = tuple[slice, ...]
+
+
+class WindowGrid:
+    """Overlapping windows that cover volumes of one shape, zero-padded where these are smaller than a window.
+
+    Args:
+        shape: spatial shape of the volumes; for a 2D network the first axis counts slices.
+        window: spatial size of a window (as many numbers as the network has dimensions); None: the whole volume (slice).
+        overlap: share of a window that its neighbour sees too, in [0, 1).
+        multiple: sizes that the network takes are multiples of this.
+        dimensions: 2 or 3.
+
+    Attributes:
+        dimensions: 2 or 3.
+        window: the size of a window with all three axes.
+        padded: the shape of the volumes once they are padded.
+        places: the windows in a padded volume.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        window: Sequence[int] | None = None,
+        overlap: float = 0.5,
+        multiple: int = 1,
+        dimensions: Literal[2, 3] = 3,
+    ) -> None:
+        self._shape, self.dimensions = shape, dimensions
+        wanted = list(window) if window is not None else list(shape[-dimensions:])
+        wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
+        self.window = tuple(wanted)
+        missing = [max(0, size - have) for size, have in zip(self.window, shape)]
+        self._before = tuple(gap // 2 for gap in missing)
+        self.padded = tuple(have + gap for have, gap in zip(shape, missing))
+        self.places = self._places(overlap)
+        self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
+        """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether there is one window for the volume, or in 2D for each slice."""
+        return self.window[3 - self.dimensions :] == self.padded[3 - self.dimensions :]
+
+    def share(self, place: Slices, out: torch.Tensor) -> torch.Tensor:
+        """What a window has to say about its voxels, in `out` (*window): its importance over that of all windows there.
+
+        Importance is MONAI's Gaussian with a sigma of 1/8 of the window.
+        """
+        if self._weights is None:
+            from monai.data.utils import compute_importance_map
+
+            size = self.window[3 - self.dimensions :]
+            weights = compute_importance_map(size, mode="gaussian", sigma_scale=0.125, device=out.device, dtype=out.dtype)
+            weights = weights.reshape(self.window)
+            total = weights.new_zeros(self.padded)
+            for other in self.places:
+                total[other] += weights
+            self._weights = weights, total
+        weights, total = self._weights
+        return torch.div(weights, total[place], out=out)
+
+    def pad(self, volumes: torch.Tensor) -> torch.Tensor:
+        """Volumes (C, *shape) as (C, *padded)."""
+        if self.padded == tuple(self._shape):
+            return volumes
+        sides: list[int] = []
+        for axis in (2, 1, 0):
+            before = self._before[axis]
+            sides += [before, self.padded[axis] - self._shape[axis] - before]
+        return functional.pad(volumes, sides)
+
+    def unpad(self, volumes: torch.Tensor) -> torch.Tensor:
+        """The inner part (C, *shape) of padded volumes (C, *padded)."""
+        if self.padded == tuple(self._shape):
+            return volumes
+        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self._shape))
+        return volumes[(slice(None), *inner)]
+
+    def _places(self, overlap: float) -> list[Slices]:
+        from monai.data.utils import dense_patch_slices
+
+        steps = [
+            size if size == 1 or size >= whole else max(1, int(size * (1 - overlap)))
+            for size, whole in zip(self.window, self.padded)
+        ]
+        return [tuple(place) for place in dense_patch_slices(self.padded, self.window, steps)]
