@@ -148,8 +148,8 @@ class BoundModel:
             if not self._windows.kept_a_graph:
                 raise
         finally:
-            self._windows.drop_graphs()
-        # once more without it; here and not above, where the error holds on to all that was computed
+            self._windows.let_go()
+        # once more without them; here and not above, where the error holds on to all that was computed
         self._windows.keeps_graphs = False
         return self._through_windows(image.detach(), loss)
 
@@ -187,7 +187,7 @@ class BoundModel:
             logits = steps.restore(leaf)
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)
-        return float(value.detach()), self._checked(logits.detach()), upstream
+        return float(value.detach()), self._checked(logits.detach()), upstream.detach()
 
     def _prepare(self, image: torch.Tensor) -> torch.Tensor:
         """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""

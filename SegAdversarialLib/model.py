@@ -175,8 +175,8 @@ class SegmentationModel:
     def value_and_gradient(self, case: Case, objective: Objective) -> tuple[float, np.ndarray]:
         """The objective of the whole volume and its exact gradient with respect to the case's image.
 
-        Memory is one window's graph and a few volumes, whatever the volume's size: two forwards and one backward for each
-        window, one and one where a single window holds the volume.
+        Memory is one window's graph and a few volumes, whatever the volume's size: at most two forwards and one backward for
+        each window, one and one where a single window holds the volume.
 
         Returns:
             The value, and the gradient (C, K, J, I) in objective units per intensity unit; zero in channels that the network

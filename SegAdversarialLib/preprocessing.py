@@ -36,7 +36,7 @@ class ZScore(_Settings):
     background: float | None = Field(None, description="Value of the voxels outside the mask; none: standardised as well.")
 
     def apply(self, volume: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Standardise one channel (K, J, I); into `out`, which must then stay as it is, or new memory."""
+        """Standardise one channel (K, J, I); into new memory, or into `out` as `standardize` says."""
         from SegAdversarialLib.standardization import standardize
 
         return standardize(volume, _inside(volume, self.mask), self.background, out)
@@ -175,8 +175,12 @@ class PreprocessingOnGrid:
         """One channel (K, J, I) as the network sees it; `index` is its place among the network's channels.
 
         Where `out` (of the network's shape) is given, the channel is written there, too. As the gradient may be computed from
-        it, it must stay as it is until then.
+        it, it must stay as it is until then; the gradient may take its place, and can be asked for only once.
         """
+        if self.turn.flips:
+            unflipped, axes = self.without_flips()
+            flipped = unflipped.forward_channel(volume, index).flip(axes)
+            return flipped if out is None else out.copy_(flipped.detach())
         inverse = [self.order.index(axis) for axis in range(3)]
         target = None if out is None else out.permute(inverse)
         volume = resize(self.turn.apply(volume)[None], self.resampled_shape)[0]
@@ -191,9 +195,10 @@ class PreprocessingOnGrid:
         return volume.permute(self.order)
 
     def without_flips(self) -> tuple[PreprocessingOnGrid, tuple[int, ...]]:
-        """The same steps without the flips of `turn`, and the network's axes that are then still to be flipped.
+        """The same steps without the flips of `turn`, and the network's axes that are flipped after them.
 
-        No step tells one direction of an axis from the other: the flips may as well come last.
+        But for rounding no step tells one direction of an axis from the other, so that the flips can come last. They do so
+        everywhere: rounding decides on which side of a mask's threshold a resampled voxel falls.
         """
         unflipped = replace(self, turn=Reorientation(self.turn.permutation, ()))
         return unflipped, tuple(self.order.index(axis) for axis in self.turn.flips)
@@ -205,6 +210,9 @@ class PreprocessingOnGrid:
 
     def restore(self, logits: torch.Tensor) -> torch.Tensor:
         """Bring logits (N, *network_shape) back onto the case's own grid (N, K, J, I)."""
+        if self.turn.flips:
+            unflipped, axes = self.without_flips()
+            return unflipped.restore(logits.flip([1 + axis for axis in axes]))
         inverse = [1 + self.order.index(axis) for axis in range(3)]
         return self.turn.undo(resize(logits.permute(0, *inverse), self.turned_shape))
 

@@ -2,7 +2,7 @@
 
 With windows f_w, importance weights m and their sum M over all windows, the blended logits are
 L = sum_w place(m * f_w(crop_w(z))) / M. The gradient of a scalar of L with respect to z is therefore the sum over windows of
-place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, so the memory is one window's, whatever the volume's.
+place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, and memory for one will do, whatever the volume's.
 
 Memory fresh from the system costs as much as what is done with it: windows are cut out and seeded where the ones before them
 were. The graphs of the last windows are kept from the forward pass, as far as they are small beside the volume.
@@ -30,7 +30,7 @@ _FILLED = 0.8
 """Share of the free memory that batches of windows may fill; the rest is for what comes in pieces that do not fit."""
 
 _KEPT = 4.0
-"""So many times the memory of the volume may be taken by kept graphs; one batch's is kept even if it takes more."""
+"""So many times the memory of the volume may be taken by kept graphs; the last batch's is kept even if it takes more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +82,10 @@ class SlidingWindow:
         self.batch_size = batch_size
         self.places = grid.places
         self._kept: list[_Graph] = []
-        self._graph_bytes: int | None = None
-        """What the graph of a window takes, once that has been measured."""
         self._rooms: dict[str, torch.Tensor] = {}
-        """Memory that all windows use in turn, by what for."""
+        """Memory that all windows of a pass use in turn, by what for."""
+        self._graph_bytes = math.inf
+        """What the graph of a window takes, as far as is known."""
         self.keeps_graphs, self.kept_a_graph = True, False
 
     @property
@@ -107,6 +107,7 @@ class SlidingWindow:
             ) from cause
         self.batch_size = self.most = at_once // 2
         self._memory = None  # what was measured was wrong
+        self._rooms.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         _log.warning("Out of device memory with %d windows at a time; going on with %d.", at_once, self.batch_size)
@@ -127,7 +128,7 @@ class SlidingWindow:
             volume: what the network sees.
             before_gradient: `pull_back` of the same volume comes next: the graphs of the last batches are kept for it.
         """
-        self.drop_graphs()
+        self.let_go()
         self.kept_a_graph = False
         padded = self._grid.pad(volume)
         if self.is_single:
@@ -143,22 +144,17 @@ class SlidingWindow:
 
         def run(places: list[Slices]) -> None:
             with torch.no_grad():
-                blend(places, self._ask(self._cut_out(padded, places, self._room("crops", padded, len(places)))))
+                blend(places, self._ask(self._cut_out(padded, places)))
 
-        def run_and_measure(places: list[Slices]) -> None:
-            blend(places, self._measured_graph(padded, places).logits.detach())
-
-        keeps = before_gradient and self.keeps_graphs and self._memory is None  # else the memory is still to be measured
         left = len(self.places)
         for places in self._batches():
-            # a GPU's batches are as large as its memory: no more than one of them is kept
-            if keeps and self._graph_bytes is None and padded.device.type == "cpu":
-                self._with_less_memory(run_and_measure, places)
-            elif keeps and self._is_kept(left, len(places), padded) and self._keep(padded, places):
-                blend(places, self._kept[-1].logits.detach())
-            else:
+            graph = self._graph_for_later(padded, places, left) if before_gradient else None
+            if graph is None:
                 self._with_less_memory(run, places)
+            else:
+                blend(places, graph.logits.detach())
             left -= len(places)
+        self._rooms.clear()
         return self._grid.unpad(blended)
 
     def pull_back(self, volume: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -167,79 +163,109 @@ class SlidingWindow:
         scale = self.scale_of(upstream)
         pulled = torch.zeros_like(padded)
 
-        def run(places: list[Slices], graph: _Graph | None = None) -> None:
-            if graph is None:
-                graph = self._graph(places, self._cut_out(padded, places, self._room("crops", padded, len(places))))
-            seeds = self._room("seeds", padded, len(places))
-            for seed, place in zip(seeds, places):
+        def pull(graph: _Graph) -> None:
+            seeds = self._room("seeds", padded, len(graph.places))
+            for seed, place in zip(seeds, graph.places):
                 torch.mul(upstream[(slice(None), *place)], self._share(place, padded).mul_(scale), out=seed)
             (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
-            for place, part in zip(places, gradient if scale == 1 else gradient.div_(scale)):
+            for place, part in zip(graph.places, gradient if scale == 1 else gradient.div_(scale)):
                 pulled[(slice(None), *place)].add_(part)
 
-        for places, graph in self._batches_back():
-            if graph is None:
-                self._measured(run, places)
-            else:
-                run(places, graph)
-            del graph  # before the next one takes its memory
+        def run(places: list[Slices]) -> None:
+            pull(self._graph(places, self._cut_out(padded, places)))
+
+        # from the end, in the batches of the forward pass: the same sums in the same order, whatever was kept
+        left = len(self.places)
+        while left:
+            self._report(len(self.places) - left)
+            start = left - len(self._kept[-1].places) if self._kept else max(0, left - self.batch_size)
+            if not self._kept or not self._succeeds(pull, self._kept.pop()):
+                self._measured(run, self.places[start:left])
+            left = start
+        self.let_go()
         return self._grid.unpad(pulled)
 
-    def drop_graphs(self) -> None:
-        """Let go of the graphs that were kept for `pull_back`."""
+    def let_go(self) -> None:
+        """Free the graphs that were kept for `pull_back`, and the memory that windows share."""
         self._kept.clear()
+        self._rooms.clear()
 
-    def _is_kept(self, left: int, count: int, padded: torch.Tensor) -> bool:
-        """Whether to keep the graph of `count` windows while `left`, these included, are still to be asked about."""
-        if left == count or self._graph_bytes is None:
-            return left == count
-        return left * self._graph_bytes <= _KEPT * padded.numel() * padded.element_size()
-
-    def _keep(self, padded: torch.Tensor, places: list[Slices]) -> bool:
-        """Keep the graph of these windows, if there is room for it."""
+    def _graph_for_later(self, padded: torch.Tensor, places: list[Slices], left: int) -> _Graph | None:
+        """The graph of these windows if it is kept, or tells what a graph takes; `left` windows, with these, are not done."""
+        if not self.keeps_graphs or self._memory is not None:  # the memory is still to be measured
+            return None
+        first, last = left == len(self.places), left == len(places)
+        if first:
+            self._graph_bytes = math.inf
+        # a GPU's batches are as large as its memory: no more than the last one's is kept
+        measured, allowed = first and padded.device.type == "cpu", _KEPT * padded.numel() * padded.element_size()
+        if not (measured or last or left * self._graph_bytes <= allowed):
+            return None
         try:
-            crops = torch.empty_like(self._room("crops", padded, len(places)))
-            self._kept.append(self._graph(places, self._cut_out(padded, places, crops)))
+            crops = self._cut_out(padded, places, padded.new_empty((len(places), len(padded), *self._grid.window)))
+            if measured:
+                graph, self._graph_bytes = self._with_its_bytes(places, crops)
+            else:
+                graph = self._graph(places, crops)
         except torch.OutOfMemoryError:
-            self.drop_graphs()
+            self.let_go()
+            self.keeps_graphs = False
+            return None
+        if last or left * self._graph_bytes <= allowed:
+            self._kept.append(graph)
+            self.kept_a_graph = True
+        return graph
+
+    def _succeeds(self, pull: Callable[[_Graph], None], graph: _Graph) -> bool:
+        """Whether a kept graph can be pulled back through: not where a network writes into its own memory at each question."""
+        try:
+            pull(graph)
+        except InputError:
+            self.let_go()
             self.keeps_graphs = False
             return False
-        self.kept_a_graph = True
         return True
 
-    def _measured_graph(self, padded: torch.Tensor, places: list[Slices]) -> _Graph:
-        """The graph of these windows, not to be kept; notes what a window's takes: what is saved in it for the way back."""
+    def _with_its_bytes(self, places: list[Slices], crops: torch.Tensor) -> tuple[_Graph, float]:
+        """The graph of these windows, and what that of one takes: what it saves for the way back, and both its ends."""
         held: dict[int, int] = {}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
-            memory = tensor.untyped_storage()
-            held[memory.data_ptr()] = memory.nbytes()
+            try:
+                memory = tensor.untyped_storage()
+                held[memory.data_ptr()] = memory.nbytes()
+            except (NotImplementedError, RuntimeError):  # sparse, for example
+                held[id(tensor)] = tensor.numel() * tensor.element_size()
             return tensor
 
-        crops = self._cut_out(padded, places, self._room("crops", padded, len(places)))
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            graph = self._graph(places, crops)
-        self._graph_bytes = -(-sum(held.values()) // len(places))
-        return graph
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+                graph = self._graph(places, crops)
+        except InputError:  # some networks do not let themselves be watched
+            return self._graph(places, crops), math.inf
+        note(graph.crops)
+        note(graph.logits)
+        return graph, sum(held.values()) / len(places)
 
     def _graph(self, places: list[Slices], crops: torch.Tensor) -> _Graph:
         leaf = crops.detach().requires_grad_(True)
         with torch.enable_grad():
             return _Graph(places, leaf, self._ask(leaf))
 
-    def _cut_out(self, padded: torch.Tensor, places: list[Slices], crops: torch.Tensor) -> torch.Tensor:
-        """Copy what is at these places of a volume into `crops` (B, C, *window), and return it."""
+    def _cut_out(self, padded: torch.Tensor, places: list[Slices], crops: torch.Tensor | None = None) -> torch.Tensor:
+        """What is at these places of a volume, (B, C, *window); copied into `crops` or memory that they all share."""
+        crops = self._room("crops", padded, len(places)) if crops is None else crops
         for crop, place in zip(crops, places):
             crop.copy_(padded[(slice(None), *place)])
         return crops
 
     def _room(self, what: Literal["crops", "seeds", "share"], padded: torch.Tensor, count: int) -> torch.Tensor:
         """Memory (count, channels, *window) whose contents nobody needs any more."""
-        room = self._rooms.get(what)
-        if room is None or len(room) < count or room.dtype != padded.dtype or room.device != padded.device:
+        if what not in self._rooms or len(self._rooms[what]) < count:
+            self._rooms.pop(what, None)
             channels = {"crops": len(padded), "seeds": self._outputs, "share": 1}[what]
-            self._rooms[what] = room = padded.new_empty((count, channels, *self._grid.window))
-        return room[:count]
+            self._rooms[what] = padded.new_empty((count, channels, *self._grid.window))
+        return self._rooms[what][:count]
 
     def _share(self, place: Slices, padded: torch.Tensor) -> torch.Tensor:
         return self._grid.share(place, self._room("share", padded, 1)[0, 0])
@@ -251,6 +277,7 @@ class SlidingWindow:
             self._with_less_memory(run, places)
             return
         most = self.most
+        self._rooms.clear()  # they count
         memory.start()
         self._with_less_memory(run, places)
         if self.most == most:  # else there was not enough already
@@ -303,23 +330,13 @@ class SlidingWindow:
         return logits
 
     def _batches(self) -> Iterator[list[Slices]]:
-        """The windows in batches."""
+        """The windows in batches; if one is smaller than the others, it is the first, as on the way back it is the last."""
         done = 0
         while done < len(self.places):
             self._report(done)
-            batch = self.places[done : done + self.batch_size]
+            batch = self.places[done : done + ((len(self.places) - done) % self.batch_size or self.batch_size)]
             done += len(batch)
             yield batch
-
-    def _batches_back(self) -> Iterator[tuple[list[Slices], _Graph | None]]:
-        """The windows in batches from the end, with the graph where it was kept: their order is that without kept graphs."""
-        left = len(self.places)
-        while left:
-            self._report(len(self.places) - left)
-            graph = self._kept.pop() if self._kept else None
-            batch = self.places[max(0, left - self.batch_size) : left] if graph is None else graph.places
-            left -= len(batch)
-            yield batch, graph
 
     def _report(self, done: int) -> None:
         if self._between is not None:

@@ -61,7 +61,7 @@ class _Standardize(torch.autograd.Function):
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         volume, scores, deviation = ctx.saved_tensors
         (gradient,) = upstream
-        pieces, passed = slabs(scores), scores if ctx.lent else torch.empty_like(scores)
+        pieces, passed = slabs(scores), scores.detach() if ctx.lent else torch.empty_like(scores)
         # what reaches the scores of voxels outside the mask is lost where these are a fixed number
         fixed = ctx.inside is not None and ctx.background is not None
         sums, products = [], []

@@ -5,10 +5,11 @@
 (a) A step of an attack with its trace row against the bare forward and input gradient of the same network, where one window
     holds the volume, and against a step of torchattacks' PGD, if that is installed: at most 1.05 times the bare gradient.
 (b) The exact gradient of a whole volume in windows, as window and overlap change: its time is at most 1.1 times that of two
-    bare forwards and one bare backward of each window, on an image that the network takes as it is, as in (a); with the
-    built-in network's preprocessing in front it is measured as well. Its peak memory, that included, is at most one window's
-    graph and 12 volumes of the image's own size. Plain autograd through all windows at once is measured on small volumes,
-    where both gradients must agree to 1e-4, and its memory extrapolated along the number of windows.
+    bare forwards and one bare backward of each window, on an image that the network takes as it is, as in (a), and with the
+    built-in network's preprocessing in front. That is promised of an attack's gradients from its second on; the first one,
+    which has some things to do once, is measured as well. Peak memory, preprocessing included, is at most one window's graph
+    and 12 volumes of the image's own size. Plain autograd through all windows at once is measured on small volumes, where both
+    gradients must agree to 1e-4, and its memory extrapolated along the number of windows.
 (c) With a GPU: float32, channels-last, mixed precision and compilation.
 
 Prints ratios of numbers measured in one run, saves each part as CSV with the machine's name, and one figure; exits with status
@@ -61,12 +62,14 @@ def volume_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]
             rows.append(row)
             print(
                 f"  window {window}^3, overlap {overlap}: {row['time / bare windows']:.3f} of the bare windows' time "
-                f"({row['with preprocessing / bare windows']:.3f} with preprocessing)",
+                f"({row['with preprocessing / bare windows']:.3f} with preprocessing), an attack's first one "
+                f"{row['first gradient / bare windows']:.3f} ({row['first with preprocessing / bare windows']:.3f})",
                 flush=True,
             )
             where = f"at {row['shape']} in windows of {window}^3 with overlap {overlap}"
-            if row["time / bare windows"] > TIME_LIMIT:
-                broken.append(f"{where} a gradient costs {row['time / bare windows']:.3f} times its bare windows")
+            for key in ("time / bare windows", "with preprocessing / bare windows"):
+                if row[key] > TIME_LIMIT:
+                    broken.append(f"{where} a gradient costs {row[key]:.3f} ({key}), more than {TIME_LIMIT}")
             if row["volumes beyond one graph"] > VOLUMES_LIMIT:
                 broken.append(f"{where} a gradient takes {row['volumes beyond one graph']:.1f} volumes beyond one graph")
     broken += [

@@ -18,7 +18,8 @@ from SegAdversarialLib import Case, SegmentationModel, objectives, open_model
 
 VOLUMES_LIMIT, TIME_LIMIT, ERROR_LIMIT = 12, 1.1, 1e-4
 BLOCKS, SAMPLES = 2, 6
-"""In each pass of a gradient bare windows are timed so often, so many in a row, between its own windows."""
+"""In each pass of a gradient bare windows are timed so often, so many in a row, between its own windows; on the way back in
+the second half of it, when the graphs that were kept are gone."""
 
 Shape = tuple[int, int, int]
 
@@ -139,7 +140,7 @@ def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
         if done == 0:
             calls += 1
         kind = "forward" if calls % 2 == 1 else "backward"
-        # on the way back graphs are there from the beginning: another one beside them would count as memory of the gradient's
+        # beside a graph that was kept, another one would count as memory of the gradient's
         share = done if kind == "forward" else 2 * done - 1
         if share < 0 or len(spent[kind]) > share * BLOCKS * SAMPLES:
             return

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import oblique_affine, tiny_network, toy_case
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from gradient_helpers import wrapped
 from monai.inferers import sliding_window_inference
 
-from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, objectives, sliding_window
+from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, objectives
 from SegAdversarialLib.objectives import Objective
-from SegAdversarialLib.sliding_window import SlidingWindow
-from SegAdversarialLib.window_grid import WindowGrid
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
-
-
-def wrapped(network: torch.nn.Module, **settings: object) -> SegmentationModel:
-    return SegmentationModel.from_network(
-        network,
-        channels=("B", "A"),
-        classes=["background", "core", "rim"],
-        **settings,  # type: ignore[arg-type]
-    )
 
 
 def plain_autograd(network: torch.nn.Module, case: Case, objective: str, window: int, dtype: torch.dtype) -> np.ndarray:
@@ -108,33 +95,6 @@ def test_gradient_follows_finite_differences(axes: str, head: str) -> None:
         assert (values[0] - values[1]) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=1e-5, abs=1e-11)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    shape=st.tuples(*[st.integers(3, 14)] * 3),
-    window=st.tuples(*[st.integers(3, 9)] * 3),
-    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.7]),
-    batch=st.integers(1, 4),
-    kept=st.booleans(),
-)
-def test_blended_logits_and_pull_back(
-    shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float, batch: int, kept: bool
-) -> None:
-    """Logits are MONAI's; the pull-back is the transposed derivative, whatever the sizes and whether a graph was kept."""
-    network = tiny_network()
-    windows = SlidingWindow(network, WindowGrid(shape, window, overlap), 3, batch_size=batch)
-    generator = torch.Generator().manual_seed(0)
-    volume = torch.randn(2, *shape, dtype=torch.float64, generator=generator, requires_grad=True)
-    upstream = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
-    expected = sliding_window_inference(volume[None], window, 1, network, overlap=overlap, mode="gaussian", sigma_scale=0.125)[
-        0
-    ]
-    (pulled,) = torch.autograd.grad(expected, volume, upstream)
-    with torch.no_grad():
-        found = windows(volume, before_gradient=kept)
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(windows.pull_back(volume.detach(), upstream), pulled, rtol=1e-9, atol=1e-9)
-
-
 def test_parameters_are_left_as_they_were() -> None:
     network = tiny_network().train()
     network[0].weight.requires_grad_(False)
@@ -160,103 +120,21 @@ def test_channels_go_by_name() -> None:
         model.segment(Case(case.image[:1], ("A",), case.affine))
 
 
-class OutOfMemoryAbove(torch.nn.Module):
-    """Stands in for a GPU that holds only so many windows."""
-
-    def __init__(self, network: torch.nn.Module, limit: int) -> None:
-        super().__init__()
-        self.network, self.limit = network, limit
-        self.largest = 0
-
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
-        if len(batch) > self.limit:
-            raise torch.OutOfMemoryError("out of memory")
-        self.largest = max(self.largest, len(batch))
-        return self.network(batch)
-
-
-def test_smaller_batches_when_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
-    case = toy_case()
-    settings = {"window": (8, 8, 8), "window_batch": 8}
-    expected = wrapped(tiny_network(), **settings).value_and_gradient(case, objectives.SoftDice(case.label))
-    cramped = OutOfMemoryAbove(tiny_network(), 3)
-    value, gradient = wrapped(cramped, **settings).value_and_gradient(case, objectives.SoftDice(case.label))
-    assert value == pytest.approx(expected[0], rel=1e-12)
-    np.testing.assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-18)
-    assert 1 <= cramped.largest <= 3
-    assert "Out of device memory" in caplog.text
-    with pytest.raises(InputError, match="single window"):
-        wrapped(OutOfMemoryAbove(tiny_network(), 0), **settings).segment(case)
-
-
-@pytest.mark.parametrize("limit", [None, "the loss", "the way back"])
-def test_the_last_windows_are_asked_once(limit: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their graph is kept for the way back; where there is no room for it, all is done again without, then and later."""
-    monkeypatch.setattr(sliding_window, "_KEPT", 0.0)  # the last batch's alone
-    case, asked = toy_case((8, 8, 32)), list[int]()
-    model = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0)
-    expected = model.value_and_gradient(case, objectives.SoftDice(case.label))[1]
-    model.network.register_forward_hook(lambda *_: asked.append(1))
-    calls = {"the loss": 0, "the way back": 0}
-    values: list[weakref.ref[torch.Tensor]] = []
-
-    def fails_once(where: str) -> None:
-        calls[where] += 1
-        if where == limit and calls[where] == 1:
-            raise torch.OutOfMemoryError("out of memory")
-
-    real = sliding_window.input_gradient
-
-    def input_gradient(*arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        fails_once("the way back")
-        return real(*arguments)
-
-    monkeypatch.setattr(sliding_window, "input_gradient", input_gradient)
-    with model.on(case) as bound:
-        objective = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float64)
-
-        def loss(logits: torch.Tensor) -> torch.Tensor:
-            assert all(value() is None for value in values), "what was computed in vain still takes memory"
-            value = objective(logits)
-            values.append(weakref.ref(value))
-            fails_once("the loss")
-            return value
-
-        counts = []
-        for _ in range(2):
-            asked.clear()
-            gradient = bound.differentiate(bound.image, loss)[1]
-            counts.append(len(asked))
-            np.testing.assert_allclose(gradient.numpy(), expected, rtol=1e-9, atol=1e-18)
-    # four windows: each is asked on the way there, three (all) of them again on the way back
-    assert counts == {None: [7, 7], "the loss": [4 + 8, 8], "the way back": [4 + 8, 8]}[limit]
-
-
-@pytest.mark.parametrize(("volumes", "batch", "kept"), [(0.3, 1, 1), (0.5, 1, 2), (0.74, 1, 2), (0.75, 1, 3), (0.2, 2, 2)])
-def test_as_many_graphs_are_kept_as_are_small_beside_the_volume(
-    volumes: float, batch: int, kept: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The graph of a square is its input: that of one of four windows is a quarter of the volume."""
-    monkeypatch.setattr(sliding_window, "_KEPT", volumes)
-    answers: list[weakref.ref[torch.Tensor]] = []
-
-    def square(crops: torch.Tensor) -> torch.Tensor:
-        logits = crops**2
-        answers.append(weakref.ref(logits))
-        return logits
-
-    windows = SlidingWindow(square, WindowGrid((8, 8, 32), (8, 8, 8), overlap=0.0), 2, batch_size=batch)
-    volume, seed = torch.randn(2, 2, 8, 8, 32, dtype=torch.float64)
-    for _ in range(2):
-        answers.clear()
-        torch.testing.assert_close(windows(volume, before_gradient=True), volume**2)
-        alive = [answer() for answer in answers]
-        assert [x is not None and x.requires_grad for x in alive[-kept // batch :]] == [True] * (kept // batch)
-        assert sum(len(x) for x in alive if x is not None) == kept
-        del alive
-        torch.testing.assert_close(windows.pull_back(volume, seed), 2 * volume * seed)
-        assert len(answers) * batch == 8 - kept
-        assert all(answer() is None for answer in answers)
+@pytest.mark.parametrize("sizes", [(15, 9), (9, 15), (12, 12)])
+def test_what_is_attacked_is_what_is_evaluated(sizes: tuple[int, int]) -> None:
+    """Flips, resampling and a mask that a voxel enters by the last bit: logits with and without a gradient are the same."""
+    have, want = sizes
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 2, (2, have, 8, 8)) * generator.uniform(50, 100, (2, have, 8, 8))
+    case = Case(image.astype(np.float32), ("A", "B"), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    preprocessing = Preprocessing(
+        orientation="RAI", size=(8, 8, want), normalization={"kind": "zscore", "mask": "nonzero", "background": 0.0}
+    )
+    for window in ((6, 6, 6), None):
+        model = wrapped(tiny_network().float(), preprocessing=preprocessing, window=window)
+        with model.on(case) as bound:
+            _, _, logits = bound.differentiate(bound.image, lambda logits: logits.square().sum())
+            torch.testing.assert_close(logits, bound.logits(bound.image), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("axes", ["kji", "ijk", "ji"])
@@ -377,18 +255,6 @@ def test_half_precision_networks(window: tuple[int, ...] | None) -> None:
     assert (np.sign(other) == np.sign(gradient)).mean() > 0.95
     assert (other != 0).all()
     np.testing.assert_array_equal(attacks.FGSM(epsilon=0.0)(halved, case).adversarial.image, case.image)
-
-
-def test_slices_in_smaller_batches_when_memory_runs_out() -> None:
-    """A whole 2D volume goes through in one go until a GPU cannot hold it; the model remembers what it can."""
-    case, preprocessing = toy_case(), Preprocessing(axes="ji")
-    network = tiny_network(dimensions=2)
-    expected = wrapped(network, preprocessing=preprocessing).value_and_gradient(case, objectives.SoftDice(case.label))
-    model = wrapped(OutOfMemoryAbove(network, 3), preprocessing=preprocessing, window_batch=64)
-    value, gradient = model.value_and_gradient(case, objectives.SoftDice(case.label))
-    assert value == pytest.approx(expected[0], rel=1e-12) and model.window_batch == 3
-    np.testing.assert_allclose(gradient, expected[1], rtol=1e-9, atol=1e-18)
-    np.testing.assert_array_equal(model.segment(case), wrapped(network, preprocessing=preprocessing).segment(case))
 
 
 def test_references_of_another_shape_are_refused() -> None:
