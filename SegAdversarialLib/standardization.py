@@ -61,6 +61,7 @@ class _Standardize(torch.autograd.Function):
     def backward(ctx: Any, *upstream: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         volume, scores, deviation = ctx.saved_tensors
         (gradient,) = upstream
+        # autograd sees that the scores were written over, and refuses to come here again
         pieces, passed = slabs(scores), scores.detach() if ctx.lent else torch.empty_like(scores)
         # what reaches the scores of voxels outside the mask is lost where these are a fixed number
         fixed = ctx.inside is not None and ctx.background is not None
