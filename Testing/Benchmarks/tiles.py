@@ -213,9 +213,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     cells = Cells(options.output / "tiles.jsonl", KEY, options.resume)
-    settings = [
-        (size, window, overlap) for size in options.sizes for window in options.windows for overlap in options.overlaps
-    ]
+    settings = different_settings(options.sizes, options.windows, options.overlaps)
     rows = []
     for seed in range(options.first_seed, options.first_seed + options.subjects):
         for size, window, overlap in settings:

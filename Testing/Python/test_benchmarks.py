@@ -208,9 +208,18 @@ def test_tiles_stay_within_the_budget() -> None:
     assert common.mean_dice(model, case, image) < common.mean_dice(model, case, case.image)
 
 
-def test_same_places_are_attacked_once() -> None:
-    # windows of 48 in 64 voxels lie at 0 and 16 with either overlap
-    assert tiles.different_settings([64], [32, 48], [0.0, 0.5]) == [(64, 32, 0.0), (64, 32, 0.5), (64, 48, 0.0)]
+def test_same_places_are_attacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 48 in 64 voxels lie at 0 and 16 with either overlap."""
+    asked: list[tuple[int, int, float]] = []
+
+    def measured(case: Case, window: tuple[int, ...], overlap: float, *_: float) -> dict[str, float]:
+        asked.append((case.shape[0], window[0], overlap))
+        return {"windows": 8, "clean": 0.9, **dict.fromkeys(tiles.WAYS, 0.5)}
+
+    monkeypatch.setattr(tiles, "measured", measured)
+    words = ["--subjects", "1", "--sizes", "64", "--windows", "32", "48", "--output", str(tmp_path)]
+    assert tiles.main(words) == 0
+    assert asked == [(64, 32, 0.0), (64, 32, 0.5), (64, 48, 0.0)]
 
 
 def test_background_tiles_are_left_alone() -> None:
