@@ -1,8 +1,8 @@
 """From a case's own grid to the grid and intensities that a network was trained on, and back; differentiable.
 
-The steps run in this order, each of them optional: orientation (axes permuted and flipped), spacing or size (linear
-resampling over the same extent), normalisation (for each channel), order of the tensor's axes. Every step treats each
-channel on its own, so gradients can be pulled back one channel at a time.
+The steps run in this order, each of them optional: orientation (axes permuted), spacing or size (linear resampling over the
+same extent), normalisation (for each channel), order of the tensor's axes, orientation (axes flipped). Every step treats
+each channel on its own, so gradients can be pulled back one channel at a time.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ class PreprocessingOnGrid:
         if self.turn.flips:
             unflipped, axes = self.without_flips()
             flipped = unflipped.forward_channel(volume, index).flip(axes)
-            return flipped if out is None else out.copy_(flipped.detach())
+            if out is not None:
+                out.copy_(flipped.detach())
+            return flipped
         inverse = [self.order.index(axis) for axis in range(3)]
         target = None if out is None else out.permute(inverse)
         volume = resize(self.turn.apply(volume)[None], self.resampled_shape)[0]

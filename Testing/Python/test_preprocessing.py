@@ -141,3 +141,17 @@ def test_channels_can_be_normalized_differently() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Preprocessing(**settings)
+
+
+@pytest.mark.parametrize("code", ["LPS", "RPS", "SAR"])
+def test_a_channel_written_elsewhere_keeps_its_gradient(code: str) -> None:
+    """What `out` is given is what comes back, whatever is flipped, and the gradient is that without `out`."""
+    case = toy_case(affine=np.diag([-1.0, -1.0, 1.0, 1.0]))
+    grid = Preprocessing(orientation=code, normalization={"kind": "zscore"}).on_grid(case.shape, case.affine)
+    leaf = torch.from_numpy(case.image[0]).double().requires_grad_(True)
+    out = torch.empty(grid.network_shape, dtype=torch.float64)
+    wanted, found = grid.forward_channel(leaf, 0), grid.forward_channel(leaf, 0, out)
+    torch.testing.assert_close(out, wanted.detach(), rtol=0, atol=0)
+    torch.testing.assert_close(found.detach(), wanted.detach(), rtol=0, atol=0)
+    seed = torch.randn_like(out)
+    torch.testing.assert_close(*(torch.autograd.grad(x, leaf, seed)[0] for x in (found, wanted)))
