@@ -16,10 +16,10 @@ __version__ = "0.1.0"
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME_OF = {
-    "Case": "case",
-    "Preprocessing": "preprocessing",
-    "SegmentationModel": "model",
-    "evaluate": "evaluation",
+    "Case": "volumes.case",
+    "Preprocessing": "model.preprocessing",
+    "SegmentationModel": "model.segmentation_model",
+    "evaluate": "evaluation.evaluation",
     "open_model": "formats",
     "InputError": "errors",
 }

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.head import BRATS_REGIONS
+from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES, subject
-from SegAdversarialLib.preprocessing import Preprocessing
+from SegAdversarialLib.structures.output_head import BRATS_REGIONS
+from SegAdversarialLib.volumes.case import Case
 
 NAME = "brain-tumour-phantom"
 TEST_SEEDS, VALIDATION_SEEDS, FIRST_TRAINING_SEED = range(10), range(10, 40), 1000

@@ -12,7 +12,7 @@ from typing import Any
 from slicer.i18n import tr as _
 
 from SegAdversarialGui.state import withoutTrust
-from SegAdversarialLib.files import RESULT_MARKER
+from SegAdversarialLib.volumes.files import RESULT_MARKER
 
 ENDING = ".nrrd"
 """The kind of file that volumes travel in: quick to write, any grid, and readable without further packages."""
@@ -99,9 +99,9 @@ class Task(ABC):
 
     def _prepareCase(self, folder: Path) -> Iterator[None]:
         from SegAdversarialLib import scene
-        from SegAdversarialLib.case import stored, write_volume
-        from SegAdversarialLib.files import file_name
         from SegAdversarialLib.formats import describe_file
+        from SegAdversarialLib.volumes.case import stored, write_volume
+        from SegAdversarialLib.volumes.files import file_name
 
         assert self.subject is not None
         described = describe_file(self.source["path"], self.source.get("settings"))
@@ -190,8 +190,8 @@ class AttackTask(Task):
         """Write the channels, the reference and the region; a wrong configuration is found before any of it."""
         from SegAdversarialLib import scene
         from SegAdversarialLib.attacks import make_attack
-        from SegAdversarialLib.case import write_volume
-        from SegAdversarialLib.files import file_name
+        from SegAdversarialLib.volumes.case import write_volume
+        from SegAdversarialLib.volumes.files import file_name
 
         settings = dict(self._attack)
         make_attack(settings.pop("attack"), settings)
@@ -243,8 +243,8 @@ class EvaluateTask(Task):
     def prepare(self, folder: Path) -> Iterator[None]:
         """Write the channels before and after, and the reference."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.case import stored, write_volume
-        from SegAdversarialLib.files import file_name
+        from SegAdversarialLib.volumes.case import stored, write_volume
+        from SegAdversarialLib.volumes.files import file_name
 
         yield from self._prepareCase(folder)
         after = scene.case_of_nodes({**self._inputs, **self._adversarial})
@@ -303,8 +303,8 @@ class SampleTask(Task):
     def deliver(self, folder: Path) -> Iterator[None]:
         """Add its channels and its reference labels."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.case import Case
         from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES
+        from SegAdversarialLib.volumes.case import Case
 
         (place,) = (x for x in (folder / OUTPUT).iterdir() if x.is_dir())
         files = {channel: place / f"{channel}{ENDING}" for channel in CHANNELS}

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.result import AttackResult, Snapshot
 from SegAdversarialLib.errors import InputError, first_problem
-from SegAdversarialLib.result import AttackResult, Snapshot
 
 __all__ = ["ATTACKS", "Attack", "AttackResult", "Snapshot", "attack_class", "make_attack"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from SegAdversarialLib.attacks.attack import Attack, parameter
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 Kind = Literal["motion", "ghosting", "spike", "gibbs", "rician", "gamma", "blur", "low_resolution"]
 

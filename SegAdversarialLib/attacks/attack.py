@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
-from SegAdversarialLib.case import Case, read_label
+from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult
+from SegAdversarialLib.volumes.case import Case, read_label
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from pydantic import field_validator
 
 from SegAdversarialLib.attacks.attack import parameter, some_or_none
 from SegAdversarialLib.attacks.transforming import TransformingAttack
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.transforms import Place, Transform
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 Link = Literal["noise", "bias", "deformation", "affine"]
 

@@ -18,13 +18,13 @@ from SegAdversarialLib.attacks.gradient import (
     LossName,
     UntargetedAttack,
 )
-from SegAdversarialLib.case import Case, read_label
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case, read_label
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 
 class FGSM(ChosenLoss, UntargetedAttack):

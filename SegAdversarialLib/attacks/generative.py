@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import WithJsonSchema, field_serializer, field_validator
 
 from SegAdversarialLib.attacks.attack import Attack, Found, parameter
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import is_file
 from SegAdversarialLib.networks.generator import Generator
-from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import is_file
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
     from SegAdversarialLib.networks.generator import BoundGenerator, GeneratorSettings, Variation
 
 _BUILTIN = "builtin:brain-tumour-phantom"
@@ -174,7 +174,7 @@ class GenerativeAttack(Attack):
         """One draw, within the region, within the bounds and without folds, which only a region's border could make."""
         import torch
 
-        from SegAdversarialLib.fields import limited_displacement, taper
+        from SegAdversarialLib.changes.fields import limited_displacement, taper
         from SegAdversarialLib.networks.generator import Variation
 
         made_of, xi, mask = makes.settings, self._wanted(makes.settings), self.region_mask(case)

@@ -12,10 +12,10 @@ from pydantic import WithJsonSchema, field_serializer, field_validator, model_va
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.attack import Attack, parameter
 from SegAdversarialLib.attacks.nested import inner_attack
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
-from SegAdversarialLib.model import SegmentationModel
-from SegAdversarialLib.result import AttackResult
+from SegAdversarialLib.model.segmentation_model import SegmentationModel
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch

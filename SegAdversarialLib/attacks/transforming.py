@@ -12,13 +12,13 @@ from pydantic import Field
 from SegAdversarialLib.attacks.attack import Found, parameter
 from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, MOST_SNAPSHOTS
 from SegAdversarialLib.attacks.untargeted import StopsAtDrop
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.attacks.engine.transforms import Place, Transform
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 SmoothLoss = Literal["soft_dice", "cross_entropy", "masked_cross_entropy", "balanced_masked_cross_entropy"]
 """Losses that say how they change with the reference, too."""

@@ -15,15 +15,15 @@ from pydantic import ValidationError, WithJsonSchema, field_serializer, field_va
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.attack import parameter
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, detail_of, first_problem
-from SegAdversarialLib.files import is_file, whole_file
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import is_file, whole_file
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 Cases = Sequence[Case] | Callable[[], Iterable[Case]]
 """A set of cases: a sequence, or a function that gives them one after the other each time it is called."""

@@ -8,14 +8,14 @@ import numpy as np
 from pydantic import field_validator
 
 from SegAdversarialLib.attacks.attack import Attack, parameter, some_or_none
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 
 class CountsStructures(Attack):

@@ -11,13 +11,13 @@ from SegAdversarialLib.attacks.attack import Attack, Found, parameter
 from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.attacks.untargeted import AgainstReference
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.attacks.engine.watch import Watch
-    from SegAdversarialLib.model import SegmentationModel
-    from SegAdversarialLib.result import AttackResult
+    from SegAdversarialLib.attacks.result import AttackResult
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 _COMMON = frozenset(Attack.model_fields)
 """What all attacks have: said here, and handed on to the attack that draws; each draw has a seed of its own."""

@@ -148,10 +148,10 @@ def run_file(options: argparse.Namespace, console: Console) -> None:
 
 def info(options: argparse.Namespace, console: Console) -> None:
     """Versions and devices, or what a network is."""
-    from SegAdversarialLib.devices import advice, list_devices
     from SegAdversarialLib.formats import builtin
     from SegAdversarialLib.jobs.results import versions
     from SegAdversarialLib.jobs.running import open_source
+    from SegAdversarialLib.model.devices import advice, list_devices
 
     if options.model is not None:
         found: dict[str, Any] = open_source(_model(options)).describe()
@@ -182,7 +182,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
 def _run(job: AnyJob, console: Console) -> None:
     """Run a job with its scene and pictures, and print its table."""
     from SegAdversarialLib.cli.display import Display
-    from SegAdversarialLib.evaluation import format_table
+    from SegAdversarialLib.evaluation.evaluation import format_table
     from SegAdversarialLib.jobs.running import run
 
     display = Display(job, console) if isinstance(job, AttackJob) and (job.scene or job.pictures) else None

@@ -10,9 +10,9 @@ from typing import Any
 from SegAdversarialLib import scene
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import RESULT_MARKER, check_writable
 from SegAdversarialLib.jobs.running import AttackOutcome
 from SegAdversarialLib.jobs.specification import AttackJob
+from SegAdversarialLib.volumes.files import RESULT_MARKER, check_writable
 
 
 class Display:

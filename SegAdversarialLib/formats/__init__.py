@@ -11,7 +11,7 @@ from typing import Any
 
 from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
 from SegAdversarialLib.formats.settings import ModelSettings
-from SegAdversarialLib.model import SegmentationModel
+from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 

@@ -11,8 +11,8 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin, monai_network, torchscript
 from SegAdversarialLib.formats.finding import network_file
 from SegAdversarialLib.formats.settings import ClassSettings, ModelSettings, read_settings, settings_beside
-from SegAdversarialLib.head import OutputHead
-from SegAdversarialLib.preprocessing import Preprocessing
+from SegAdversarialLib.model.preprocessing import Preprocessing
+from SegAdversarialLib.structures.output_head import OutputHead
 
 _FORMATS = (torchscript, monai_network)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import is_file
 from SegAdversarialLib.formats import builtin, torchscript
 from SegAdversarialLib.formats.settings import settings_beside
+from SegAdversarialLib.volumes.files import is_file
 
 _ENDINGS = (*torchscript.ENDINGS, ".safetensors")
 _LARGEST_SETTINGS = 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.files import is_file
+from SegAdversarialLib.volumes.files import is_file
 
 if TYPE_CHECKING:
     import torch

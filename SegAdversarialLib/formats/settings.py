@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from SegAdversarialLib.acceleration import Acceleration
 from SegAdversarialLib.errors import InputError, first_problem
-from SegAdversarialLib.preprocessing import Preprocessing
+from SegAdversarialLib.model.acceleration import Acceleration
+from SegAdversarialLib.model.preprocessing import Preprocessing
 
 
 class _Strict(BaseModel):

@@ -11,7 +11,7 @@ from SegAdversarialLib.jobs.running import Opener, check_source, open_source
 from SegAdversarialLib.jobs.specification import ModelSource
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 _Key = tuple[str, tuple[tuple[str, int, int], ...]]
 

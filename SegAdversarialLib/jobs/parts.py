@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case, read_channel, stored, write_volume
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import describe_grid, same_grid
-from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.volumes.case import Case, read_channel, stored, write_volume
+from SegAdversarialLib.volumes.geometry import describe_grid, same_grid
 
 DISPLACEMENT, LOG_BIAS, ADDITIVE = "displacement", "log-bias", "perturbation"
 """What the files are named after, with the channel's name where there is one for each."""

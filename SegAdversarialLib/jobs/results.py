@@ -20,16 +20,23 @@ import numpy as np
 
 from SegAdversarialLib import __version__
 from SegAdversarialLib.attacks import Attack, AttackResult, Snapshot, make_attack
-from SegAdversarialLib.case import Case, read_channel, read_label, stored, write_volume
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import Evaluation, write_table
-from SegAdversarialLib.files import RESULT_MARKER, check_replaceable, check_writable, file_name, whole_file, whole_folder
+from SegAdversarialLib.evaluation.evaluation import Evaluation, write_table
 from SegAdversarialLib.jobs.json_data import exact, number
 from SegAdversarialLib.jobs.parts import DISPLACEMENT, LOG_BIAS, own_names, read_parts, write_parts
-from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.volumes.case import Case, read_channel, read_label, stored, write_volume
+from SegAdversarialLib.volumes.files import (
+    RESULT_MARKER,
+    check_replaceable,
+    check_writable,
+    file_name,
+    whole_file,
+    whole_folder,
+)
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"

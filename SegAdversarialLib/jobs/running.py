@@ -14,12 +14,9 @@ from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
 from SegAdversarialLib.attacks.transfer import Transfer
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
-from SegAdversarialLib.case import Case, read_channel
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
-from SegAdversarialLib.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
-from SegAdversarialLib.files import check_writable, file_name
+from SegAdversarialLib.evaluation.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
 from SegAdversarialLib.formats import ModelSettings
-from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.jobs import results
 from SegAdversarialLib.jobs.json_data import plain
 from SegAdversarialLib.jobs.specification import (
@@ -33,9 +30,12 @@ from SegAdversarialLib.jobs.specification import (
     SegmentJob,
     TrainGeneratorJob,
 )
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case, read_channel
+from SegAdversarialLib.volumes.files import check_writable, file_name
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.model import Prediction, SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 Emit = Callable[[dict[str, Any]], None]
 """Called with each event: plain JSON data with its kind under "event"."""

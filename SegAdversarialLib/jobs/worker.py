@@ -38,7 +38,7 @@ from SegAdversarialLib.jobs.json_data import plain
 if TYPE_CHECKING:
     from SegAdversarialLib.jobs.model_cache import ModelCache
     from SegAdversarialLib.jobs.specification import ModelSource
-    from SegAdversarialLib.model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 PROTOCOL = 1
 
@@ -187,7 +187,7 @@ class Worker:
         return {"network": self._open(source, request).describe()}
 
     def _devices(self, request: Request) -> dict[str, Any]:
-        from SegAdversarialLib.devices import advice, list_devices
+        from SegAdversarialLib.model.devices import advice, list_devices
 
         return {"devices": list_devices(), "advice": advice()}
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError, detail_of, first_problem
-from SegAdversarialLib.files import is_file, whole_file
-from SegAdversarialLib.preprocessing import Preprocessing
+from SegAdversarialLib.model.preprocessing import Preprocessing
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import is_file, whole_file
 
 if TYPE_CHECKING:
     import torch
@@ -246,7 +246,7 @@ class BoundGenerator:
         """
         import torch
 
-        from SegAdversarialLib.standardization import standardize
+        from SegAdversarialLib.model.standardization import standardize
 
         scores = torch.stack([standardize(image[n]) for n in self.positions])
         turned = self._grid.turn.apply(scores).permute(0, *(1 + n for n in self._grid.order))
@@ -274,7 +274,7 @@ class BoundGenerator:
 
     def warped(self, variation: Variation) -> torch.Tensor:
         """The whole image after the deformation: (C, K, J, I)."""
-        from SegAdversarialLib.fields import warp
+        from SegAdversarialLib.changes.fields import warp
 
         return warp(self.image, variation.displacement, self.affine)
 

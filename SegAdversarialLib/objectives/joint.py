@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.objectives.objective import BoundObjective, Objective
+from SegAdversarialLib.structures.output_head import OutputHead
 
 if TYPE_CHECKING:
     import torch

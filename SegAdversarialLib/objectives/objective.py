@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead
 
 if TYPE_CHECKING:
     import torch

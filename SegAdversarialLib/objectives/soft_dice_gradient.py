@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from SegAdversarialLib.slabs import slabs
+from SegAdversarialLib.volumes.slabs import slabs
 
 
 class SoftDiceSum(torch.autograd.Function):

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.phantom.anatomy import Tissues, healthy_brain
 from SegAdversarialLib.phantom.fields import Grid
 from SegAdversarialLib.phantom.scanner import CHANNELS, acquire
 from SegAdversarialLib.phantom.tumour import Tumour, label_map, paint_tumour, with_mass_effect
+from SegAdversarialLib.volumes.case import Case
 
 __all__ = ["CHANNELS", "LABEL_NAMES", "cohort", "subject", "tissues_of"]
 

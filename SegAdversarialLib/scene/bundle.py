@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import whole_file
 from SegAdversarialLib.scene.application import current_scene, headless_application, nodes_of
+from SegAdversarialLib.volumes.files import whole_file
 
 _ENDING = ".mrb"
 

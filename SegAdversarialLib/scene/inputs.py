@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import describe_grid
 from SegAdversarialLib.scene.meaning import labels_of_segments, names_of
 from SegAdversarialLib.scene.rasterization import (
     is_on_grid_of,
@@ -18,9 +16,11 @@ from SegAdversarialLib.scene.rasterization import (
     segment_masks,
     volume_affine,
 )
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import describe_grid
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.head import OutputHead
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 # on the faces of a region of interest; in mm
 _ROUNDING = 1e-6

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case, stored
 from SegAdversarialLib.scene.application import add_node
 from SegAdversarialLib.scene.segmentations import fill_segmentation, show_clearly
 from SegAdversarialLib.scene.volumes import display_like, fill_volume, give_display
+from SegAdversarialLib.volumes.case import Case, stored
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.result import Snapshot
+    from SegAdversarialLib.attacks.result import Snapshot
     from SegAdversarialLib.scene.runs import Run
 
 ITERATION_MEMORY = 1 << 30

@@ -10,7 +10,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.rasterization import segment_ids, segment_masks
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.head import OutputHead
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 
 def labels_of_segments(node: Any, like: Any, head: OutputHead | None) -> tuple[np.ndarray, dict[int, str]]:

@@ -13,7 +13,7 @@ from SegAdversarialLib.scene.transforms import add_displacement
 from SegAdversarialLib.scene.volumes import add_perturbation_volume
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.result import AttackResult
+    from SegAdversarialLib.attacks.result import AttackResult
 
 
 def add_parts(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dict[str, Any]:

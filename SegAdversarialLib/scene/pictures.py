@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import whole_file
 from SegAdversarialLib.scene.results import attacked_channels
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of, color_of
 from SegAdversarialLib.scene.transforms import add_displacement, displacement_colors
 from SegAdversarialLib.scene.view import TILE, Frame, Stage, frame_of, stage
 from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like, diverging_colors
+from SegAdversarialLib.volumes.files import whole_file
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.evaluation import Evaluation
-    from SegAdversarialLib.result import AttackResult
+    from SegAdversarialLib.attacks.result import AttackResult
+    from SegAdversarialLib.evaluation.evaluation import Evaluation
 
 _DOTS_PER_INCH = 100
 _TITLE, _HEAD, _FOOT, _GAP = 64, 76, 64, 16

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import same_grid
+from SegAdversarialLib.volumes.geometry import same_grid
 
 
 def segment_ids(node: Any) -> list[str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case, stored
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.application import (
     all_or_nothing,
@@ -25,10 +24,11 @@ from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
 from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like
+from SegAdversarialLib.volumes.case import Case, stored
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.evaluation import Evaluation
-    from SegAdversarialLib.result import AttackResult
+    from SegAdversarialLib.attacks.result import AttackResult
+    from SegAdversarialLib.evaluation.evaluation import Evaluation
 
 
 def add_case(case: Case, scene: Any = None, *, names: Mapping[int, str] | None = None) -> CaseNodes:

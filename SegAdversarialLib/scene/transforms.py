@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib.geometry import spacing_of
 from SegAdversarialLib.scene.application import add_node
+from SegAdversarialLib.volumes.geometry import spacing_of
 
 _LINES = 16
 """How many grid lines cross the volume's longest side."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.files import check_writable, whole_file
+from SegAdversarialLib.volumes.files import check_writable, whole_file
 
 CHECKPOINT_FILE = "checkpoint.pt"
 

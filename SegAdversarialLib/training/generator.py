@@ -25,17 +25,17 @@ import torch
 import torch.nn.functional as functional
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel, first_problem
-from SegAdversarialLib.evaluation import write_table
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.evaluation.evaluation import write_table
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic
 from SegAdversarialLib.networks.generator import BoundGenerator, Generator, GeneratorSettings, Variation
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training.checkpoints import Checkpoint
 from SegAdversarialLib.training.patches import patch_of
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.model import BoundModel, SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import BoundModel, SegmentationModel
 
 Cases = Sequence[Case] | Callable[[], Iterable[Case]]
 """A set of cases: a sequence, or a function that gives them one after the other each time it is called."""
@@ -370,7 +370,7 @@ class _Step:
 
     def _targets(self, variation: Variation) -> torch.Tensor:
         """S_0, moved with the image if so asked: (N, K, J, I)."""
-        from SegAdversarialLib.fields import warp
+        from SegAdversarialLib.changes.fields import warp
 
         if self._how.compare == "original":
             return self._clean

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.volumes.case import Case
 
 
 def patch_of(case: Case, size: Sequence[int] | None, source: np.random.Generator) -> Case:

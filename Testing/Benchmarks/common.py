@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.evaluation import write_table
-from SegAdversarialLib.files import whole_file
+from SegAdversarialLib.evaluation.evaluation import write_table
 from SegAdversarialLib.metrics import dice
+from SegAdversarialLib.volumes.files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

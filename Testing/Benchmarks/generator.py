@@ -26,8 +26,8 @@ import torch
 from common import machine, save_figure, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, evaluate, open_model, phantom
-from SegAdversarialLib.evaluation import UNWARPED, format_table
-from SegAdversarialLib.fields import warp
+from SegAdversarialLib.changes.fields import warp
+from SegAdversarialLib.evaluation.evaluation import UNWARPED, format_table
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic
 
 STRENGTHS = (0.5, 1.0, 2.0, 3.0)

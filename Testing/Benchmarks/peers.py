@@ -33,7 +33,7 @@ import torch.nn.functional as functional
 
 from SegAdversarialLib import Case, SegmentationModel
 from SegAdversarialLib.metrics import dice
-from SegAdversarialLib.model import BoundModel
+from SegAdversarialLib.model.segmentation_model import BoundModel
 
 Coordinates = Literal["intensity", "budget"]
 Search = Callable[["ImageNetwork", torch.Tensor, torch.Tensor, float, int], torch.Tensor]

@@ -31,8 +31,8 @@ import torch
 from common import Cells, machine, mean_dice, save_figure, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
-from SegAdversarialLib.evaluation import format_table
-from SegAdversarialLib.window_grid import WindowGrid
+from SegAdversarialLib.evaluation.evaluation import format_table
+from SegAdversarialLib.model.window_grid import WindowGrid
 
 KEY = ("size", "window", "overlap", "case", "steps", "epsilon")
 WAYS = ("exact", "tiles, blended", "tiles, nearest")

@@ -11,9 +11,9 @@ import pytest
 from gui_helpers import settle
 
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult, Snapshot
+from SegAdversarialLib.attacks.result import AttackResult, Snapshot
+from SegAdversarialLib.changes.perturbation import Perturbation
+from SegAdversarialLib.volumes.case import Case
 
 ITERATIONS = (0, 4, 10)
 ROWS = [

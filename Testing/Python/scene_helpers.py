@@ -16,13 +16,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult, Snapshot
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult, Snapshot
 from SegAdversarialLib.scene import application, view
 from SegAdversarialLib.scene.segmentations import _oriented_image
 from SegAdversarialLib.scene.volumes import add_volume, fill_volume
+from SegAdversarialLib.volumes.case import Case
 
 slicer = pytest.importorskip("slicer")
 vtk = pytest.importorskip("vtk")

@@ -17,11 +17,11 @@ from conftest import tiny_network, toy_case
 from torch import nn
 
 from SegAdversarialLib import InputError, Preprocessing, objectives, open_model
-from SegAdversarialLib.acceleration import AcceleratedNetwork, Acceleration
 from SegAdversarialLib.cli import main
-from SegAdversarialLib.devices import GpuMemory
 from SegAdversarialLib.jobs.running import open_source
 from SegAdversarialLib.jobs.specification import ModelSource
+from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
+from SegAdversarialLib.model.devices import GpuMemory
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SegAdversarialLib import Case, InputError
-from SegAdversarialLib.case import read_channel
-from SegAdversarialLib.geometry import Reorientation, affine_of_itk, itk_image, orientation_of
+from SegAdversarialLib.volumes.case import read_channel
+from SegAdversarialLib.volumes.geometry import Reorientation, affine_of_itk, itk_image, orientation_of
 
 CODES = [a + b + c for a in "RL" for b in "AP" for c in "SI"] + ["SRA", "PIL", "ASL", "IRP"]
 

@@ -18,9 +18,9 @@ import torch
 from conftest import ROOT, tiny_network, toy_case
 
 from SegAdversarialLib import Case, InputError, attacks
-from SegAdversarialLib.case import write_volume
 from SegAdversarialLib.cli import main
-from SegAdversarialLib.geometry import itk_image
+from SegAdversarialLib.volumes.case import write_volume
+from SegAdversarialLib.volumes.geometry import itk_image
 
 
 @pytest.fixture

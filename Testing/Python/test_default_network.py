@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from SegAdversarialLib import attacks, open_model, phantom
-from SegAdversarialLib.head import BRATS_REGIONS
 from SegAdversarialLib.metrics import dice
+from SegAdversarialLib.structures.output_head import BRATS_REGIONS
 
 SEEDS = range(10)
 # signs of the same size as FGSM's, drawn at random

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import COLUMNS, compare, evaluate, evaluate_pair, format_table, write_table
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.evaluation.evaluation import COLUMNS, compare, evaluate, evaluate_pair, format_table, write_table
 from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
 BRATS = OutputHead.of({0: "background", 1: "necrosis", 2: "edema", 4: "enhancing"})

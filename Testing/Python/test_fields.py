@@ -17,9 +17,9 @@ from scipy.interpolate import BSpline, RegularGridInterpolator
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from SegAdversarialLib import fields
+from SegAdversarialLib.changes import fields
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import itk_image
+from SegAdversarialLib.volumes.geometry import itk_image
 
 SHAPE = (12, 20, 18)
 LPS = np.diag([-1.0, -1.0, 1.0])

@@ -13,7 +13,7 @@ from generator_helpers import bound_to, drawn, subject, toy_generator, toy_model
 
 from SegAdversarialLib import Case, InputError
 from SegAdversarialLib.attacks import GenerativeAttack
-from SegAdversarialLib.fields import jacobian_determinant
+from SegAdversarialLib.changes.fields import jacobian_determinant
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic, Gaussian
 from SegAdversarialLib.networks.generator import Generator
 

@@ -15,13 +15,13 @@ from conftest import oblique_affine
 from generator_helpers import QUICK, SMALL, subject, toy_generator, toy_model
 
 from SegAdversarialLib import Case, InputError, SegmentationModel
+from SegAdversarialLib.changes.fields import warp
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import Cancelled
-from SegAdversarialLib.fields import warp
-from SegAdversarialLib.head import OutputHead
 from SegAdversarialLib.jobs import make_job, read_job
 from SegAdversarialLib.networks.generator import Generator
 from SegAdversarialLib.objectives import MaskedCrossEntropy
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training.checkpoints import CHECKPOINT_FILE
 from SegAdversarialLib.training.generator import (
     GENERATOR_FILE,

@@ -11,7 +11,7 @@ from gui_helpers import settle
 from results_helpers import Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.changes.perturbation import Perturbation
 
 ORIGINAL, ADVERSARIAL, DIFFERENCE = "SegAdversarialOriginal", "SegAdversarialAdversarial", "SegAdversarialDifference"
 

@@ -18,7 +18,7 @@ LIBRARY_FILES = sorted(x.relative_to(ROOT).as_posix() for x in LIBRARY.rglob("*.
 
 OF_SLICER = {"qt", "ctk", "slicer", "vtk"}
 # of the library, what needs nothing but Python itself, and may be imported before packages are installed
-LIGHT = {"SegAdversarialLib", "SegAdversarialLib.errors", "SegAdversarialLib.files"}
+LIGHT = {"SegAdversarialLib", "SegAdversarialLib.errors", "SegAdversarialLib.volumes.files"}
 
 # attributes and arguments that a user reads
 VISIBLE_NAMES = {
@@ -42,10 +42,8 @@ UNSEEN_ARGUMENTS = {"addItem": {1}, "insertItem": {2}, "button": {1}, "note": {0
 
 # a room of the library may import from rooms to the right of it only (DESIGN: imports run one way)
 ROOMS = (
-    *("cli", "jobs", "scene", "training", "evaluation", "attacks", "result", "formats", "model", "bound_model"),
-    *("sliding_window", "window_grid", "acceleration", "folding"),
-    *("networks", "preprocessing", "objectives", "perturbation", "metrics", "phantom", "case", "fields", "geometry", "head"),
-    *("standardization", "slabs", "devices", "files", "errors"),
+    *("cli", "jobs", "training", "scene", "evaluation", "attacks", "networks", "formats", "model", "phantom"),
+    *("objectives", "changes", "volumes", "structures", "metrics", "errors"),
 )
 
 

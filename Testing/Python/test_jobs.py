@@ -210,7 +210,7 @@ def test_results_are_read_without_the_networks_libraries(tmp_path: Path) -> None
 import sys
 for name in ("torch", "monai", "nibabel", "scipy", "skimage", "safetensors", "pandas"):
     sys.modules[name] = None
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.formats import describe_file
 from SegAdversarialLib.jobs import results
 case = Case.read({words["case"]["channels"]!r}, {words["case"]["label"]!r})

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SegAdversarialLib import InputError, objectives
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead
 
 SOFTMAX = OutputHead.of({0: "background", 1: "core", 2: "oedema", 4: "rim"})
 SIGMOID = OutputHead.of({2: "WT", 1: "TC", 4: "ET"}, "sigmoid", {2: (1, 2, 4), 1: (1, 4)})

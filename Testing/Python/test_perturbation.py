@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from SegAdversarialLib import SegmentationModel, attacks, evaluate
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.perturbation import ALL_CHANNELS, Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import UNWARPED
-from SegAdversarialLib.files import RESULT_MARKER
+from SegAdversarialLib.evaluation.evaluation import UNWARPED
 from SegAdversarialLib.jobs.results import read_attack, write_attack
 from SegAdversarialLib.metrics import dice
-from SegAdversarialLib.perturbation import ALL_CHANNELS, Perturbation
-from SegAdversarialLib.result import AttackResult
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import RESULT_MARKER
 
 SHAPE = (14, 16, 18)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import orientation_of
 from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES, cohort, subject, tissues_of
 from SegAdversarialLib.phantom.anatomy import Tissues
 from SegAdversarialLib.phantom.fields import Grid, Noise, ellipsoid, soft_inside, tube
 from SegAdversarialLib.phantom.scanner import bias_field
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import orientation_of
 
 SHAPE = (48, 48, 48)
 SEEDS = (0, 1, 2)

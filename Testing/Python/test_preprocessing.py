@@ -10,8 +10,8 @@ from conftest import oblique_affine, tiny_network, toy_case
 from pydantic import ValidationError
 
 from SegAdversarialLib import Preprocessing, SegmentationModel
-from SegAdversarialLib.geometry import itk_image
-from SegAdversarialLib.standardization import standardize
+from SegAdversarialLib.model.standardization import standardize
+from SegAdversarialLib.volumes.geometry import itk_image
 
 
 @pytest.mark.parametrize("kind", ["all", "positive", "nonzero", "above_mean"])

@@ -27,9 +27,9 @@ from scene_helpers import (
 )
 
 from SegAdversarialLib import scene as scenes
+from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult
 from SegAdversarialLib.scene import application, results, view
 from SegAdversarialLib.scene.segmentations import terminology_of
 

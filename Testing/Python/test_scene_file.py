@@ -31,11 +31,11 @@ from scene_helpers import (
 
 from SegAdversarialLib import SegmentationModel, attacks, evaluate
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import Evaluation
-from SegAdversarialLib.result import AttackResult
+from SegAdversarialLib.evaluation.evaluation import Evaluation
 from SegAdversarialLib.scene import application
+from SegAdversarialLib.volumes.case import Case
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ from scipy import ndimage
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import itk_image
-from SegAdversarialLib.head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.scene.application import nodes_of
 from SegAdversarialLib.scene.rasterization import segment_masks
 from SegAdversarialLib.scene.segmentations import add_segmentation
 from SegAdversarialLib.scene.volumes import add_volume
+from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
+from SegAdversarialLib.volumes.geometry import itk_image
 
 SOFTMAX = OutputHead.of({0: "background", 1: "Core", 2: "Oedema"})
 MERGING = OutputHead.of({0: "background", 1: "Lesion"}, regions={1: (3, 5)})

@@ -12,10 +12,10 @@ from scene_helpers import (
     make_evaluation,
 )
 
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult
+from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.scene import pictures, view
+from SegAdversarialLib.volumes.case import Case
 
 
 def made_of(case: Case, **parts: np.ndarray) -> AttackResult:

@@ -30,12 +30,12 @@ from scene_helpers import (
 )
 
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult, Snapshot
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.result import AttackResult, Snapshot
 from SegAdversarialLib.scene import application, results
 from SegAdversarialLib.scene.nodes import ResultNodes
 from SegAdversarialLib.scene.runs import CHANNEL, ROLE, RUN
+from SegAdversarialLib.volumes.case import Case
 
 
 def names_in(nodes: ResultNodes) -> dict[str, Any]:

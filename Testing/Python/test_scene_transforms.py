@@ -26,14 +26,14 @@ from scene_helpers import (
 from scipy.ndimage import gaussian_filter
 
 from SegAdversarialLib import scene as scenes
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.jobs.parts import write_displacement
-from SegAdversarialLib.perturbation import Perturbation
-from SegAdversarialLib.result import AttackResult
 from SegAdversarialLib.scene import application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
 from SegAdversarialLib.scene.transforms import add_displacement, displacement_of
 from SegAdversarialLib.scene.volumes import add_volume
+from SegAdversarialLib.volumes.case import Case
 
 SHAPE = (12, 24, 20)
 OUTSIDE = -1e6

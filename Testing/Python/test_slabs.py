@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SegAdversarialLib import slabs as module
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.model.standardization import standardize
 from SegAdversarialLib.objectives import SoftDice
-from SegAdversarialLib.slabs import flip_in_place, slabs
-from SegAdversarialLib.standardization import standardize
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes import slabs as module
+from SegAdversarialLib.volumes.slabs import flip_in_place, slabs
 
 SHAPE = (7, 5, 6)
 

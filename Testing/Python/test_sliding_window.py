@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.inferers import sliding_window_inference
 
-from SegAdversarialLib import InputError, Preprocessing, objectives, sliding_window
-from SegAdversarialLib.sliding_window import SlidingWindow
-from SegAdversarialLib.window_grid import WindowGrid
+from SegAdversarialLib import InputError, Preprocessing, objectives
+from SegAdversarialLib.model import sliding_window
+from SegAdversarialLib.model.sliding_window import SlidingWindow
+from SegAdversarialLib.model.window_grid import WindowGrid
 
 
 @settings(max_examples=25, deadline=None)

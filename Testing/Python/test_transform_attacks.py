@@ -24,7 +24,7 @@ from transform_helpers import (
 
 from SegAdversarialLib import InputError, attacks, evaluate
 from SegAdversarialLib.attacks.engine.transforms import bias_limits
-from SegAdversarialLib.fields import warp
+from SegAdversarialLib.changes.fields import warp
 from SegAdversarialLib.jobs.results import read_attack, write_attack
 from SegAdversarialLib.jobs.running import _varied
 

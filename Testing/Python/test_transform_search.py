@@ -26,9 +26,9 @@ from SegAdversarialLib import InputError, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
 from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.run import AttackRun
+from SegAdversarialLib.changes.fields import warp
 from SegAdversarialLib.errors import Cancelled
-from SegAdversarialLib.evaluation import UNWARPED
-from SegAdversarialLib.fields import warp
+from SegAdversarialLib.evaluation.evaluation import UNWARPED
 from SegAdversarialLib.metrics import dice
 
 

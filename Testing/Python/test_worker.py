@@ -18,11 +18,12 @@ import pytest
 import torch
 from conftest import ROOT, tiny_network, toy_case
 
-from SegAdversarialLib import InputError, devices
+from SegAdversarialLib import InputError
 from SegAdversarialLib.jobs.failures import failure
 from SegAdversarialLib.jobs.results import read_attack
 from SegAdversarialLib.jobs.running import open_case
 from SegAdversarialLib.jobs.specification import CaseSource
+from SegAdversarialLib.model import devices
 
 SMALL = {"phantom": {"seed": 7, "shape": [32, 32, 32]}}
 ENDS = {"done", "cancelled", "error"}

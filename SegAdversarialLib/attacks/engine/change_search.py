@@ -12,9 +12,9 @@ from SegAdversarialLib.attacks.engine.momentum import Momentum
 from SegAdversarialLib.attacks.engine.moving import Extent, MovedLoss, MovedMasks
 from SegAdversarialLib.attacks.engine.transforms import Bias, Change, Place
 from SegAdversarialLib.attacks.engine.watch import Score, Watch
-from SegAdversarialLib.fields import limited_displacement
+from SegAdversarialLib.changes.fields import limited_displacement
+from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.objectives import OBJECTIVES
-from SegAdversarialLib.perturbation import Perturbation
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from SegAdversarialLib.fields import Box, warp
+from SegAdversarialLib.changes.fields import Box, warp
 
 if TYPE_CHECKING:
     from SegAdversarialLib.objectives import BoundObjective

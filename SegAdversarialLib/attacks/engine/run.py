@@ -13,14 +13,14 @@ import torch
 
 from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.trace import TraceWriter
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.attacks.result import Snapshot
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
-from SegAdversarialLib.head import OutputHead
-from SegAdversarialLib.result import Snapshot
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.attack import Attack
-    from SegAdversarialLib.model import BoundModel, Loss, SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import BoundModel, Loss, SegmentationModel
 
 
 class AttackRun:

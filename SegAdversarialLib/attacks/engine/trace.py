@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from SegAdversarialLib.slabs import slabs
+from SegAdversarialLib.volumes.slabs import slabs
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.head import OutputHead
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 _SLAB_VOXELS = 65536
 """With four outputs in single precision a slab is 1 MiB, what a core's own cache holds."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from SegAdversarialLib.fields import (
+from SegAdversarialLib.changes.fields import (
     Box,
     affine_displacement,
     bspline_field,

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from SegAdversarialLib.attacks.attack import some_or_none
 from SegAdversarialLib.attacks.engine.run import AttackRun
 from SegAdversarialLib.attacks.universal import Cases, Pattern, UniversalPerturbation
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.objectives import OBJECTIVES
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.model import BoundModel, SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import BoundModel, SegmentationModel
 
 
 class Learning(BaseModel):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from SegAdversarialLib.attacks.gradient import MOST_SNAPSHOTS
-from SegAdversarialLib.result import Snapshot
+from SegAdversarialLib.attacks.result import Snapshot
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun

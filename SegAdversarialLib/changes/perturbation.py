@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 _REMAINDER = 1e-4
 
@@ -175,7 +175,7 @@ class Perturbation:
             return 1.0
         import torch
 
-        from SegAdversarialLib.fields import jacobian_determinant
+        from SegAdversarialLib.changes.fields import jacobian_determinant
 
         displacement = torch.from_numpy(np.require(self.displacement, requirements=["C", "W"]))
         return float(jacobian_determinant(displacement, affine).min())
@@ -248,7 +248,7 @@ def warped(volume: np.ndarray, displacement: np.ndarray, affine: np.ndarray, mod
     """`fields.warp` of arrays."""
     import torch
 
-    from SegAdversarialLib.fields import warp
+    from SegAdversarialLib.changes.fields import warp
 
     # torch does not take arrays that must not be written to
     source, field = (torch.from_numpy(np.require(x, requirements=["C", "W"])) for x in (volume, displacement))

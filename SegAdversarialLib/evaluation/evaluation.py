@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
+from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.files import whole_file
-from SegAdversarialLib.geometry import describe_grid, same_grid
-from SegAdversarialLib.head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
-from SegAdversarialLib.perturbation import Perturbation, warped
+from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import whole_file
+from SegAdversarialLib.volumes.geometry import describe_grid, same_grid
 
 if TYPE_CHECKING:
     import pandas
 
-    from SegAdversarialLib.model import Prediction, SegmentationModel
-    from SegAdversarialLib.result import AttackResult
+    from SegAdversarialLib.attacks.result import AttackResult
+    from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 COLUMNS = ("structure", "channel", "metric", "unit", "before", "after", "drop", "success", "value")
 """The columns of an evaluation as a table."""

@@ -78,7 +78,7 @@ class AcceleratedNetwork:
     def __init__(self, network: torch.nn.Module, settings: Acceleration, device: torch.device, dtype: torch.dtype) -> None:
         import torch
 
-        from SegAdversarialLib.folding import Folding
+        from SegAdversarialLib.model.folding import Folding
 
         self._network, self.settings, self._device = network, settings, device
         self._folding = Folding()

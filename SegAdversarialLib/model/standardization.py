@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from SegAdversarialLib.slabs import slabs
+from SegAdversarialLib.volumes.slabs import slabs
 
 Inside = Callable[[torch.Tensor], torch.Tensor]
 """Some slices of a volume to the voxels that count: 1 or 0 in the volume's own type."""

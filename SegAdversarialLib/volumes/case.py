@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.files import file_name, is_file, whole_file
-from SegAdversarialLib.geometry import (
+from SegAdversarialLib.volumes.files import file_name, is_file, whole_file
+from SegAdversarialLib.volumes.geometry import (
     affine_of_itk,
     check_affine,
     describe_grid,

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as functional
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.geometry import spacing_of
+from SegAdversarialLib.volumes.geometry import spacing_of
 
 Box = tuple[slice, slice, slice]
 

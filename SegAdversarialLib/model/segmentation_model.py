@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from SegAdversarialLib.acceleration import AcceleratedNetwork, Acceleration
-from SegAdversarialLib.bound_model import BoundModel, Loss
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.devices import GpuMemory, choose_device
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
-from SegAdversarialLib.head import OutputHead
+from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
+from SegAdversarialLib.model.bound_model import BoundModel, Loss
+from SegAdversarialLib.model.devices import GpuMemory, choose_device
+from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.objectives import Objective
-from SegAdversarialLib.preprocessing import Preprocessing
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from SegAdversarialLib.case import Case
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.acceleration import AcceleratedNetwork
-    from SegAdversarialLib.model import SegmentationModel
-    from SegAdversarialLib.preprocessing import PreprocessingOnGrid
+    from SegAdversarialLib.model.acceleration import AcceleratedNetwork
+    from SegAdversarialLib.model.preprocessing import PreprocessingOnGrid
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
     """A channel of the image, and what was made of it with autograd."""
@@ -38,8 +38,8 @@ class BoundModel:
     ) -> None:
         import torch
 
-        from SegAdversarialLib.sliding_window import SlidingWindow
-        from SegAdversarialLib.window_grid import WindowGrid
+        from SegAdversarialLib.model.sliding_window import SlidingWindow
+        from SegAdversarialLib.model.window_grid import WindowGrid
 
         self.model, self._network, self._positions = model, network, positions
         self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
@@ -124,7 +124,7 @@ class BoundModel:
     def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
-        from SegAdversarialLib.sliding_window import input_gradient
+        from SegAdversarialLib.model.sliding_window import input_gradient
 
         with torch.enable_grad():
             leaf = image.detach().requires_grad_(True)
@@ -156,7 +156,7 @@ class BoundModel:
     def _through_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
-        from SegAdversarialLib.slabs import flip_in_place
+        from SegAdversarialLib.volumes.slabs import flip_in_place
 
         prepared, graphs = self._prepare_by_channels(image)
         flip_in_place(prepared, self._flips)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from SegAdversarialLib.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
+from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
 
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.standardization import Inside
+    from SegAdversarialLib.model.standardization import Inside
 
 Shape = tuple[int, int, int]
 MaskKind = Literal["all", "positive", "nonzero", "above_mean"]
@@ -37,7 +37,7 @@ class ZScore(_Settings):
 
     def apply(self, volume: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Standardise one channel (K, J, I); into new memory, or into `out` as `standardize` says."""
-        from SegAdversarialLib.standardization import standardize
+        from SegAdversarialLib.model.standardization import standardize
 
         return standardize(volume, _inside(volume, self.mask), self.background, out)
 

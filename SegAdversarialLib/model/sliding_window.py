@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.window_grid import Slices, WindowGrid
+from SegAdversarialLib.model.window_grid import Slices, WindowGrid
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.devices import GpuMemory
+    from SegAdversarialLib.model.devices import GpuMemory
 
 _log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.case import Case
-from SegAdversarialLib.perturbation import Perturbation
+from SegAdversarialLib.changes.perturbation import Perturbation
+from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.attack import Attack

@@ -1,0 +1,1 @@
+"""What label values, segments and the outputs of a network stand for."""

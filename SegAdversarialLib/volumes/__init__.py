@@ -1,0 +1,1 @@
+"""A subject's voxels, and where they are."""
