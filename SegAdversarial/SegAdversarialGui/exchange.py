@@ -100,8 +100,8 @@ class Task(ABC):
     def _prepareCase(self, folder: Path) -> Iterator[None]:
         from SegAdversarialLib import scene
         from SegAdversarialLib.formats import describe_file
-        from SegAdversarialLib.volumes.case import stored, write_volume
         from SegAdversarialLib.volumes.files import file_name
+        from SegAdversarialLib.volumes.writing import stored, write_volume
 
         assert self.subject is not None
         described = describe_file(self.source["path"], self.source.get("settings"))
@@ -190,8 +190,8 @@ class AttackTask(Task):
         """Write the channels, the reference and the region; a wrong configuration is found before any of it."""
         from SegAdversarialLib import scene
         from SegAdversarialLib.attacks import make_attack
-        from SegAdversarialLib.volumes.case import write_volume
         from SegAdversarialLib.volumes.files import file_name
+        from SegAdversarialLib.volumes.writing import write_volume
 
         settings = dict(self._attack)
         make_attack(settings.pop("attack"), settings)
@@ -243,8 +243,8 @@ class EvaluateTask(Task):
     def prepare(self, folder: Path) -> Iterator[None]:
         """Write the channels before and after, and the reference."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.volumes.case import stored, write_volume
         from SegAdversarialLib.volumes.files import file_name
+        from SegAdversarialLib.volumes.writing import stored, write_volume
 
         yield from self._prepareCase(folder)
         after = scene.case_of_nodes({**self._inputs, **self._adversarial})

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_valid
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
-from SegAdversarialLib.volumes.case import Case, read_label
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.reading import read_label
 
 if TYPE_CHECKING:
     import torch
@@ -277,7 +278,7 @@ class Attack(BaseModel, ABC):
                 raise InputError("The region is the reference, but the case has no reference label map; give one.")
             mask = case.label != 0
         else:
-            mask = read_label(self.region, case) != 0
+            mask = read_label(self.region, case.grid) != 0
         if not mask.any():
             raise InputError("The region is empty: no voxel could be attacked.")
         return mask

@@ -20,7 +20,8 @@ from SegAdversarialLib.attacks.gradient import (
 )
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.output_head import OutputHead
-from SegAdversarialLib.volumes.case import Case, read_label
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.reading import read_label
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
@@ -127,7 +128,7 @@ class TIFGSM(ChosenLoss, KeepsBest, GradientAttack):
     def _target_map(self, head: OutputHead, case: Case) -> np.ndarray:
         """The target as a label map (K, J, I)."""
         if isinstance(self.target, str) and self.target.lower() not in [name.lower() for name in head.names]:
-            target = read_label(self.target, case)
+            target = read_label(self.target, case.grid)
         elif isinstance(self.target, np.ndarray):
             target = self.target
         elif isinstance(self.target, int) and self.target in {value for region in head.regions for value in region}:

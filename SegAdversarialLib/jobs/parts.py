@@ -10,8 +10,10 @@ import numpy as np
 
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.volumes.case import Case, read_channel, stored, write_volume
+from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.geometry import describe_grid, same_grid
+from SegAdversarialLib.volumes.reading import read_channel
+from SegAdversarialLib.volumes.writing import stored, write_volume
 
 DISPLACEMENT, LOG_BIAS, ADDITIVE = "displacement", "log-bias", "perturbation"
 """What the files are named after, with the channel's name where there is one for each."""
@@ -69,8 +71,8 @@ def read_parts(folder: Path, record: Mapping[str, Any], case: Case, names: Seque
     additive = np.zeros_like(case.image) if record["additive"] else None
     for n, (channel, name) in enumerate(zip(case.channels, names)):
         if additive is not None and channel in record["added"]:
-            additive[n] = read_channel(folder / f"{ADDITIVE}-{name}{ending}", case)
-    fields = [read_channel(folder / f"{x}{ending}", case) for x in _bias_names(names, record["bias_fields"])]
+            additive[n] = read_channel(folder / f"{ADDITIVE}-{name}{ending}", case.grid)
+    fields = [read_channel(folder / f"{x}{ending}", case.grid) for x in _bias_names(names, record["bias_fields"])]
     displacement = read_displacement(folder / f"{DISPLACEMENT}{ending}", case) if record["displacement"] else None
     return Perturbation(additive, np.stack(fields) if fields else None, displacement)
 

@@ -25,7 +25,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import Evaluation, write_table
 from SegAdversarialLib.jobs.json_data import exact, number
 from SegAdversarialLib.jobs.parts import DISPLACEMENT, LOG_BIAS, own_names, read_parts, write_parts
-from SegAdversarialLib.volumes.case import Case, read_channel, read_label, stored, write_volume
+from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import (
     RESULT_MARKER,
     check_replaceable,
@@ -34,6 +34,8 @@ from SegAdversarialLib.volumes.files import (
     whole_file,
     whole_folder,
 )
+from SegAdversarialLib.volumes.reading import read_channel, read_label
+from SegAdversarialLib.volumes.writing import stored, write_volume
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
@@ -177,7 +179,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
         image = _changed_image(folder, "", case, record["changed"], record["ending"])
         adversarial = case.with_image(image)
         if record.get("label_moved"):
-            adversarial = replace(adversarial, label=read_label(folder / f"{_LABEL}{record['ending']}", case))
+            adversarial = replace(adversarial, label=read_label(folder / f"{_LABEL}{record['ending']}", case.grid))
         result = AttackResult(
             original=case,
             adversarial=adversarial,
@@ -247,7 +249,7 @@ def _record(folder: Path, case: Case) -> dict[str, Any]:
 def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
     settings = dict(record["attack"])
     if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
-        settings["region"] = read_label(folder / f"{_REGION}{record['ending']}", case) != 0
+        settings["region"] = read_label(folder / f"{_REGION}{record['ending']}", case.grid) != 0
     return make_attack(settings.pop("attack"), settings)
 
 
@@ -267,20 +269,20 @@ def _perturbation(folder: Path, record: Mapping[str, Any], adversarial: Case, ca
 def _snapshot(folder: Path, case: Case, record: Mapping[str, Any], ending: str) -> Snapshot:
     start = f"{record['iteration']:04d}-"
     image = _changed_image(folder, start, case, record["changed"], ending)
-    return Snapshot(record["iteration"], image, read_label(folder / f"{start}segmentation{ending}", case))
+    return Snapshot(record["iteration"], image, read_label(folder / f"{start}segmentation{ending}", case.grid))
 
 
 def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str], ending: str) -> np.ndarray:
     image = case.image.copy()
     for n, (channel, name) in enumerate(zip(case.channels, _file_names(case.channels))):
         if channel in changed:
-            image[n] = read_channel(folder / f"{start}{name}{ending}", case)
+            image[n] = read_channel(folder / f"{start}{name}{ending}", case.grid)
     return image
 
 
 def _evaluation(folder: Path, record: Mapping[str, Any], case: Case) -> Evaluation:
     rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
-    labels = [read_label(folder / f"{name}{record['ending']}", case) for name in (_CLEAN, _ATTACKED)]
+    labels = [read_label(folder / f"{name}{record['ending']}", case.grid) for name in (_CLEAN, _ATTACKED)]
     return Evaluation(rows, labels[0], labels[1], record["reference"])
 
 

@@ -31,8 +31,9 @@ from SegAdversarialLib.jobs.specification import (
     TrainGeneratorJob,
 )
 from SegAdversarialLib.structures.output_head import OutputHead
-from SegAdversarialLib.volumes.case import Case, read_channel
+from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable, file_name
+from SegAdversarialLib.volumes.reading import read_channel
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
@@ -281,7 +282,7 @@ def _changed(case: Case, files: Mapping[str, str]) -> Case:
     """The case with some channels from other files."""
     image = case.image.copy()
     for channel, path in files.items():
-        image[case.channel_index(channel)] = read_channel(path, case)
+        image[case.channel_index(channel)] = read_channel(path, case.grid)
     return case.with_image(image)
 
 

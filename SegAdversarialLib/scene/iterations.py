@@ -11,7 +11,8 @@ import numpy as np
 from SegAdversarialLib.scene.application import add_node
 from SegAdversarialLib.scene.segmentations import fill_segmentation, show_clearly
 from SegAdversarialLib.scene.volumes import display_like, fill_volume, give_display
-from SegAdversarialLib.volumes.case import Case, stored
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.writing import stored
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.result import Snapshot

@@ -24,7 +24,8 @@ from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
 from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like
-from SegAdversarialLib.volumes.case import Case, stored
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.writing import stored
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.result import AttackResult

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
 _LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class Grid(NamedTuple):
+    """Where voxels are: `shape` (K, J, I), and the 4x4 `affine` from (i, j, k) to RAS mm."""
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
 
 
 def check_affine(affine: np.ndarray) -> np.ndarray:

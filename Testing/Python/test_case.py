@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SegAdversarialLib import Case, InputError
-from SegAdversarialLib.volumes.case import read_channel
 from SegAdversarialLib.volumes.geometry import Reorientation, affine_of_itk, itk_image, orientation_of
+from SegAdversarialLib.volumes.reading import read_channel
 
 CODES = [a + b + c for a in "RL" for b in "AP" for c in "SI"] + ["SRA", "PIL", "ASL", "IRP"]
 
@@ -44,13 +44,13 @@ def test_only_nii_gz_is_compressed(tmp_path: Path) -> None:
 def test_one_channel_on_a_cases_grid(tmp_path: Path) -> None:
     case = toy_case(affine=oblique_affine())
     written = case.write(tmp_path, ".nrrd")
-    np.testing.assert_array_equal(read_channel(written["B"], case), case.image[1])
+    np.testing.assert_array_equal(read_channel(written["B"], case.grid), case.image[1])
     with pytest.raises(InputError, match="lies on another grid"):
-        read_channel(written["B"], toy_case())
+        read_channel(written["B"], toy_case().grid)
     image = itk_image(np.full(case.shape, np.nan, np.float32), case.affine)
     SimpleITK.WriteImage(image, str(tmp_path / "nan.nrrd"))
     with pytest.raises(InputError, match="NaN"):
-        read_channel(tmp_path / "nan.nrrd", case)
+        read_channel(tmp_path / "nan.nrrd", case.grid)
 
 
 def test_fractions_are_stored_as_float(tmp_path: Path) -> None:

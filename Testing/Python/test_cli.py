@@ -19,8 +19,8 @@ from conftest import ROOT, tiny_network, toy_case
 
 from SegAdversarialLib import Case, InputError, attacks
 from SegAdversarialLib.cli import main
-from SegAdversarialLib.volumes.case import write_volume
 from SegAdversarialLib.volumes.geometry import itk_image
+from SegAdversarialLib.volumes.writing import write_volume
 
 
 @pytest.fixture
