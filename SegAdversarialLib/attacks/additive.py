@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from SegAdversarialLib.attacks.attack import Attack, parameter
+from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.settings import parameter
 
 EPSILON_UNIT = "fraction of the largest intensity, or scanner units"
 """What epsilon and lengths in its units are measured in; `epsilon_units` chooses."""

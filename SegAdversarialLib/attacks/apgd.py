@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from SegAdversarialLib.attacks.attack import parameter
-from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, IterativeAttack, LossName
+from SegAdversarialLib.attacks.gradient import IterativeAttack
 from SegAdversarialLib.attacks.pgd import NORM_TEXTS
+from SegAdversarialLib.attacks.settings import LOSS_TEXTS, LossName, parameter
 
 if TYPE_CHECKING:
     import torch

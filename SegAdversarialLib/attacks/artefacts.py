@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from SegAdversarialLib.attacks.attack import Attack, parameter
+from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
 

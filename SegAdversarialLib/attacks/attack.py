@@ -7,23 +7,27 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
 from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.intensity import IntensityRange, RangeKind
 from SegAdversarialLib.volumes.reading import read_label
 
 if TYPE_CHECKING:
     import torch
 
+    from SegAdversarialLib.attacks.engine.budget import Budget
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
@@ -43,44 +47,6 @@ class Found:
     image: torch.Tensor
     perturbation: Perturbation | None = None
     label: np.ndarray | None = None
-
-
-Choice = Literal[
-    "channels", "classes", "class", "region", "network", "generator", "pattern", "attack", "random-attack", "trust"
-]
-"""What the network, the case or the user, not the schema, says the possible values of a field are."""
-
-
-def parameter(
-    default: Any,
-    description: str,
-    unit: str = "",
-    *,
-    choose: Choice | Literal[""] = "",
-    advanced: bool = False,
-    label: str = "",
-    texts: Mapping[str, str] | None = None,
-    **bounds: Any,
-) -> Any:
-    """A field of an attack. All that is said here goes into the JSON schema, from which panels and lists are made.
-
-    Args:
-        default: its value where nothing else is said.
-        description: what it is, in one line.
-        unit: what numbers are measured in.
-        choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
-            one of its classes ("class"), or a place in the image ("region"); the file of a network
-            ("network"), of a generator ("generator") or of a universal perturbation ("pattern"); another attack ("attack"),
-            or one that draws at random ("random-attack"); or only the user, each time anew ("trust": it has no editor and
-            is never stored).
-        advanced: most people leave it alone, so that a panel may fold it away.
-        label: what people call it, where that is not just the field's name.
-        texts: what people call its values, where these are words of a fixed set.
-        bounds: limits, as pydantic's `Field` takes them.
-    """
-    hints: dict[str, Any] = {"unit": unit, "choose": choose, "advanced": advanced, "label": label, "texts": dict(texts or {})}
-    said = {key: value for key, value in hints.items() if value}
-    return Field(default, description=description, json_schema_extra=said or None, **bounds)
 
 
 class Attack(BaseModel, ABC):
@@ -115,6 +81,14 @@ class Attack(BaseModel, ABC):
     )
     clip: bool = parameter(
         True, "Keep the result inside each channel's own intensity range.", advanced=True, label="Keep to range"
+    )
+    intensity_range: RangeKind = parameter(
+        "full",
+        "Which intensities count for a channel's range, from which a relative epsilon and the limits follow; padding outside "
+        "the field of view never counts. full: all; robust: from the 0.5th to the 99.5th percentile.",
+        advanced=True,
+        label="Range",
+        texts={"full": "all intensities", "robust": "without outliers"},
     )
     quantize: bool = parameter(
         False,
@@ -194,15 +168,51 @@ class Attack(BaseModel, ABC):
             InputError: the configuration does not fit the case or the network.
             Cancelled: `cancel` said so.
         """
-        from SegAdversarialLib.attacks.engine.run import AttackRun
-
         if model is None and self.asks_network:
             raise InputError(f"{self.title} needs a network to attack; give one.")
         self.check(model, case)
         started = time.perf_counter()
-        with AttackRun.start(self, model, case, progress, cancel) as run:
+        with self.running(model, case, progress, cancel) as run:
             found = self._search(run)
             return self._result(run, found if isinstance(found, Found) else Found(found), started)
+
+    @contextmanager
+    def running(
+        self,
+        model: SegmentationModel | None,
+        case: Case,
+        progress: ProgressCallback | None = None,
+        cancel: CancelCheck | None = None,
+    ) -> Iterator[AttackRun]:
+        """What a search works with, on the network's device; arguments as of the call."""
+        from SegAdversarialLib.attacks.engine.run import AttackRun
+
+        budget = self.budget_on(model, case)
+        with AttackRun.start(
+            self.title, budget, model, case, asks_network=self.asks_network, progress=progress, cancel=cancel
+        ) as run:
+            yield run
+
+    def budget_on(self, model: SegmentationModel | None, case: Case) -> Budget:
+        """What the attack may do to a case's image.
+
+        Raises:
+            InputError: the configuration does not fit the case or the network.
+        """
+        from SegAdversarialLib.attacks.engine.budget import Budget
+
+        ranges = tuple(IntensityRange.of(values, self.intensity_range) for values in case.image)
+        return Budget(
+            norm=self.bounded_norm,
+            radius=self.budget,
+            units=tuple(x.largest if self.is_relative else 1.0 for x in ranges),
+            ranges=ranges,
+            positions=tuple(self.attacked_channels(model, case)),
+            region=self.region_mask(case),
+            clip=self.clip,
+            whole_numbers=self.quantize,
+            seed=self.seed,
+        )
 
     def _result(self, run: AttackRun, found: Found, started: float) -> AttackResult:
         """What is handed out, from what a search has found and when it began (`time.perf_counter`)."""
@@ -226,6 +236,7 @@ class Attack(BaseModel, ABC):
             forward_evaluations=run.forward_evaluations,
             seconds=time.perf_counter() - started,
             device=str(run.device),
+            intensities=run.budget.describe(case.channels),
         )
 
     @abstractmethod
@@ -310,23 +321,6 @@ class Attack(BaseModel, ABC):
     def one_line(cls) -> str:
         """The first line of the attack's documentation."""
         return (cls.__doc__ or "").strip().splitlines()[0]
-
-
-def one_or_many(value: Any) -> tuple[Any, ...]:
-    """A setting that takes several values, given as one of them or as a list."""
-    return (value,) if isinstance(value, (str, int)) else tuple(value)
-
-
-def some_or_none(noun: str, value: Any) -> tuple[Any, ...]:
-    """One or many of something, but not nothing: a list that was emptied by hand does not mean all of them.
-
-    Raises:
-        ValueError: the list is empty.
-    """
-    several = one_or_many(value)
-    if not several:
-        raise ValueError(f"choose at least one {noun}, or all of them")
-    return several
 
 
 def fingerprint(array: np.ndarray) -> dict[str, Any]:

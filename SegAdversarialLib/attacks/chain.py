@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from SegAdversarialLib.attacks.attack import parameter, some_or_none
+from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from SegAdversarialLib.attacks.attack import parameter
+from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 
 if TYPE_CHECKING:

@@ -8,16 +8,9 @@ import numpy as np
 from pydantic import field_serializer, field_validator
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT
-from SegAdversarialLib.attacks.attack import fingerprint, parameter
-from SegAdversarialLib.attacks.gradient import (
-    LOSS_TEXTS,
-    ChosenLoss,
-    GradientAttack,
-    IterativeAttack,
-    KeepsBest,
-    LossName,
-    UntargetedAttack,
-)
+from SegAdversarialLib.attacks.attack import fingerprint
+from SegAdversarialLib.attacks.gradient import GradientAttack, IterativeAttack, UntargetedAttack
+from SegAdversarialLib.attacks.settings import LOSS_TEXTS, ChosenLoss, KeepsBest, LossName, parameter
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import WithJsonSchema, field_serializer, field_validator
 
-from SegAdversarialLib.attacks.attack import Attack, Found, parameter
+from SegAdversarialLib.attacks.attack import Attack, Found
+from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.networks.generator import Generator

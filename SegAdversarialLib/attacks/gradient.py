@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, Field
 
 from SegAdversarialLib.attacks.additive import AdditiveAttack
-from SegAdversarialLib.attacks.attack import parameter
+from SegAdversarialLib.attacks.settings import KeepsBest, KeepsSnapshots, ScalesLogits, parameter
 from SegAdversarialLib.attacks.untargeted import AgainstReference, CountsStructures, StopsAtDrop
 from SegAdversarialLib.objectives import OBJECTIVES, BoundJoint, BoundObjective, JointObjective, Objective
 
@@ -20,50 +19,8 @@ if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.attacks.engine.watch import Score, Watch
 
-LossName = Literal[
-    "soft_dice",
-    "cross_entropy",
-    "masked_cross_entropy",
-    "balanced_masked_cross_entropy",
-    "jensen_shannon",
-    "margin",
-    "segpgd",
-    "cospgd",
-]
 
-LOSS_TEXTS = {
-    "soft_dice": "soft Dice",
-    "cross_entropy": "cross-entropy",
-    "masked_cross_entropy": "masked cross-entropy",
-    "balanced_masked_cross_entropy": "balanced masked cross-entropy",
-    "jensen_shannon": "Jensen-Shannon divergence",
-    "margin": "margin",
-    "segpgd": "SegPGD's weighting",
-    "cospgd": "CosPGD's weighting",
-}
-
-MOST_SNAPSHOTS = 50
-"""Snapshots are whole images: however many steps there are, no more than this are kept."""
-
-
-class ChosenLoss(BaseModel):
-    """The loss is the user's choice."""
-
-    loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
-
-
-class KeepsBest(BaseModel):
-    """The result is the best step, or the last."""
-
-    keep: Literal["best", "last"] = parameter(
-        "best",
-        "Which step is the result: the one that serves the attack best, or the last, as published.",
-        advanced=True,
-        texts={"best": "best step", "last": "last step"},
-    )
-
-
-class GradientAttack(CountsStructures, AdditiveAttack):
+class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAttack):
     """Takes steps along the gradient of a loss, each of them projected back into the budget.
 
     A subclass says how many steps of what length (`plan`) and what the loss is (`_objective`), and may say another direction
@@ -73,20 +30,8 @@ class GradientAttack(CountsStructures, AdditiveAttack):
     ascends: ClassVar[bool] = True
     """Whether the loss is climbed (to break the segmentation) or descended."""
 
-    temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
-        1.0,
-        'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
-        advanced=True,
-    )
     restarts: int = parameter(
         1, "Independent tries; all but the first start at a random point of the budget.", advanced=True, ge=1, le=1000
-    )
-    snapshot_every: int = parameter(
-        0,
-        f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.",
-        unit="steps",
-        label="Keep every",
-        ge=0,
     )
 
     @property

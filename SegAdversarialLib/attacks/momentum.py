@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from SegAdversarialLib.attacks.attack import parameter
-from SegAdversarialLib.attacks.gradient import ChosenLoss, IterativeAttack
+from SegAdversarialLib.attacks.gradient import IterativeAttack
+from SegAdversarialLib.attacks.settings import ChosenLoss, parameter
 
 
 class MomentumIFGSM(ChosenLoss, IterativeAttack):

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, AdditiveAttack
-from SegAdversarialLib.attacks.attack import parameter
+from SegAdversarialLib.attacks.settings import parameter
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT
-from SegAdversarialLib.attacks.attack import parameter
-from SegAdversarialLib.attacks.gradient import ChosenLoss, IterativeAttack
+from SegAdversarialLib.attacks.gradient import IterativeAttack
+from SegAdversarialLib.attacks.settings import ChosenLoss, parameter
 
 if TYPE_CHECKING:
     import torch

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.volumes.case import Case
 
-if TYPE_CHECKING:
-    from SegAdversarialLib.attacks.attack import Attack
+
+class Configuration(Protocol):
+    """What a result knows of the attack that made it."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    @property
+    def seed(self) -> int:
+        """The seed of every random draw."""
+
+    @property
+    def channels(self) -> tuple[str, ...] | None:
+        """The channels that were chosen; None: all that the network takes."""
+
+    @property
+    def region(self) -> Any:
+        """Where it was allowed."""
+
+    def describe(self) -> dict[str, Any]:
+        """The configuration as plain JSON data."""
+
+    def summary(self) -> str:
+        """One line for names of nodes and rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +63,14 @@ class AttackResult:
         gradient_evaluations, forward_evaluations: how often the network was differentiated, and asked without a gradient.
         seconds: wall-clock time.
         device: where the network ran.
+        intensities: by channel, "unit" (what a relative epsilon of 1 is), "low" and "high" (the range that counts) and, where
+            the channel has any, "padding" (the value outside the field of view, which is left alone); in scanner units.
     """
 
     original: Case
     adversarial: Case
     perturbation: Perturbation
-    attack: Attack
+    attack: Configuration
     model: str
     trace: list[dict[str, float]] = field(default_factory=list)
     restart: int = 0
@@ -56,6 +80,7 @@ class AttackResult:
     forward_evaluations: int = 0
     seconds: float = 0.0
     device: str = "cpu"
+    intensities: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def kept_row(self) -> dict[str, float]:
@@ -82,6 +107,7 @@ class AttackResult:
             "seconds": round(self.seconds, 3),
             "device": self.device,
             "largest_change": dict(zip(self.original.channels, np.abs(self.change()).max(axis=(1, 2, 3)).tolist())),
+            "intensities": self.intensities,
             "sizes": self.perturbation.describe(self.original),
         }
 

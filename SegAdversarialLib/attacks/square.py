@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
-from SegAdversarialLib.attacks.attack import parameter
-from SegAdversarialLib.attacks.gradient import MOST_SNAPSHOTS
+from SegAdversarialLib.attacks.settings import MOST_SNAPSHOTS, parameter
 from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.objectives import OBJECTIVES
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import WithJsonSchema, field_serializer, field_validator, model_validator
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
-from SegAdversarialLib.attacks.attack import Attack, parameter
+from SegAdversarialLib.attacks.attack import Attack
 from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.volumes.case import Case

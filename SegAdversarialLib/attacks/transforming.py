@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
-from SegAdversarialLib.attacks.attack import Found, parameter
-from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, MOST_SNAPSHOTS
+from SegAdversarialLib.attacks.attack import Found
+from SegAdversarialLib.attacks.settings import LOSS_TEXTS, KeepsSnapshots, ScalesLogits, parameter
 from SegAdversarialLib.attacks.untargeted import StopsAtDrop
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.objectives import OBJECTIVES
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.engine.change_search import SearchPlan
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.attacks.engine.transforms import Place, Transform
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
@@ -24,7 +24,7 @@ SmoothLoss = Literal["soft_dice", "cross_entropy", "masked_cross_entropy", "bala
 """Losses that say how they change with the reference, too."""
 
 
-class TransformingAttack(StopsAtDrop):
+class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     """Searches for the worst of some smooth changes along the gradient by their few parameters.
 
     Where the anatomy moves, the reference moves with it: the loss and the trace's Dice are against the moved one, and the
@@ -36,11 +36,6 @@ class TransformingAttack(StopsAtDrop):
         "Loss whose gradient is followed.",
         advanced=True,
         texts={key: text for key, text in LOSS_TEXTS.items() if key in SmoothLoss.__args__},  # type: ignore[attr-defined]
-    )
-    temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
-        1.0,
-        'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
-        advanced=True,
     )
     steps: int = parameter(
         20,
@@ -73,13 +68,6 @@ class TransformingAttack(StopsAtDrop):
         advanced=True,
         ge=1,
         le=1000,
-    )
-    snapshot_every: int = parameter(
-        0,
-        f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.",
-        unit="steps",
-        label="Keep every",
-        ge=0,
     )
 
     @property
@@ -119,17 +107,27 @@ class TransformingAttack(StopsAtDrop):
     def _search(self, run: AttackRun) -> Found:
         from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
 
-        return ChangeSearch(self, run).found()
+        return ChangeSearch(self.plan_on(run), run).found()
 
-    def length(self, step: int) -> float:
-        """How long a step is, as a multiple of each kind's first one: along half a cosine down to 0."""
-        return self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
+    def plan_on(self, run: AttackRun) -> SearchPlan:
+        """What is searched for on a case."""
+        from SegAdversarialLib.attacks.engine.change_search import SearchPlan
+        from SegAdversarialLib.attacks.engine.transforms import Place
 
-    def progress_text(self, restart: int, step: int) -> str:
-        """What is going on."""
-        doing = f"step {step + 1} of {self.steps}" if self.steps else f"draw {restart + 1} of {self.restarts}"
-        again = f", restart {restart + 1} of {self.restarts}" if self.steps and self.restarts > 1 else ""
-        return f"{self.title}: {doing}{again}"
+        kind = OBJECTIVES[self.loss]
+        return SearchPlan(
+            title=self.title,
+            transforms=self.transforms(Place.of(run, self.changed_channels(run.model, run.case))),
+            objective=partial(kind, classes=self.classes, temperature=self.temperature),
+            against_label=self.against == "label",
+            outputs=self._counted(run),
+            enough=self._enough(run),
+            steps=self.steps,
+            restarts=self.restarts,
+            first_draws=self.first_draws,
+            step_size=self.step_size,
+            snapshot_every=self.snapshot_every,
+        )
 
     def _in_words(self, parts: Sequence[str]) -> str:
         """A budget, and whether it is only drawn from."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import field_validator
 
-from SegAdversarialLib.attacks.attack import Attack, parameter, some_or_none
+from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
 
@@ -78,9 +79,7 @@ class AgainstReference(CountsStructures):
     def _mean_dice(self, run: AttackRun, logits: torch.Tensor) -> float:
         """Mean Dice over the structures that count against the reference, of what was just written into the trace."""
         if self.against == "label" or run.case.label is None:  # the trace has counted it
-            row, names = run.trace[-1], run.head.names
-            values = [row[f"dice {names[n]}"] for n in self._counted(run)]
-            return sum(values) / len(values)
+            return run.traced_dice(self._counted(run))
         return run.dice_of_prediction(tuple(self._counted(run))).mean(run.head.predicted(logits))
 
     def _clean_dice(self, run: AttackRun) -> float:

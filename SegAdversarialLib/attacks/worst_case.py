@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import field_validator, model_validator
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT
-from SegAdversarialLib.attacks.attack import parameter, some_or_none
-from SegAdversarialLib.attacks.gradient import LOSS_TEXTS, LossName, LowersDice
+from SegAdversarialLib.attacks.gradient import LowersDice
+from SegAdversarialLib.attacks.settings import LOSS_TEXTS, LossName, parameter, some_or_none
 from SegAdversarialLib.objectives import OBJECTIVES, JointObjective, Part
 
 if TYPE_CHECKING:

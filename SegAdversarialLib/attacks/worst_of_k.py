@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import WithJsonSchema, field_serializer, model_validator
 
-from SegAdversarialLib.attacks.attack import Attack, Found, parameter
+from SegAdversarialLib.attacks.attack import Attack, Found
 from SegAdversarialLib.attacks.nested import inner_attack
+from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.volumes.case import Case

@@ -15,7 +15,6 @@ import torch
 from measuring import in_own_process, interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
-from SegAdversarialLib.attacks.engine.run import AttackRun
 from SegAdversarialLib.attacks.engine.watch import Watch
 
 STEP_LIMIT = 1.05
@@ -75,7 +74,7 @@ def compared(
 ) -> dict[str, Any]:
     """Seconds and ratios of a step, each in its quickest round: whatever else the machine does only adds time."""
     attack = attacks.IFGSM()
-    with AttackRun.start(attack, model, case, None, None) as run:
+    with attack.running(model, case) as run:
         loss = objectives.SoftDice(case.label).bind(model.head, "cpu", torch.float32)
         watch = Watch(
             run, partial(attack._score, run), best_step=attack.keeps_best, enough=None, steps=attack.steps, snapshot_every=0

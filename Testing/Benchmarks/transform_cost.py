@@ -21,7 +21,6 @@ from measuring import PeakMemory, in_own_process, interleaved, without_preproces
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.change_search import START, ChangeSearch
-from SegAdversarialLib.attacks.engine.run import AttackRun
 
 LIMITS = {"bias-field": 1.3, "deformation": 2.0, "affine": None, "chain": None}
 VOLUMES_LIMIT = 20
@@ -46,9 +45,9 @@ def _time(name: str, size: int, rounds: int) -> dict[str, Any]:
     model = open_model("builtin:brain-tumour-phantom", device="cpu")
     plain, case = without_preprocessing(model, case)
     attack: Any = attacks.make_attack(name)
-    with AttackRun.start(attack, plain, case, None, None) as run:
+    with attack.running(plain, case) as run:
         loss = objectives.SoftDice(case.label).bind(plain.head, "cpu", torch.float32)
-        search = ChangeSearch(attack, run)
+        search = ChangeSearch(attack.plan_on(run), run)
         controls = search.start(0, START)
         momenta = search.momenta()
 

@@ -10,7 +10,7 @@ import pytest
 
 from SegAdversarialLib import InputError, attacks
 from SegAdversarialLib.attacks import ATTACKS, make_attack
-from SegAdversarialLib.attacks.attack import Choice
+from SegAdversarialLib.attacks.settings import Choice
 
 FIELDS = [
     pytest.param(cls, name, field, id=f"{cls.name}-{name}")

@@ -11,8 +11,8 @@ from attack_helpers import Stage, _stage, network  # noqa: F401  (a fixture)
 from gui_helpers import settle
 
 from SegAdversarialLib.attacks import ATTACKS
-from SegAdversarialLib.attacks.attack import parameter
 from SegAdversarialLib.attacks.pgd import PGD
+from SegAdversarialLib.attacks.settings import parameter
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -9,8 +9,6 @@ from conftest import tiny_network, toy_case
 
 from SegAdversarialLib import SegmentationModel, attacks
 from SegAdversarialLib.attacks.engine import trace
-from SegAdversarialLib.attacks.engine.run import AttackRun
-from SegAdversarialLib.attacks.engine.trace import TraceWriter
 from SegAdversarialLib.metrics import dice
 
 SHAPE = (11, 16, 18)
@@ -46,8 +44,8 @@ def test_rows(monkeypatch: pytest.MonkeyPatch, head: str, kind: str, whole: bool
         logits = torch.randn(3, *SHAPE[::-1], generator=generator).permute(0, 3, 2, 1)
     elif kind == "of a gradient":
         logits.requires_grad_(True)
-    with AttackRun.start(attacks.FGSM(), model, case, None, None) as run:
-        writer = TraceWriter(run)
+    with attacks.FGSM().running(model, case) as run:
+        writer = run._new_trace()
         writer._in_slabs = not whole
         noise = 10 * torch.randn(case.image.shape, generator=generator)
         writer.add(2, 5, 0.25, logits, run.original + noise)
@@ -70,7 +68,7 @@ def test_structures_that_nobody_sees() -> None:
     case, model = toy_case(SHAPE, ("A", "B", "C")), model_with("softmax")
     case.label[:] = 0
     logits = torch.zeros(3, *SHAPE)
-    with AttackRun.start(attacks.FGSM(), model, case, None, None) as run:
-        writer = TraceWriter(run)
+    with attacks.FGSM().running(model, case) as run:
+        writer = run._new_trace()
         writer.add(0, 0, 0.0, logits, run.original)
     assert writer.rows[0]["dice mean"] == 1

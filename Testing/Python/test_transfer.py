@@ -102,11 +102,10 @@ def test_it_is_the_attack_on_the_source() -> None:
 
 def test_part_of_other_attacks() -> None:
     """The image alone, as an attack that is made of others asks for it, is the same."""
-    from SegAdversarialLib.attacks.engine.run import AttackRun
 
     case, target = toy_case(), toy_model()
     attack = Transfer(source=other_model(), method="fgsm", epsilon=0.1)
-    with AttackRun.start(attack, target, case, None, None) as state:
+    with attack.running(target, case) as state:
         found = attack._search(state).numpy()
     np.testing.assert_array_equal(found, attack(target, case).adversarial.image)
 

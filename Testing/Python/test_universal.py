@@ -17,7 +17,7 @@ from test_attacks import assert_within_budget, toy_model
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, open_model, phantom
 from SegAdversarialLib.attacks import UniversalPerturbation, make_attack
-from SegAdversarialLib.attacks.universal import Pattern
+from SegAdversarialLib.attacks.engine.pattern import Pattern
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.jobs import make_job, read_job, run

@@ -79,8 +79,8 @@ def ball_case() -> Case:
 
 @contextmanager
 def searching(attack: TransformingAttack, model: SegmentationModel, case: Case) -> Iterator[tuple[ChangeSearch, AttackRun]]:
-    with AttackRun.start(attack, model, case, None, None) as run:
-        yield ChangeSearch(attack, run), run
+    with attack.running(model, case) as run:
+        yield ChangeSearch(attack.plan_on(run), run), run
 
 
 def assert_parts_lead_there(result: Any) -> None:

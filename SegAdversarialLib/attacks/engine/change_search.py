@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from SegAdversarialLib.attacks.attack import Found
 from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.momentum import Momentum
 from SegAdversarialLib.attacks.engine.moving import Extent, MovedLoss, MovedMasks
-from SegAdversarialLib.attacks.engine.transforms import Bias, Change, Place
+from SegAdversarialLib.attacks.engine.transforms import Bias, Change, Transform
 from SegAdversarialLib.attacks.engine.watch import Score, Watch
 from SegAdversarialLib.changes.fields import limited_displacement
 from SegAdversarialLib.changes.perturbation import Perturbation
-from SegAdversarialLib.objectives import OBJECTIVES
+from SegAdversarialLib.objectives import Objective
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.attacks.transforming import TransformingAttack
 
 START = 0.1
 """Share of the budget of the random change that a search without draws begins with: where nothing moves, the slope of
@@ -30,40 +33,80 @@ DECAY = 0.75
 Controls = list[torch.Tensor]
 
 
+@dataclass(frozen=True)
+class SearchPlan:
+    """What is searched for, and how long.
+
+    Attributes:
+        title: what people call the attack.
+        transforms: what may be done, in order.
+        objective: gives the loss that is climbed, by the masks (N, K, J, I) that the network should give.
+        against_label: whether these are the reference, not the network's own clean answer.
+        outputs: the positions of the outputs that count.
+        enough: the lost share of Dice at which it stops; None: it goes on to the end.
+        steps: along the gradient, in each restart; 0: the restarts are random draws.
+        restarts: independent tries.
+        first_draws: random changes, of which the steps begin at the worst.
+        step_size: length of the first step, as a multiple of each transform's pace.
+        snapshot_every: keep every k-th iteration; 0: none.
+    """
+
+    title: str
+    transforms: Sequence[Transform]
+    objective: Callable[[np.ndarray], Objective]
+    against_label: bool
+    outputs: Sequence[int]
+    enough: float | None
+    steps: int
+    restarts: int
+    first_draws: int
+    step_size: float
+    snapshot_every: int
+
+    def length(self, step: int) -> float:
+        """How long a step is, as a multiple of each kind's first one: along half a cosine down to 0."""
+        return self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+    def progress_text(self, restart: int, step: int) -> str:
+        """What is going on."""
+        doing = f"step {step + 1} of {self.steps}" if self.steps else f"draw {restart + 1} of {self.restarts}"
+        again = f", restart {restart + 1} of {self.restarts}" if self.steps and self.restarts > 1 else ""
+        return f"{self.title}: {doing}{again}"
+
+
 class ChangeSearch:
     """One attack on one case.
 
-    Attributes:
-        transforms: what may be done, in order.
+    Args:
+        plan: what is searched for.
+        run: what it works with.
     """
 
-    def __init__(self, attack: TransformingAttack, run: AttackRun) -> None:
-        self._attack, self._run = attack, run
-        self.transforms = attack.transforms(Place.of(run, attack.changed_channels(run.model, run.case)))
+    def __init__(self, plan: SearchPlan, run: AttackRun) -> None:
+        self._plan, self._run, self.transforms = plan, run, plan.transforms
         self._moves = any(x.moves for x in self.transforms)
         label, affine, dtype = run.case.label, run.case.affine, run.original.dtype
-        wanted = run.label_masks if attack.against == "label" else run.clean_masks
+        wanted = run.label_masks if plan.against_label else run.clean_masks
         self._extent = Extent(run.original, affine)
         self._wanted = MovedMasks(wanted, affine, dtype)
-        apart = attack.against != "label" and label is not None
+        apart = not plan.against_label and label is not None
         self._traced = MovedMasks(run.label_masks, affine, dtype) if apart else self._wanted
-        objective = OBJECTIVES[attack.loss](wanted.cpu().numpy(), classes=attack.classes, temperature=attack.temperature)
-        self._bound = objective.bind(run.head, run.device, dtype)
+        self._bound = plan.objective(wanted.cpu().numpy()).bind(run.head, run.device, dtype)
         self._loss = MovedLoss(self._bound)
         self._watch = Watch(
             run,
             self._score,
             best_step=True,
-            enough=attack._enough(run),
-            steps=attack.steps,
-            snapshot_every=attack.snapshot_every,
+            enough=plan.enough,
+            steps=plan.steps,
+            snapshot_every=plan.snapshot_every,
         )
         self._change = self._kept = Change()
 
     def found(self) -> Found:
         """What the search comes back with."""
-        attack, run = self._attack, self._run
-        for restart in range(attack.restarts):
+        plan, run = self._plan, self._run
+        for restart in range(plan.restarts):
             self._watch.begin(restart)
             self._climb(restart)
             if self._watch.is_enough:
@@ -92,18 +135,18 @@ class ChangeSearch:
             return
         with torch.no_grad():
             for transform, control, gradient, momentum in zip(self.transforms, controls, gradients, momenta):
-                length = transform.pace * self._attack.length(step)
+                length = transform.pace * self._plan.length(step)
                 control += length * transform.direction(momentum(gradient))
                 transform.project(control)
 
     def _climb(self, restart: int) -> None:
         """One restart."""
-        attack, run, steps = self._attack, self._run, self._attack.steps
+        plan, run, steps = self._plan, self._run, self._plan.steps
         if not steps:
-            run.report(restart / attack.restarts, attack.progress_text(restart, 0))
+            run.report(restart / plan.restarts, plan.progress_text(restart, 0))
         controls, momenta = self._beginning(restart), self.momenta()
         for step in range(steps):
-            run.report((restart * steps + step) / (attack.restarts * steps), attack.progress_text(restart, step))
+            run.report((restart * steps + step) / (plan.restarts * steps), plan.progress_text(restart, step))
             self._bound.progress = step / steps
             self.step(step, controls, momenta)
             if self._watch.is_enough:
@@ -112,17 +155,17 @@ class ChangeSearch:
 
     def _beginning(self, restart: int) -> Controls:
         """What the steps begin with: the worst of some random draws, as smooth changes have many local optima."""
-        attack, run = self._attack, self._run
-        if not attack.steps:
+        plan, run = self._plan, self._run
+        if not plan.steps:
             return self.start(restart, 1.0)
         worst, lowest = self.start(restart, START), float("inf")
-        for draw in range(attack.first_draws):
-            run.report(restart / attack.restarts, f"{attack.title}: draw {draw + 1} of {attack.first_draws}")
+        for draw in range(plan.first_draws):
+            run.report(restart / plan.restarts, f"{plan.title}: draw {draw + 1} of {plan.first_draws}")
             drawn = self.start(f"{restart} {draw}", 1.0)
             with torch.no_grad():
                 change = self._changed(drawn)
                 answer = run.head.predicted(run.ask(run.finish(self._image(change))))
-            dice = DiceMeter(self._wanted.hard(change.displacement), attack._counted(run)).mean(answer)
+            dice = DiceMeter(self._wanted.hard(change.displacement), plan.outputs).mean(answer)
             if dice < lowest:
                 worst, lowest = drawn, dice
         return worst
@@ -197,7 +240,7 @@ class ChangeSearch:
         """The original with a change carried out."""
         run, field = self._run, change.displacement
         image = change.of(run.original, run.case.affine, None if field is None else self._extent.box(field))
-        return torch.clamp(image, run.lowest, run.highest) if self._attack.clip else image
+        return torch.clamp(image, run.lowest, run.highest) if run.budget.clip else image
 
     def _see(
         self, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor, change: Change, last: bool = False
@@ -211,7 +254,7 @@ class ChangeSearch:
 
     def _score(self, loss: float, logits: torch.Tensor) -> Score:
         """How well an image serves: one minus the mean Dice against the reference where it lies now."""
-        run, attack = self._run, self._attack
-        if attack.against == "label" or run.case.label is None:  # the trace has counted it
-            return 1 - attack._mean_dice(run, logits), loss
-        return 1 - DiceMeter(self._targets, attack._counted(run)).mean(run.head.predicted(logits)), loss
+        run, plan = self._run, self._plan
+        if plan.against_label or run.case.label is None:  # the trace has counted it
+            return 1 - run.traced_dice(plan.outputs), loss
+        return 1 - DiceMeter(self._targets, plan.outputs).mean(run.head.predicted(logits)), loss

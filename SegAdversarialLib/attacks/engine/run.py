@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from SegAdversarialLib.attacks.engine.budget import Budget, shortened
 from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.trace import TraceWriter
 from SegAdversarialLib.attacks.result import Snapshot
@@ -19,31 +20,44 @@ from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.attacks.attack import Attack
-    from SegAdversarialLib.model.segmentation_model import BoundModel, Loss, SegmentationModel
+    from SegAdversarialLib.model.bound_model import BoundModel, Loss
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+
+
+_WITHIN = 1 - 1e-6
+"""What a change that is scaled back into an L2 ball is made shorter by, so that rounding does not put it outside."""
 
 
 class AttackRun:
     """What an attack works with.
 
+    Args:
+        title: what people call the attack.
+        budget: what it may do to the case's image.
+        model: the network; None: there is none.
+        bound: the network on the case's grid; None for attacks that ask none.
+        case: the subject.
+
     Attributes:
         original: (C, K, J, I) the case's image on the network's device.
         allowed: (C, K, J, I) or smaller by broadcasting, bool: what may change; None for everything.
+        positions: of the channels that may change.
         unit: (C, 1, 1, 1) what epsilon = 1 is in each channel, in intensity units.
+        lowest, highest: (C, 1, 1, 1) the ends of each channel's range.
         trace, snapshots, gradient_evaluations, forward_evaluations: see `AttackResult`.
     """
 
-    def __init__(self, attack: Attack, model: SegmentationModel | None, bound: BoundModel | None, case: Case) -> None:
-        self.attack, self.case, self.model, self._bound = attack, case, model, bound
+    def __init__(
+        self, title: str, budget: Budget, model: SegmentationModel | None, bound: BoundModel | None, case: Case
+    ) -> None:
+        self.title, self.budget, self.case, self.model, self._bound = title, budget, case, model, bound
         self.original = torch.from_numpy(case.image) if bound is None else bound.image
         self.device = self.original.device
-        self.positions = attack.attacked_channels(model, case)
-        self.allowed = self._allowed_voxels()
-        per_channel = self.original.flatten(1)
-        self.lowest = per_channel.amin(1).view(-1, 1, 1, 1)
-        self.highest = per_channel.amax(1).view(-1, 1, 1, 1)
-        largest = torch.maximum(self.lowest.abs(), self.highest.abs())
-        self.unit = largest if attack.is_relative else torch.ones_like(largest)
+        self.positions = list(budget.positions)
+        self.allowed = budget.allowed(self.original)
+        self.unit = self._by_channel(budget.units)
+        self.lowest = self._by_channel(x.low for x in budget.ranges)
+        self.highest = self._by_channel(x.high for x in budget.ranges)
         self.snapshots: list[Snapshot] = []
         self.kept_restart = 0
         self.kept_iteration: int | None = None
@@ -58,20 +72,23 @@ class AttackRun:
     @contextmanager
     def start(
         cls,
-        attack: Attack,
+        title: str,
+        budget: Budget,
         model: SegmentationModel | None,
         case: Case,
-        progress: ProgressCallback | None,
-        cancel: CancelCheck | None,
+        *,
+        asks_network: bool = True,
+        progress: ProgressCallback | None = None,
+        cancel: CancelCheck | None = None,
     ) -> Iterator[AttackRun]:
         """A run on the model's device; for attacks that ask no network, on the CPU without it."""
-        if model is None or not attack.asks_network:
-            run = cls(attack, model, None, case)
+        if model is None or not asks_network:
+            run = cls(title, budget, model, None, case)
             run._progress, run._cancel = progress, cancel
             yield run
             return
         with model.on(case, between_windows=lambda done: check_cancel(cancel)) as bound:
-            run = cls(attack, model, bound, case)
+            run = cls(title, budget, model, bound, case)
             run._progress, run._cancel = progress, cancel
             yield run
 
@@ -95,7 +112,7 @@ class AttackRun:
 
     def generator(self, stream: int | str = 0) -> torch.Generator:
         """A generator for one purpose (a restart, a channel); always on the CPU, so that every device draws the same."""
-        key = np.random.SeedSequence([self.attack.seed, *str(stream).encode()]).generate_state(2, np.uint32)
+        key = np.random.SeedSequence([self.budget.seed, *str(stream).encode()]).generate_state(2, np.uint32)
         return torch.Generator().manual_seed(int(key[0]) << 32 | int(key[1]))
 
     def report(self, fraction: float, message: str) -> None:
@@ -119,7 +136,7 @@ class AttackRun:
     @cached_property
     def clean_masks(self) -> torch.Tensor:
         """What the network says of the original: (N, K, J, I) bool; asked once."""
-        self.report(0.0, f"{self.attack.title}: segmenting the original")
+        self.report(0.0, f"{self.title}: segmenting the original")
         return self.head.predicted(self.ask(self.original))
 
     @cached_property
@@ -150,8 +167,13 @@ class AttackRun:
             targets: (N, K, J, I) bool, the reference where it lies in this image; None: where it was.
         """
         if self._trace is None:
-            self._trace = TraceWriter(self)
+            self._trace = self._new_trace()
         self._trace.add(restart, iteration, loss, logits, image, targets)
+
+    def traced_dice(self, outputs: Sequence[int]) -> float:
+        """Mean Dice of some outputs in the trace's last row."""
+        row, names = self.trace[-1], self.head.names
+        return sum(row[f"dice {names[n]}"] for n in outputs) / len(outputs)
 
     def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
         """The state at one iteration, on the CPU."""
@@ -166,11 +188,7 @@ class AttackRun:
         return self._bounds_of(1.0)
 
     def _bounds_of(self, radius: float) -> tuple[torch.Tensor, torch.Tensor]:
-        bounded = self.attack.bounded_norm == "linf" and math.isfinite(self.attack.budget)
-        limit = radius * self.attack.budget * self.unit if bounded else torch.full_like(self.unit, torch.inf)
-        least, greatest = self.original - limit, self.original + limit
-        if self.attack.clip:
-            least, greatest = least.clamp_(min=self.lowest), greatest.clamp_(max=self.highest)
+        least, greatest = self.budget.bounds(self.original, radius)
         if self.allowed is not None:
             least = torch.where(self.allowed, least, self.original)
             greatest = torch.where(self.allowed, greatest, self.original)
@@ -183,12 +201,14 @@ class AttackRun:
             image: (C, K, J, I).
             radius: the budget as a multiple of the attack's own, for searches that begin outside it.
         """
-        if self.attack.bounded_norm == "l2":
+        if self.budget.norm == "l2":
             change = image.sub_(self.original)
             if self.allowed is not None:
                 change.mul_(self.allowed)
-            change.mul_((radius * self.attack.budget / self.l2_norm(change)).clamp(max=1.0))
-            image = change.add_(self.original)
+            length = self.l2_norm(change)
+            if length > radius * self.budget.radius:
+                change.mul_(radius * self.budget.radius / length * _WITHIN)
+            image = shortened(change + self.original, self.original, change)
         if radius == 1.0:
             self._wider_bounds = None
             return image.clamp_(*self.bounds)
@@ -199,24 +219,27 @@ class AttackRun:
     def random_point(self, stream: int, radius: float = 1.0) -> torch.Tensor:
         """A random image of the budget: uniform in L-inf, in the ball of L2; each stream draws its own."""
         generator = self.generator(stream)
-        if self.attack.bounded_norm == "linf":
+        if self.budget.norm == "linf":
             noise = torch.rand(self.original.shape, generator=generator).mul_(2).sub_(1)
         else:
             noise = torch.randn(self.original.shape, generator=generator)
             length = float(torch.rand((), generator=generator, dtype=torch.float64)) ** (1 / noise.numel())
             noise *= length / torch.linalg.vector_norm(noise)
-        return self.project(self.original + noise.to(self.original) * self.unit * (radius * self.attack.budget), radius)
+        return self.project(self.original + noise.to(self.original) * self.unit * (radius * self.budget.radius), radius)
 
-    def l2_norm(self, change: torch.Tensor) -> torch.Tensor:
-        """Euclidean norm of a change (C, K, J, I) in epsilon's units; never 0."""
-        tiny = torch.finfo(change.dtype).tiny
-        return torch.linalg.vector_norm(change / self.unit.clamp_min(tiny)).clamp_min(tiny)
+    def l2_norm(self, change: torch.Tensor) -> float:
+        """Euclidean norm of a change (C, K, J, I) in epsilon's units."""
+        squares = 0.0
+        for part, unit in zip(change, self.budget.units):
+            if unit:
+                squares += (float(torch.linalg.vector_norm(part, dtype=self._exact)) / unit) ** 2
+        return math.sqrt(squares)
 
     def finished_image(self, image: torch.Tensor) -> np.ndarray:
         """The (C, K, J, I) float32 array of an image: untouched voxels bit-identical, integers where they were asked for."""
         array = image.detach().to("cpu", torch.float32).numpy()
         original = self.case.image
-        if self.attack.quantize:
+        if self.budget.whole_numbers:
             array = self._quantized(array)
         if self.allowed is not None:
             array = np.where(self.allowed.cpu().numpy(), array, original)
@@ -240,9 +263,10 @@ class AttackRun:
                     "correct its type, or leave quantize off."
                 )
             change = array[n] - original
-            if self.attack.bounded_norm == "linf":
-                budget = self.attack.budget
-                limit = np.floor(budget * float(self.unit[n]) * (1 + 1e-6)) if math.isfinite(budget) else np.inf
+            if self.budget.norm == "linf":
+                radius = self.budget.radius * self.budget.units[n]
+                # whole numbers that a product such as 0.29 * 100 misses by its own rounding
+                limit = np.floor(radius * (1 + 1e-12)) if math.isfinite(radius) else np.inf
                 change = np.clip(np.rint(change), -limit, limit)
             else:
                 change = np.trunc(change)  # towards the original, so that no norm grows
@@ -250,10 +274,19 @@ class AttackRun:
             array[n] = np.clip(original + change, limits.min, limits.max)
         return array
 
-    def _allowed_voxels(self) -> torch.Tensor | None:
-        mask = self.attack.region_mask(self.case)
-        if mask is None and len(self.positions) == len(self.case.channels):
-            return None
-        allowed = torch.zeros(len(self.case.channels), 1, 1, 1, dtype=torch.bool, device=self.device)
-        allowed[self.positions] = True
-        return allowed if mask is None else allowed & torch.from_numpy(mask).to(self.device)
+    def _new_trace(self) -> TraceWriter:
+        label = self.case.label
+        if label is not None:
+            self.head.check_label(label)
+        masks = self.clean_masks if label is None else self.label_masks
+        span = (self.highest - self.lowest)[self.positions]
+        span[span == 0] = 1
+        return TraceWriter(self.head, masks, self.original, self.positions, span.flatten().tolist())
+
+    def _by_channel(self, values: Iterable[float]) -> torch.Tensor:
+        return torch.tensor(list(values), dtype=torch.float64).to(self.original.dtype).to(self.device).view(-1, 1, 1, 1)
+
+    @property
+    def _exact(self) -> torch.dtype:
+        """In what sums are made that may not be too small."""
+        return torch.float32 if self.device.type == "mps" else torch.float64

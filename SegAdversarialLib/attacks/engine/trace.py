@@ -8,6 +8,7 @@ slab by slab, as many at a time as torch has threads. On a GPU, torch does it wh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ import torch
 from SegAdversarialLib.volumes.slabs import slabs
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.structures.output_head import OutputHead
 
 _SLAB_VOXELS = 65536
@@ -27,23 +27,26 @@ _SLAB_VOXELS = 65536
 class TraceWriter:
     """Collects one row for each iteration.
 
-    Dice is against the reference labels, or, where the case has none, against what the network says of the original.
+    Args:
+        head: what the network's outputs stand for.
+        targets: (N, K, J, I) bool, what each of them should claim.
+        original: (C, K, J, I), with which images are compared.
+        positions: of the channels that are.
+        spans: how far each of them reaches, in its own units.
     """
 
-    def __init__(self, run: AttackRun) -> None:
+    def __init__(
+        self,
+        head: OutputHead,
+        targets: torch.Tensor,
+        original: torch.Tensor,
+        positions: Sequence[int],
+        spans: Sequence[float],
+    ) -> None:
         self.rows: list[dict[str, float]] = []
-        self._run, self._head = run, run.head
-        label = run.case.label
-        if label is None:
-            masks = run.clean_masks
-        else:
-            self._head.check_label(label)
-            masks = run.label_masks
-        self._aim_at(masks)
-        span = (run.highest - run.lowest)[run.positions]
-        span[span == 0] = 1
-        self._span = span.flatten().tolist()
-        self._in_slabs = run.device.type == "cpu"
+        self._head, self._original, self._positions, self._spans = head, original, positions, spans
+        self._aim_at(targets)
+        self._in_slabs = original.device.type == "cpu"
         threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(threads) if self._in_slabs and threads > 1 else None
 
@@ -84,8 +87,8 @@ class TraceWriter:
 
     def _psnr(self, errors: list[float]) -> float:
         """Peak signal-to-noise ratio over the attacked channels, each on its own [0, 1] range, in dB, from summed squares."""
-        relative = sum(error / span**2 for error, span in zip(errors, self._span))
-        mean = relative / (len(errors) * self._run.original[0].numel())
+        relative = sum(error / span**2 for error, span in zip(errors, self._spans))
+        mean = relative / (len(errors) * self._original[0].numel())
         return -10 * math.log10(mean) if mean > 0 else math.inf
 
     def _measure_whole(self, logits: torch.Tensor, image: torch.Tensor) -> tuple[list[int], list[int], list[float]]:
@@ -94,7 +97,7 @@ class TraceWriter:
         masks = self._head.predicted(logits)
         claimed = [masks[n] for n in self._head.foreground]
         counts = [x.count_nonzero() for x in (*claimed, *(x & y for x, y in zip(claimed, self._targets)))]
-        errors = [torch.dist(image[c], self._run.original[c]) ** 2 for c in self._run.positions]
+        errors = [torch.dist(image[c], self._original[c]) ** 2 for c in self._positions]
         # the GPU is waited for twice, not once for each number
         found = [*torch.stack(counts).tolist(), *torch.stack(errors).tolist()]
         n = len(claimed)
@@ -103,13 +106,13 @@ class TraceWriter:
     def _measure_slabs(self, logits: torch.Tensor, image: torch.Tensor) -> tuple[list[int], list[int], list[float]]:
         """The same on a CPU."""
         scores, targets = logits.numpy(), [x.numpy() for x in self._targets]
-        after, before = image.numpy(), self._run.original.numpy()
+        after, before = image.numpy(), self._original.numpy()
 
         def measure(slab: slice) -> tuple[list[int], list[int], list[float]]:
             claimed = _claimed(self._head, scores[:, slab])
             counts = [int(np.count_nonzero(x)) for x in claimed]
             overlaps = [int(np.count_nonzero(x & target[slab])) for x, target in zip(claimed, targets)]
-            return counts, overlaps, [_squares(after[c, slab] - before[c, slab]) for c in self._run.positions]
+            return counts, overlaps, [_squares(after[c, slab] - before[c, slab]) for c in self._positions]
 
         pieces = slabs(logits, _SLAB_VOXELS)
         found = list(self._pool.map(measure, pieces) if self._pool is not None else map(measure, pieces))

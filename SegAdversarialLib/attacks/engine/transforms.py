@@ -109,8 +109,7 @@ class Place:
     def of(cls, run: AttackRun, positions: Sequence[int]) -> Place:
         """An attack's case and region."""
         case, unit = run.case, torch.maximum(run.lowest.abs(), run.highest.abs())
-        mask = run.attack.region_mask(case)
-        return cls(case.shape, case.affine, run.original, mask, len(case.channels), tuple(positions), unit)
+        return cls(case.shape, case.affine, run.original, run.budget.region, len(case.channels), tuple(positions), unit)
 
     def window(self, width: float) -> torch.Tensor | None:
         """A weight (K, J, I): 0 outside the region, 1 from `width` mm inside on, or where it is deepest; None: 1 all over."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from SegAdversarialLib.attacks.attack import some_or_none
+from SegAdversarialLib.attacks.additive import AdditiveAttack
+from SegAdversarialLib.attacks.engine.pattern import Cases, Pattern
 from SegAdversarialLib.attacks.engine.run import AttackRun
-from SegAdversarialLib.attacks.universal import Cases, Pattern, UniversalPerturbation
+from SegAdversarialLib.attacks.settings import some_or_none
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.objectives import OBJECTIVES
 from SegAdversarialLib.volumes.case import Case
@@ -48,7 +49,7 @@ class Learning(BaseModel):
 
 
 def learn_pattern(
-    attack: UniversalPerturbation,
+    attack: AdditiveAttack,
     how: Learning,
     model: SegmentationModel,
     cases: Cases,
@@ -93,9 +94,7 @@ class _Learner:
     pattern goes a step along the sign of the sum and back into [-1, 1].
     """
 
-    def __init__(
-        self, attack: UniversalPerturbation, how: Learning, model: SegmentationModel, cancel: CancelCheck | None
-    ) -> None:
+    def __init__(self, attack: AdditiveAttack, how: Learning, model: SegmentationModel, cancel: CancelCheck | None) -> None:
         self._attack, self._how, self._model, self._cancel = attack, how, model, cancel
         self._step = 0.1 if how.step_size is None else how.step_size / max(attack.epsilon, torch.finfo(torch.float32).tiny)
         self._channels: list[str] = []
@@ -106,7 +105,7 @@ class _Learner:
         """One step on one case; its loss before it. `remaining` shortens the step."""
         self._check(case)
         with self._model.on(case, between_windows=lambda done: check_cancel(self._cancel)) as bound:
-            return self._step_on(AttackRun(self._attack, self._model, bound, case), bound, remaining)
+            return self._step_on(self._run_on(case, bound), bound, remaining)
 
     def pattern(self, cases: int, rows: list[dict[str, float]]) -> Pattern:
         """What was learned."""
@@ -138,6 +137,10 @@ class _Learner:
         self._direction.mul_(self._how.momentum).add_(slope)
         self._values.add_(self._direction.sign(), alpha=self._step * remaining).clamp_(-1, 1)
         return value
+
+    def _run_on(self, case: Case, bound: BoundModel) -> AttackRun:
+        budget = self._attack.budget_on(self._model, case)
+        return AttackRun(self._attack.title, budget, self._model, bound, case)
 
     def _reference(self, run: AttackRun) -> np.ndarray:
         if self._how.against == "prediction":

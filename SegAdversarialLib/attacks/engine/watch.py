@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from SegAdversarialLib.attacks.gradient import MOST_SNAPSHOTS
 from SegAdversarialLib.attacks.result import Snapshot
+from SegAdversarialLib.attacks.settings import MOST_SNAPSHOTS
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun

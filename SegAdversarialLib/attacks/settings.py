@@ -1,0 +1,127 @@
+"""What an attack's settings are made of: how a field is said, and the fields that several families share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+Choice = Literal[
+    "channels", "classes", "class", "region", "network", "generator", "pattern", "attack", "random-attack", "trust"
+]
+"""What the network, the case or the user, not the schema, says the possible values of a field are."""
+
+
+def parameter(
+    default: Any,
+    description: str,
+    unit: str = "",
+    *,
+    choose: Choice | Literal[""] = "",
+    advanced: bool = False,
+    label: str = "",
+    texts: Mapping[str, str] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A field of an attack. All that is said here goes into the JSON schema, from which panels and lists are made.
+
+    Args:
+        default: its value where nothing else is said.
+        description: what it is, in one line.
+        unit: what numbers are measured in.
+        choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
+            one of its classes ("class"), or a place in the image ("region"); the file of a network
+            ("network"), of a generator ("generator") or of a universal perturbation ("pattern"); another attack ("attack"),
+            or one that draws at random ("random-attack"); or only the user, each time anew ("trust": it has no editor and
+            is never stored).
+        advanced: most people leave it alone, so that a panel may fold it away.
+        label: what people call it, where that is not just the field's name.
+        texts: what people call its values, where these are words of a fixed set.
+        bounds: limits, as pydantic's `Field` takes them.
+    """
+    hints: dict[str, Any] = {"unit": unit, "choose": choose, "advanced": advanced, "label": label, "texts": dict(texts or {})}
+    said = {key: value for key, value in hints.items() if value}
+    return Field(default, description=description, json_schema_extra=said or None, **bounds)
+
+
+def one_or_many(value: Any) -> tuple[Any, ...]:
+    """A setting that takes several values, given as one of them or as a list."""
+    return (value,) if isinstance(value, (str, int)) else tuple(value)
+
+
+def some_or_none(noun: str, value: Any) -> tuple[Any, ...]:
+    """One or many of something, but not nothing: a list that was emptied by hand does not mean all of them.
+
+    Raises:
+        ValueError: the list is empty.
+    """
+    several = one_or_many(value)
+    if not several:
+        raise ValueError(f"choose at least one {noun}, or all of them")
+    return several
+
+
+LossName = Literal[
+    "soft_dice",
+    "cross_entropy",
+    "masked_cross_entropy",
+    "balanced_masked_cross_entropy",
+    "jensen_shannon",
+    "margin",
+    "segpgd",
+    "cospgd",
+]
+
+LOSS_TEXTS = {
+    "soft_dice": "soft Dice",
+    "cross_entropy": "cross-entropy",
+    "masked_cross_entropy": "masked cross-entropy",
+    "balanced_masked_cross_entropy": "balanced masked cross-entropy",
+    "jensen_shannon": "Jensen-Shannon divergence",
+    "margin": "margin",
+    "segpgd": "SegPGD's weighting",
+    "cospgd": "CosPGD's weighting",
+}
+
+MOST_SNAPSHOTS = 50
+"""Snapshots are whole images: however many steps there are, no more than this are kept."""
+
+
+class ChosenLoss(BaseModel):
+    """The loss is the user's choice."""
+
+    loss: LossName = parameter("soft_dice", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
+
+
+class KeepsBest(BaseModel):
+    """The result is the best step, or the last."""
+
+    keep: Literal["best", "last"] = parameter(
+        "best",
+        "Which step is the result: the one that serves the attack best, or the last, as published.",
+        advanced=True,
+        texts={"best": "best step", "last": "last step"},
+    )
+
+
+class ScalesLogits(BaseModel):
+    """The loss sees the logits on another scale."""
+
+    temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
+        1.0,
+        'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
+        advanced=True,
+    )
+
+
+class KeepsSnapshots(BaseModel):
+    """Some iterations are kept whole."""
+
+    snapshot_every: int = parameter(
+        0,
+        f"Keep image and segmentation of every k-th iteration, {MOST_SNAPSHOTS} at most; 0: none.",
+        unit="steps",
+        label="Keep every",
+        ge=0,
+    )
