@@ -12,6 +12,13 @@ from slicer.i18n import tr as _
 
 _LONGEST_SUFFIX = 8
 
+# an attack's own settings come between these
+_FIRST = ("channels", "region", "source", "generator", "perturbation", "method", "epsilon", "epsilon_units", "against", "norm")
+_LAST = (
+    *("loss", "losses", "classes", "temperature", "restarts", "keep", "stop_at_drop", "snapshot_every"),
+    *("clip", "intensity_range", "quantize", "fingerprint", "seed"),
+)
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -127,10 +134,17 @@ class Field:
 
 
 def fieldsOf(schema: Mapping[str, Any]) -> list[Field]:
-    """The fields of a model's JSON schema: first what everybody needs, then the advanced ones, each in the schema's order."""
+    """The fields of a model's JSON schema in the order in which people decide: first what everybody needs, then the advanced
+    ones; each where, how much, an attack's own settings, how it is searched, and what is kept."""
     definitions = schema.get("$defs", {})
     found = [Field(name, _resolved(x, definitions)) for name, x in schema.get("properties", {}).items()]
-    return sorted(found, key=lambda x: x.advanced)
+    return sorted(found, key=lambda x: (x.advanced, _place(x.name)))
+
+
+def _place(name: str) -> int:
+    if name in _FIRST:
+        return _FIRST.index(name) - len(_FIRST)
+    return 1 + _LAST.index(name) if name in _LAST else 0
 
 
 def _resolved(schema: Any, definitions: Mapping[str, Any], depth: int = 0) -> Any:

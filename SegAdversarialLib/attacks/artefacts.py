@@ -89,7 +89,7 @@ class PhysicsArtefact(Attack):
                 return low + (high - low) * float(torch.rand((), generator=source))
 
             strength = self.severity * uniform(0.5, 1.0)
-            volume = run.original[position].to("cpu", torch.float32)
+            volume = run.without_padding(position).to("cpu", torch.float32)
             image[position] = _MAKERS[self.kind](volume, strength, uniform, run.case).to(image)
         return run.project(image)
 

@@ -238,7 +238,7 @@ class _Judge:
         from SegAdversarialLib.attacks.engine.dice import DiceMeter
 
         run = self._run
-        image = run.finish(self._makes.apply(variation, clip=self._attack.clip))
+        image = run.finish(run.keep_to_range(self._makes.apply(variation, clip=False)))
         logits = run.ask(image)
         targets = self._reference.hard(variation.displacement if variation.displacement.any() else None)
         dice = DiceMeter(targets, run.head.foreground).mean(run.head.predicted(logits))

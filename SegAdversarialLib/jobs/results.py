@@ -194,6 +194,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
             forward_evaluations=record["forward_evaluations"],
             seconds=record["seconds"],
             device=record["device"],
+            intensities=record.get("intensities", {}),
         )
         return result, _evaluation(folder, record, case)
     except (KeyError, TypeError, AttributeError) as error:

@@ -2,8 +2,8 @@
 
 Every function takes one channel before and after, (K, J, I), in the same intensity units. PSNR, SSIM and RMSE follow Liu et
 al. 2021: both images are put on the range [0, 1] by the minimum and the maximum of the original (the changed image may leave
-that range). An original of one single intensity has no range: these metrics are then undefined (nan), unless the images
-are identical.
+that range). Padding outside the field of view counts for no range, and in means for no voxel. An original of one single
+intensity has no range: these metrics are then undefined (nan), unless the images are identical.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.intensity import IntensityRange
 
 _WINDOW = 11
 _SIGMA_PER_RADIUS = 0.3
@@ -36,10 +37,10 @@ def rmse(original: np.ndarray, changed: np.ndarray) -> float:
     """
     if _identical(original, changed):
         return 0.0
-    low, high = _range(original)
-    if low == high:
+    found = IntensityRange.of(original)
+    if found.low == found.high:
         return math.nan
-    return float(np.sqrt(np.mean(_change(original, changed) ** 2)) / (high - low))
+    return float(np.sqrt(np.mean(_change(original, changed, found) ** 2)) / (found.high - found.low))
 
 
 def ssim(original: np.ndarray, changed: np.ndarray) -> float:
@@ -56,7 +57,8 @@ def ssim(original: np.ndarray, changed: np.ndarray) -> float:
     """
     if _identical(original, changed):
         return 1.0
-    low, high = _range(original)
+    found = IntensityRange.of(original)
+    low, high = found.low, found.high
     long_axes = [axis for axis, size in enumerate(original.shape) if size > 2]
     if low == high or not long_axes:
         return math.nan
@@ -75,10 +77,11 @@ def perceptibility(original: np.ndarray, changed: np.ndarray) -> float:
     """
     if _identical(original, changed):
         return 0.0
-    low, high = _range(original)
-    if low == high:
+    found = IntensityRange.of(original)
+    if found.low == found.high:
         return math.nan
-    return float(np.mean(np.abs(_change(original, changed))) / np.std(original, dtype=np.float64))
+    deviation = np.std(original if found.padding is None else original[original != found.padding], dtype=np.float64)
+    return float(np.mean(np.abs(_change(original, changed, found))) / deviation)
 
 
 def largest_change(original: np.ndarray, changed: np.ndarray) -> float:
@@ -87,7 +90,7 @@ def largest_change(original: np.ndarray, changed: np.ndarray) -> float:
     Raises:
         InputError: the images differ in shape.
     """
-    return 0.0 if _identical(original, changed) else float(np.abs(_change(original, changed)).max())
+    return 0.0 if _identical(original, changed) else float(np.abs(np.subtract(changed, original, dtype=np.float64)).max())
 
 
 def _identical(original: np.ndarray, changed: np.ndarray) -> bool:
@@ -96,11 +99,11 @@ def _identical(original: np.ndarray, changed: np.ndarray) -> bool:
     return np.array_equal(original, changed)
 
 
-def _range(original: np.ndarray) -> tuple[float, float]:
-    return float(np.min(original)), float(np.max(original))
-
-
-def _change(original: np.ndarray, changed: np.ndarray) -> np.ndarray:
+def _change(original: np.ndarray, changed: np.ndarray, found: IntensityRange) -> np.ndarray:
+    """The change of the voxels that count."""
+    if found.padding is not None:
+        counted = original != found.padding
+        original, changed = original[counted], changed[counted]
     return np.subtract(changed, original, dtype=np.float64)
 
 

@@ -74,7 +74,7 @@ def find_padding(values: np.ndarray) -> float | None:
             return None
         low, high = np.percentile(others, (1, 99))
         gap = max(low - extreme, extreme - high)
-        if gap > _LEAST_GAP * (high - low) and gap > 0:
+        if gap > _LEAST_GAP * (high - low) > 0:
             return float(extreme)
     return None
 

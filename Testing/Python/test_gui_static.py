@@ -43,7 +43,7 @@ UNSEEN_ARGUMENTS = {"addItem": {1}, "insertItem": {2}, "button": {1}, "note": {0
 # a room of the library may import from rooms to the right of it only (DESIGN: imports run one way)
 ROOMS = (
     *("cli", "jobs", "training", "scene", "evaluation", "attacks", "networks", "formats", "model", "phantom"),
-    *("objectives", "changes", "volumes", "structures", "metrics", "errors"),
+    *("objectives", "changes", "metrics", "volumes", "structures", "errors"),
 )
 
 

@@ -84,9 +84,9 @@ class Budget:
 
 
 def shortened(image: torch.Tensor, original: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
-    """`image`, the rounded sum of the other two, moved by one step of its precision where rounding has made the change longer;
-    in place."""
-    return torch.where((image - original).abs_() > change.abs(), torch.nextafter(image, original), image, out=image)
+    """`image`, the rounded sum of the other two, with one step back where rounding has made the change longer; in place."""
+    longer = (image - original).abs() > change.abs()
+    return torch.where(longer, torch.nextafter(image, original), image, out=image)
 
 
 def _around(voxels: torch.Tensor, limit: float) -> tuple[torch.Tensor, torch.Tensor]:

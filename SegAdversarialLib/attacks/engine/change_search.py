@@ -240,7 +240,7 @@ class ChangeSearch:
         """The original with a change carried out."""
         run, field = self._run, change.displacement
         image = change.of(run.original, run.case.affine, None if field is None else self._extent.box(field))
-        return torch.clamp(image, run.lowest, run.highest) if run.budget.clip else image
+        return run.keep_to_range(image)
 
     def _see(
         self, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor, change: Change, last: bool = False

@@ -216,6 +216,24 @@ class AttackRun:
             self._wider_bounds = radius, self._bounds_of(radius)
         return image.clamp_(*self._wider_bounds[1])
 
+    def keep_to_range(self, image: torch.Tensor) -> torch.Tensor:
+        """The image inside each channel's range, if it has to stay there; voxels that lie outside may stay where they are."""
+        if not self.budget.clip:
+            return image
+        if self._all_in_range:
+            return torch.clamp(image, self.lowest, self.highest)
+        return torch.clamp(image, torch.minimum(self.lowest, self.original), torch.maximum(self.highest, self.original))
+
+    @cached_property
+    def _all_in_range(self) -> bool:
+        return bool(((self.original >= self.lowest) & (self.original <= self.highest)).all())
+
+    def without_padding(self, position: int) -> torch.Tensor:
+        """A channel (K, J, I) of the original, with its least intensity in the place of padding."""
+        padding = self.budget.ranges[position].padding
+        channel = self.original[position]
+        return channel if padding is None else torch.where(channel == padding, self.lowest[position], channel)
+
     def random_point(self, stream: int, radius: float = 1.0) -> torch.Tensor:
         """A random image of the budget: uniform in L-inf, in the ball of L2; each stream draws its own."""
         generator = self.generator(stream)
@@ -237,8 +255,10 @@ class AttackRun:
 
     def finished_image(self, image: torch.Tensor) -> np.ndarray:
         """The (C, K, J, I) float32 array of an image: untouched voxels bit-identical, integers where they were asked for."""
-        array = image.detach().to("cpu", torch.float32).numpy()
-        original = self.case.image
+        rounded = image.detach().to(torch.float32)
+        if self.budget.norm == "l2" and image.dtype != torch.float32:
+            rounded = shortened(rounded, self.original.float(), image.detach() - self.original)
+        array, original = rounded.cpu().numpy(), self.case.image
         if self.budget.whole_numbers:
             array = self._quantized(array)
         if self.allowed is not None:
@@ -279,9 +299,12 @@ class AttackRun:
         if label is not None:
             self.head.check_label(label)
         masks = self.clean_masks if label is None else self.label_masks
-        span = (self.highest - self.lowest)[self.positions]
-        span[span == 0] = 1
-        return TraceWriter(self.head, masks, self.original, self.positions, span.flatten().tolist())
+        scales = []
+        for n in self.positions:
+            found, channel = self.budget.ranges[n], self.original[n]
+            counted = channel.numel() if found.padding is None else int((channel != found.padding).count_nonzero())
+            scales.append(((found.high - found.low) or 1.0) ** 2 * counted)
+        return TraceWriter(self.head, masks, self.original, self.positions, scales)
 
     def _by_channel(self, values: Iterable[float]) -> torch.Tensor:
         return torch.tensor(list(values), dtype=torch.float64).to(self.original.dtype).to(self.device).view(-1, 1, 1, 1)

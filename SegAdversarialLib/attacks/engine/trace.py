@@ -32,7 +32,7 @@ class TraceWriter:
         targets: (N, K, J, I) bool, what each of them should claim.
         original: (C, K, J, I), with which images are compared.
         positions: of the channels that are.
-        spans: how far each of them reaches, in its own units.
+        scales: what the summed squared change of each of them is divided by: its range squared, for each voxel that counts.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class TraceWriter:
         targets: torch.Tensor,
         original: torch.Tensor,
         positions: Sequence[int],
-        spans: Sequence[float],
+        scales: Sequence[float],
     ) -> None:
         self.rows: list[dict[str, float]] = []
-        self._head, self._original, self._positions, self._spans = head, original, positions, spans
+        self._head, self._original, self._positions, self._scales = head, original, positions, scales
         self._aim_at(targets)
         self._in_slabs = original.device.type == "cpu"
         threads = torch.get_num_threads()
@@ -87,8 +87,7 @@ class TraceWriter:
 
     def _psnr(self, errors: list[float]) -> float:
         """Peak signal-to-noise ratio over the attacked channels, each on its own [0, 1] range, in dB, from summed squares."""
-        relative = sum(error / span**2 for error, span in zip(errors, self._spans))
-        mean = relative / (len(errors) * self._original[0].numel())
+        mean = sum(error / scale for error, scale in zip(errors, self._scales)) / len(errors)
         return -10 * math.log10(mean) if mean > 0 else math.inf
 
     def _measure_whole(self, logits: torch.Tensor, image: torch.Tensor) -> tuple[list[int], list[int], list[float]]:
