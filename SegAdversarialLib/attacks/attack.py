@@ -85,7 +85,8 @@ class Attack(BaseModel, ABC):
     intensity_range: RangeKind = parameter(
         "full",
         "Which intensities count for a channel's range, from which a relative epsilon and the limits follow; padding outside "
-        "the field of view never counts. full: all; robust: from the 0.5th to the 99.5th percentile.",
+        "the field of view never counts. full: all; robust: from the 0.5th to the 99.5th percentile of the "
+        "voxels other than 0.",
         advanced=True,
         label="Range",
         texts={"full": "all intensities", "robust": "without outliers"},

@@ -15,6 +15,9 @@ ROBUST_PERCENTILES = (0.5, 99.5)
 _LEAST_SHARE = 0.01
 """Padding fills at least this share of the volume's outer faces: the corners beside a round field of view are 2 % or more."""
 
+_FEWEST_VOXELS = 1000
+"""In a smaller volume a few voxels are a share of anything."""
+
 _LEAST_GAP = 0.25
 """Padding lies at least so far from the other voxels, as a share of their own span (1st to 99th percentile)."""
 
@@ -43,14 +46,18 @@ class IntensityRange:
 
         Args:
             values: the channel.
-            kind: "full": from the least to the largest voxel; "robust": between two percentiles (`ROBUST_PERCENTILES`), so
-                that a few bright voxels decide nothing.
+            kind: "full": from the least to the largest voxel; "robust": between two percentiles (`ROBUST_PERCENTILES`) of the
+                voxels other than 0, so that neither a few bright voxels nor much air decide.
         """
         padding = find_padding(values)
         if padding is None and kind == "full":
             return cls(float(values.min()), float(values.max()))
         counted = values if padding is None else values[values != padding]
-        low, high = np.percentile(counted, ROBUST_PERCENTILES) if kind == "robust" else (counted.min(), counted.max())
+        if kind == "robust":
+            some = counted[counted != 0]
+            low, high = np.percentile(some, ROBUST_PERCENTILES) if some.size else (0.0, 0.0)
+        else:
+            low, high = counted.min(), counted.max()
         return cls(float(low), float(high), padding)
 
     def describe(self) -> dict[str, Any]:
@@ -63,11 +70,16 @@ def find_padding(values: np.ndarray) -> float | None:
 
     Scanners and converters fill what was not measured with a number that no tissue has: -2000, -2048 or -3024 in CT. It is
     told by three things: it is the least or the largest value of the volume, but not 0, which is what nothing measures; it
-    fills a share of the volume's outer faces; and between it and (nearly) all other voxels is a gap.
+    fills half of the volume's corners and a share of its outer faces; and between it and (nearly) all other voxels is a gap.
     """
-    faces = _faces(values)
+    if values.size < _FEWEST_VOXELS:
+        return None
+    corners = values[np.ix_(*([0, -1] if size > 1 else [0] for size in values.shape))]
     for extreme in (values.min(), values.max()):
-        if extreme == 0 or np.count_nonzero(faces == extreme) < _LEAST_SHARE * faces.size:
+        if extreme == 0 or 2 * np.count_nonzero(corners == extreme) < corners.size:
+            continue
+        faces = _faces(values)
+        if np.count_nonzero(faces == extreme) < _LEAST_SHARE * faces.size:
             continue
         others = values[values != extreme]
         if not others.size:
