@@ -40,12 +40,6 @@ VISIBLE_CALLS = {
 # the places of arguments that nobody reads: an item's data, the object names that our own helpers take
 UNSEEN_ARGUMENTS = {"addItem": {1}, "insertItem": {2}, "button": {1}, "note": {0}, "row": {3}, "section": {1}}
 
-# a room of the library may import from rooms to the right of it only (DESIGN: imports run one way)
-ROOMS = (
-    *("cli", "jobs", "training", "scene", "evaluation", "attacks", "networks", "formats", "model", "phantom"),
-    *("objectives", "changes", "metrics", "volumes", "structures", "errors"),
-)
-
 
 @cache
 def tree(file: str) -> ast.Module:
@@ -259,17 +253,3 @@ def test_the_library_knows_no_qt(file: str) -> None:
     at_import = {x.partition(".")[0] for node in at_file_scope(tree(file).body) for x in imported(node)}
     in_scene = file.startswith("SegAdversarialLib/scene/")
     assert "slicer" not in (at_import if in_scene else everywhere), file
-
-
-@pytest.mark.parametrize("file", LIBRARY_FILES)
-def test_imports_run_one_way(file: str) -> None:
-    room = file.removeprefix("SegAdversarialLib/").removesuffix(".py").partition("/")[0]
-    if room.startswith("__"):
-        return
-    assert room in ROOMS, f"{room} is new: put it into ROOMS where it belongs"
-    for node in at_file_scope(tree(file).body):
-        for module in imported(node):
-            package, _, rest = module.partition(".")
-            other = rest.partition(".")[0]
-            if package == "SegAdversarialLib" and other in ROOMS and other != room:
-                assert ROOMS.index(other) > ROOMS.index(room), f"{file}:{node.lineno}: {room} must not import {other}"
