@@ -126,21 +126,69 @@ def resize(tensor: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
     return functional.interpolate(tensor[None], size=tuple(shape), mode="trilinear", align_corners=False)[0]
 
 
-def describe_grid(shape: tuple[int, ...], affine: np.ndarray) -> str:
+def describe_grid(shape: tuple[int, ...], affine: np.ndarray, digits: int = 4) -> str:
     """A grid in words: size and spacing along i, j, k, orientation, origin in RAS mm."""
     size = "x".join(str(n) for n in reversed(shape[-3:]))
-    spacing = "x".join(f"{x:.4g}" for x in spacing_of(affine))
-    origin = ", ".join(f"{x:.4g}" for x in affine[:3, 3])
+    spacing = "x".join(f"{x:.{digits}g}" for x in spacing_of(affine))
+    origin = ", ".join(f"{x:.{digits}g}" for x in affine[:3, 3] + 0.0)
     return f"{size} voxels of {spacing} mm, axes {orientation_of(affine)}, origin ({origin}) mm"
 
 
+def describe_two_grids(grid: Grid, other: Grid) -> tuple[str, str, str]:
+    """Two grids that differ, in words that differ: each by itself, and how far apart they are at the farthest corner."""
+    for digits in range(4, 10):
+        first, second = describe_grid(*grid, digits), describe_grid(*other, digits)
+        if first != second:
+            break
+    else:  # only the directions differ
+        first, second = (f"{describe_grid(*x)}, directions {_directions(x.affine)}" for x in (grid, other))
+    return first, second, f"up to {max(distances(grid, other)):.3g} mm apart at the corners"
+
+
+def _directions(affine: np.ndarray) -> str:
+    columns = (affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)).T
+    return " ".join(f"({', '.join(f'{x:.7g}' for x in column)})" for column in columns)
+
+
+def distances(grid: Grid, other: Grid) -> np.ndarray:
+    """How far each of the eight corners of a grid is from the same corner of another, in mm."""
+    return np.linalg.norm(_corners(grid) - _corners(other), axis=1)
+
+
+def _corners(grid: Grid) -> np.ndarray:
+    """The outermost voxels' places in RAS mm, (8, 3); voxel (0, 0, 0) is the first."""
+    k, j, i = (max(1, n - 1) for n in grid.shape[-3:])
+    indices = np.array([[x, y, z, 1.0] for x in (0, i) for y in (0, j) for z in (0, k)])
+    return (indices @ grid.affine.T)[:, :3]
+
+
 def same_grid(shape: tuple[int, ...], affine: np.ndarray, other_shape: tuple[int, ...], other_affine: np.ndarray) -> bool:
-    """Whether two grids agree in size and, at every corner, in position to a thousandth of the smallest voxel side."""
+    """Whether two grids agree in size and, at every corner, in position to a thousandth of the smallest voxel side.
+
+    Beside that they may be turned against each other about their first voxel by what a NIfTI file's qform cannot tell: three
+    float32 numbers, whose fourth is lost near half a turn.
+    """
     if tuple(shape[-3:]) != tuple(other_shape[-3:]):
         return False
-    corners = np.array([[i, j, k, 1.0] for i in (0, shape[-1]) for j in (0, shape[-2]) for k in (0, shape[-3])])
-    apart = np.abs(corners @ (affine - other_affine).T).max()
-    return bool(apart <= 1e-3 * min(spacing_of(affine)))
+    grid, other = Grid(shape, affine), Grid(other_shape, other_affine)
+    corners = _corners(grid)
+    reach = np.linalg.norm(corners - corners[0], axis=1)
+    allowed = 1e-3 * min(spacing_of(affine)) + qform_rounding(affine) * reach
+    return bool((distances(grid, other) <= allowed).all())
+
+
+def qform_rounding(affine: np.ndarray) -> float:
+    """By which angle, in radians, a rotation may be off once it was a quaternion of three float32 numbers b, c, d.
+
+    The fourth is sqrt(1 - b^2 - c^2 - d^2) (nifti1.h, "QUATERNION REPRESENTATION"): the difference of nearly equal numbers
+    where it is small, as for the axes L, P, S. Libraries take it for 0 below a threshold of three float32 roundings.
+    """
+    rotation = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.linalg.det(rotation) < 0:
+        rotation = rotation * [1, 1, -1]
+    fourth = np.sqrt(max(0.0, 1 + np.trace(rotation))) / 2
+    lost = 4 * float(np.finfo(np.float32).eps)
+    return float(2 * lost / max(fourth, np.sqrt(lost)) + 1e-6)
 
 
 def affine_of_itk(image: SimpleITK.Image) -> np.ndarray:

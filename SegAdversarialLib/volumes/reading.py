@@ -14,10 +14,12 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.geometry import Grid, describe_grid, itk_image, same_grid
 from SegAdversarialLib.volumes.itk_files import read_with_itk
+from SegAdversarialLib.volumes.nifti import is_nifti, read_nifti
+from SegAdversarialLib.volumes.nifti_place import Prefer, TwoPlaces
 from SegAdversarialLib.volumes.volume import Space, Volume
 
 
-def read_volumes(path: Path, names: Sequence[str]) -> list[Volume]:
+def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None) -> list[Volume]:
     """The volumes in a file, one for each name: the one place that picks a reader by the kind of file.
 
     Raises:
@@ -25,7 +27,7 @@ def read_volumes(path: Path, names: Sequence[str]) -> list[Volume]:
             volumes.
     """
     _check_there(path, names)
-    volumes = read_with_itk(path)
+    volumes = read_nifti(path, prefer) if is_nifti(path) else read_with_itk(path)
     if len(volumes) != len(names):
         raise InputError(f"{path} holds {len(volumes)} channel(s), but {len(names)} were named for it: {', '.join(names)}.")
     return volumes

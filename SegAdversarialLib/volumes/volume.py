@@ -42,11 +42,13 @@ class Volume:
         array: (K, J, I), in the file's own type, or float64 where the file's scaling was applied.
         affine: 4x4 float64, (i, j, k) to RAS, in mm.
         space: what the affine's millimetres are measured in.
+        notes: sentences about what the file leaves open or contradicts, and what was taken; for the user to read.
     """
 
     array: np.ndarray
     affine: np.ndarray
     space: Space = field(default_factory=Space)
+    notes: tuple[str, ...] = ()
 
     @property
     def grid(self) -> Grid:
