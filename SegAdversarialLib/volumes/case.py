@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import file_name
 from SegAdversarialLib.volumes.geometry import Grid, check_affine, spacing_of
+from SegAdversarialLib.volumes.nifti_place import Prefer
 from SegAdversarialLib.volumes.reading import checked_label, read_images
+from SegAdversarialLib.volumes.volume import Space
 from SegAdversarialLib.volumes.writing import stored, write_volume
 
 
@@ -28,6 +30,7 @@ class Case:
         label_names: the label values' names, such as {0: "background", 1: "tumour"}.
         name: the subject's name, used in file and node names.
         dtypes: the integer or float type in which each channel's file stores its voxels; "float32" unless given.
+        space: what the affine's millimetres are measured in, as the first channel's file says; the scanner's unless given.
 
     Raises:
         InputError: shapes, names or types do not fit together, or the image holds NaN or infinities.
@@ -40,6 +43,7 @@ class Case:
     label_names: Mapping[int, str] | None = None
     name: str = ""
     dtypes: tuple[str, ...] | None = None
+    space: Space = field(default_factory=Space)
 
     def __post_init__(self) -> None:
         image = np.ascontiguousarray(self.image, dtype=np.float32)
@@ -119,6 +123,7 @@ class Case:
         name: str = "",
         resample: bool = False,
         replace_nonfinite: float | None = None,
+        prefer: Prefer | None = None,
     ) -> Case:
         """Read a subject from image files (NIfTI, NRRD, MHA and whatever else SimpleITK reads).
 
@@ -130,13 +135,15 @@ class Case:
             name: the subject's name; the first file's folder if left out.
             resample: put channels and labels that lie on other grids onto the first channel's (linear, labels nearest).
             replace_nonfinite: the number that takes the place of NaN and infinities; without it they are refused.
+            prefer: "sform" or "qform", the position to take of a NIfTI file that gives two which contradict each other.
 
         Raises:
-            InputError: a file is missing or no image, the grids differ, or an image holds NaN or infinities.
+            InputError: a file is missing, incomplete or no image, its header contradicts itself, the grids differ or are
+                sheared, or an image holds NaN or infinities.
         """
-        read = read_images(channels, label, resample=resample, replace_nonfinite=replace_nonfinite)
+        read = read_images(channels, label, resample=resample, replace_nonfinite=replace_nonfinite, prefer=prefer)
         subject = name or Path(next(iter(channels.values()))).resolve().parent.name
-        return cls(read.image, read.channels, read.affine, read.label, label_names, subject, read.dtypes)
+        return cls(read.image, read.channels, read.affine, read.label, label_names, subject, read.dtypes, read.space)
 
     def write(self, folder: str | Path, extension: str = ".nii.gz") -> dict[str, Path]:
         """Write each channel, and the labels as `label`, into `folder`; files are written whole or not at all.
@@ -156,7 +163,7 @@ class Case:
         assert self.dtypes is not None
         for channel, values, dtype in zip(self.channels, self.image, self.dtypes):
             path = Path(folder) / f"{file_name(channel)}{extension}"
-            written[channel] = write_volume(path, stored(values, dtype), self.affine)
+            written[channel] = write_volume(path, stored(values, dtype), self.affine, self.space)
         if self.label is not None:
-            written["label"] = write_volume(Path(folder) / f"label{extension}", self.label, self.affine)
+            written["label"] = write_volume(Path(folder) / f"label{extension}", self.label, self.affine, self.space)
         return written

@@ -64,6 +64,14 @@ def is_orthogonal(affine: np.ndarray) -> bool:
     return bool(np.allclose(direction.T @ direction, np.eye(3), atol=2e-4))
 
 
+def farthest_from_right(affine: np.ndarray) -> tuple[float, str, str]:
+    """The two axes whose angle is farthest from a right one, with that angle in degrees."""
+    direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = direction.T @ direction
+    a, b = max(((0, 1), (0, 2), (1, 2)), key=lambda pair: abs(cosines[pair]))
+    return float(np.degrees(np.arccos(np.clip(cosines[a, b], -1, 1)))), "ijk"[a], "ijk"[b]
+
+
 def check_orientation(code: str) -> str:
     """Return the orientation code in capitals.
 

@@ -1,45 +1,161 @@
-"""Volumes of the files that SimpleITK reads."""
+"""Volumes of the files that SimpleITK reads, checked where SimpleITK does not look."""
 
 from __future__ import annotations
 
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.volumes.geometry import affine_of_itk
-from SegAdversarialLib.volumes.volume import Volume
+from SegAdversarialLib.volumes.geometry import affine_of_itk, spacing_of
+from SegAdversarialLib.volumes.metaimage_header import MetaImageHeader
+from SegAdversarialLib.volumes.nrrd_header import NrrdHeader
+from SegAdversarialLib.volumes.volume import Space, Volume
 
 if TYPE_CHECKING:
     import SimpleITK
+
+_NOT_CHECKED_BY_ITK = (".vtk", ".gipl", ".gipl.gz", ".mrc", ".rec", ".pic")
+"""Formats of plain numbers behind a header, of which ITK 5.4 reads a file that ends too early without a word."""
+
+_ENDS_EARLY = re.compile(r"got only|but received|unexpected end|premature|truncated", re.IGNORECASE)
+"""How the readers within ITK say that voxels are missing."""
 
 
 def read_with_itk(path: Path) -> list[Volume]:
     """The volumes in a file: one, or one for each of its values or frames.
 
     Raises:
-        InputError: SimpleITK cannot read it.
+        InputError: SimpleITK cannot read it, it is incomplete, or what its header says cannot be right.
+    """
+    name = path.name.lower()
+    if name.endswith((".nrrd", ".nhdr")):
+        return _read_nrrd(path)
+    if name.endswith((".mha", ".mhd")):
+        return _read_metaimage(path)
+    image, notes = itk_image_of(path)
+    if name.endswith(_NOT_CHECKED_BY_ITK):
+        _check_size(path, image)
+    return volumes_of(image, path, notes=notes)
+
+
+def itk_image_of(path: Path) -> tuple[SimpleITK.Image, list[str]]:
+    """An image as SimpleITK reads it, and what it warned of.
+
+    Raises:
+        InputError: it cannot be read, or holds complex numbers.
     """
     import SimpleITK
 
-    try:
-        image = SimpleITK.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(
-            f"{path} cannot be read as an image ({detail_of(error)}); NIfTI, NRRD and MHA files are right."
-        ) from error
-    return volumes_of(image)
+    with _warnings() as warned:
+        try:
+            image = SimpleITK.ReadImage(str(path))
+        except RuntimeError as error:
+            if _ENDS_EARLY.search(str(error)):
+                raise InputError(f"{path} is incomplete ({detail_of(error)}); fetch or save it again.") from error
+            raise InputError(
+                f"{path} cannot be read as an image ({detail_of(error)}); NIfTI, NRRD and MHA files are right."
+            ) from error
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise InputError(f"{path} holds complex numbers; save their magnitude, or real and imaginary part as two images.")
+    return image, [f"{path}: {text}." for text in dict.fromkeys(warned)]
 
 
-def volumes_of(image: SimpleITK.Image) -> list[Volume]:
-    """The volumes in an image of two to four dimensions: one, or one for each value of a voxel or each frame."""
+def volumes_of(image: SimpleITK.Image, path: Path, unit: float = 1.0, notes: list[str] | None = None) -> list[Volume]:
+    """The volumes in an image of two to four dimensions: one, or one for each value of a voxel or each frame.
+
+    Args:
+        image: as SimpleITK reads it.
+        path: its file, for messages.
+        unit: millimetres in its unit of length.
+        notes: what the user should know about it.
+
+    Raises:
+        InputError: it has several frames of several values, or more than four dimensions.
+    """
     import SimpleITK
 
-    count = image.GetNumberOfComponentsPerPixel()
-    array, affine = SimpleITK.GetArrayFromImage(image), affine_of_itk(image)
-    if count > 1:
-        parts = [array[..., n] for n in range(count)]
-    elif image.GetDimension() == 4:
-        parts = list(array)
-    else:
-        parts = [array]
-    return [Volume(part if part.ndim == 3 else part[None], affine) for part in parts]
+    values, dimension = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
+    if dimension > 4 or (dimension == 4 and values > 1):
+        raise InputError(
+            f"{path} has {dimension} dimensions and {values} value(s) for each voxel; save the volumes that you want in a file of "
+            "their own."
+        )
+    array = SimpleITK.GetArrayFromImage(image)
+    affine = affine_of_itk(image)
+    affine[:3] *= unit
+    parts = [array[..., n] for n in range(values)] if values > 1 else list(array) if dimension == 4 else [array]
+    notes = list(notes or ())
+    if unit != 1.0:
+        notes.append(f"{path} gives its lengths in units of {unit:g} mm; they were turned into mm.")
+    return [Volume(part if part.ndim == 3 else part[None], affine, notes=tuple(notes)) for part in parts]
+
+
+def _read_nrrd(path: Path) -> list[Volume]:
+    header = NrrdHeader.read(path)
+    header.refuse_flat_in_space()
+    image, warned = itk_image_of(path)
+    volumes = volumes_of(image, path, header.unit(), [*header.notes(), *warned])
+    return volumes if header.oriented else [_unoriented(x) for x in volumes]
+
+
+def _unoriented(volume: Volume) -> Volume:
+    """A volume whose file gives sizes only: the affine scales, as that of a NIfTI file without codes."""
+    affine = np.diag([*spacing_of(volume.affine), 1.0])
+    return Volume(volume.array, affine, Space.of(0), volume.notes)
+
+
+def _read_metaimage(path: Path) -> list[Volume]:
+    header = MetaImageHeader.read(path)
+    header.check_scaling()
+    header.check_complete()
+    image, warned = itk_image_of(path)
+    return volumes_of(image, path, header.unit(), warned)
+
+
+def _check_size(path: Path, image: SimpleITK.Image) -> None:
+    needed = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+    with path.open("rb") as file:
+        start = file.read(512)
+    if path.suffix.lower() == ".vtk" and b"BINARY" not in start.upper():
+        return  # numbers as text: how long they are says nothing, and the reader stops where they do
+    held = path.stat().st_size
+    if start.startswith(b"\x1f\x8b"):
+        try:
+            with gzip.open(path) as unpacked:
+                held = sum(len(piece) for piece in iter(lambda: unpacked.read(1 << 20), b""))
+        except (EOFError, OSError, zlib.error):
+            held = 0
+    if held < needed:
+        raise InputError(f"{path} is incomplete: it is shorter than the {needed} bytes of its voxels; fetch or save it again.")
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """What ITK warns of while the block runs, which it would write to the terminal alone."""
+    import SimpleITK
+
+    found: list[str] = []
+
+    class Collector(SimpleITK.LoggerBase):
+        def DisplayText(self, text: str) -> None:  # noqa: N802
+            pass
+
+        def DisplayWarningText(self, text: str) -> None:  # noqa: N802
+            # "WARNING: In file, line n\nClass (0xaddress): sentence"
+            found.append(re.sub(r"^.*\(0x[0-9a-f]+\): ", "", " ".join(text.split())).rstrip("."))
+
+        DisplayErrorText = DisplayGenericOutputText = DisplayDebugText = DisplayText
+
+    collector = Collector()
+    earlier = collector.SetAsGlobalITKLogger()
+    try:
+        yield found
+    finally:
+        earlier.SetAsGlobalITKLogger()

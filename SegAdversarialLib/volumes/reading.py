@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,23 @@ import numpy as np
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import is_file
-from SegAdversarialLib.volumes.geometry import Grid, describe_grid, itk_image, same_grid
+from SegAdversarialLib.volumes.geometry import (
+    Grid,
+    describe_two_grids,
+    farthest_from_right,
+    is_orthogonal,
+    itk_image,
+    same_grid,
+)
 from SegAdversarialLib.volumes.itk_files import read_with_itk
 from SegAdversarialLib.volumes.nifti import is_nifti, read_nifti
 from SegAdversarialLib.volumes.nifti_place import Prefer, TwoPlaces
 from SegAdversarialLib.volumes.volume import Space, Volume
+
+_log = logging.getLogger(__name__)
+
+_ROUNDING = 1e-3
+"""How far beside a whole number a label may lie: what is left of whole numbers that were stored with a scaling."""
 
 
 def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None) -> list[Volume]:
@@ -63,19 +76,29 @@ class ReadImages:
 
 
 def read_images(
-    channels: Mapping[Any, str | Path], label: str | Path | None, *, resample: bool, replace_nonfinite: float | None
+    channels: Mapping[Any, str | Path],
+    label: str | Path | None,
+    *,
+    resample: bool,
+    replace_nonfinite: float | None,
+    prefer: Prefer | None,
 ) -> ReadImages:
     """Read a subject's files; arguments and errors as those of `Case.read`."""
     if not channels:
         raise InputError("No image was given; name at least one channel and its file.")
-    names, arrays, dtypes = [], [], []
+    if prefer not in (None, "sform", "qform"):
+        raise InputError(f'prefer is {prefer!r}; "sform", "qform" or None are right.')
+    names, arrays, dtypes, notes = [], [], [], []
     first: Volume | None = None
     first_path = Path(next(iter(channels.values())))
     for key, path in channels.items():
         wanted = tuple(x.strip() for x in key.split(",")) if isinstance(key, str) else tuple(key)
-        for channel, volume in zip(wanted, read_volumes(Path(path), wanted)):
+        for channel, volume in zip(wanted, read_volumes(Path(path), wanted, prefer)):
             volume = _replaced(volume, replace_nonfinite)
-            first = first or volume
+            notes += volume.notes
+            if first is None:
+                first = volume
+                _check_right_angles(first_path, first)
             array = _on_grid_of(first, first_path, volume, f"channel {channel} ({path})", resample, linear=True)
             if array.dtype.kind in "iu" and max(abs(int(array.min())), abs(int(array.max()))) > 2**24:
                 raise InputError(f"Channel {channel} ({path}) holds whole numbers beyond 2^24, which float32 cannot keep.")
@@ -85,8 +108,11 @@ def read_images(
     assert first is not None
     labels = None
     if label is not None:
-        (volume,) = read_volumes(Path(label), ("label",))
+        (volume,) = read_volumes(Path(label), ("label",), prefer)
+        notes += volume.notes
         labels = _on_grid_of(first, first_path, volume, f"the label map ({label})", resample, linear=False)
+    for note in dict.fromkeys(notes):
+        _log.warning("%s", note)
     return ReadImages(np.stack(arrays), tuple(names), first.affine, tuple(dtypes), labels, first.space)
 
 
@@ -120,20 +146,52 @@ def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     array = np.asarray(label)
     if array.shape != tuple(shape):
         raise InputError(f"The label map has the shape {array.shape}, the image {tuple(shape)}; they must be the same.")
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise InputError("The label map must hold whole numbers from -32768 to 32767; it holds NaN or infinities.")
+        near = np.rint(array)
+        off = np.abs(array - near).max()
+        if off > _ROUNDING:
+            raise InputError(
+                f"The label map must hold whole numbers; it holds others, up to {off:.3g} beside a whole one: store it as whole "
+                "numbers, without a scaling (scl_slope)."
+            )
+        array = near
     whole = array.astype(np.int16)
     if not np.array_equal(whole, array):
-        raise InputError("The label map must hold whole numbers from -32768 to 32767; it holds others.")
+        raise InputError(
+            f"The label map must hold whole numbers from -32768 to 32767; it holds {array.min():g} to {array.max():g}."
+        )
     return np.ascontiguousarray(whole)
 
 
 def _read_on_grid(path: Path, grid: Grid, what: str) -> np.ndarray:
-    (volume,) = read_volumes(path, (f"the {what}",))
-    if not same_grid(*grid, *volume.grid):
+    """The voxels of a file that has to lie on a grid; of a file that gives two positions, one has to."""
+    try:
+        found = read_volumes(path, (f"the {what}",))
+    except TwoPlaces:
+        positions: tuple[Prefer, ...] = ("sform", "qform")
+        found = [read_volumes(path, (f"the {what}",), prefer)[0] for prefer in positions]
+    volume = next((x for x in found if same_grid(*grid, *x.grid)), None)
+    if volume is None:
+        case, own, apart = describe_two_grids(grid, found[0].grid)
         raise InputError(
-            f"The {what} {path} lies on another grid ({describe_grid(*volume.grid)}) than the case ({describe_grid(*grid)}); "
-            "resample it onto the images."
+            f"The {what} {path} lies on another grid ({own}) than the case ({case}): {apart}; resample it onto the images."
         )
     return volume.array
+
+
+def _check_right_angles(path: Path, volume: Volume) -> None:
+    """Refuse sheared axes before any work: voxel sizes, distances, a network's preprocessing and qforms take right angles."""
+    if is_orthogonal(volume.affine):
+        return
+    angle, first, second = farthest_from_right(volume.affine)
+    way = ' take its qform with prefer="qform" (--prefer qform), or' if volume.space.qform is not None else ""
+    raise InputError(
+        f"{path} has sheared axes ({angle:.4g} degrees between {first} and {second}, as of a CT with a tilted gantry), and voxel "
+        f"sizes and distances need right angles:{way} resample it onto a right-angled grid first, for example with Slicer's "
+        "Resample Scalar/Vector/DWI Volume or SimpleITK.Resample, and save it as NIfTI or NRRD."
+    )
 
 
 def _on_grid_of(first: Volume, first_path: Path, volume: Volume, what: str, resample: bool, linear: bool) -> np.ndarray:
@@ -142,9 +200,13 @@ def _on_grid_of(first: Volume, first_path: Path, volume: Volume, what: str, resa
         return volume.array
     if resample:
         return _resampled(volume, first.grid, linear)
+    there, own, apart = describe_two_grids(first.grid, volume.grid)
+    way = ""
+    if first.space.qform is not None or volume.space.qform is not None:
+        way = ', or read all files by their qforms with prefer="qform" (--prefer qform) if those agree'
     raise InputError(
-        f"{what[0].upper()}{what[1:]} lies on another grid ({describe_grid(*volume.grid)}) than {first_path} "
-        f"({describe_grid(*first.grid)}); resample it, or ask for resampling onto the first channel."
+        f"{what[0].upper()}{what[1:]} lies on another grid ({own}) than {first_path} ({there}): {apart}; resample it, or ask for "
+        f"resampling onto the first channel{way}."
     )
 
 
@@ -164,4 +226,4 @@ def _replaced(volume: Volume, number: float | None) -> Volume:
     array = volume.array
     if number is None or array.dtype.kind != "f" or np.isfinite(array).all():
         return volume
-    return Volume(np.where(np.isfinite(array), array, number).astype(array.dtype), volume.affine, volume.space)
+    return replace(volume, array=np.where(np.isfinite(array), array, number).astype(array.dtype))

@@ -1,0 +1,137 @@
+"""What a MetaImage header says that its reader passes over: the voxels' number of bytes, units of length, and a scaling.
+
+Written after the MetaIO documentation ("MetaImage" tags) and MetaIO as it is in ITK 5.4.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.units import millimetres
+
+_LONGEST = 1 << 20
+
+_BYTES = {
+    **dict.fromkeys(("CHAR", "UCHAR", "ASCII_CHAR"), 1),
+    **dict.fromkeys(("SHORT", "USHORT"), 2),
+    **dict.fromkeys(("INT", "UINT", "LONG", "ULONG", "FLOAT"), 4),
+    **dict.fromkeys(("LONG_LONG", "ULONG_LONG", "DOUBLE"), 8),
+}
+
+
+@dataclass(frozen=True)
+class MetaImageHeader:
+    """The text before the voxels.
+
+    Attributes:
+        path: the file, for messages.
+        tags: what stands behind "Tag = ".
+        length: bytes of the text.
+    """
+
+    path: Path
+    tags: Mapping[str, str]
+    length: int
+
+    @classmethod
+    def read(cls, path: Path) -> MetaImageHeader:
+        """The header of a .mha or .mhd file.
+
+        Raises:
+            InputError: it is no MetaImage file.
+        """
+        with path.open("rb") as file:
+            block = file.read(_LONGEST)
+        tags: dict[str, str] = {}
+        length = 0
+        for raw in block.split(b"\n"):
+            length += len(raw) + 1
+            tag, sign, value = raw.decode("utf-8", "replace").partition("=")
+            if not sign:
+                break
+            tags[tag.strip()] = value.strip()
+            if tag.strip() == "ElementDataFile":  # always the last
+                return cls(path, tags, length)
+        raise InputError(f"{path} cannot be read as an image: it is no MetaImage file, whose header ends in ElementDataFile.")
+
+    def unit(self) -> float:
+        """Millimetres in the unit of length.
+
+        Raises:
+            InputError: it is no known unit of length.
+        """
+        return millimetres(self.tags.get("DistanceUnits", "mm"), self.path, "DistanceUnits")
+
+    def check_scaling(self) -> None:
+        """Refuse intensities that are to be scaled, as the reader gives the stored numbers.
+
+        Raises:
+            InputError: they are.
+        """
+        for tag, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
+            if tag in self.tags and _number(self.tags[tag]) not in (neutral, None):
+                raise InputError(
+                    f"{self.path}: the voxels are to be scaled ({tag} = {self.tags[tag]}), which no reader does; store the scaled "
+                    "intensities, or take the tag away if the stored numbers are the intensities."
+                )
+
+    def check_complete(self) -> None:
+        """Refuse voxels that end too early.
+
+        Raises:
+            InputError: they do, are damaged, or their file is missing.
+        """
+        needed = self._bytes()
+        name = self.tags["ElementDataFile"]
+        if needed is None or name.upper().startswith("LIST") or "%" in name:  # one file for each slice: the reader's affair
+            return
+        local = name.upper() == "LOCAL"
+        path = self.path if local else self.path.parent / name
+        if not path.is_file():
+            raise InputError(f"{self.path}: there is no file {path}, which is to hold its voxels (ElementDataFile); put it there.")
+        start = self.length if local else max(0, int(_number(self.tags.get("HeaderSize", "0")) or 0))
+        if self.tags.get("CompressedData", "").lower() in ("true", "1", "t"):
+            held = _unpacked(path, start)
+        else:
+            held = path.stat().st_size - start
+        if held < needed:
+            raise InputError(
+                f"{path} is incomplete: it holds {held} bytes of voxels, but DimSize and ElementType promise {needed}; fetch or "
+                "save it again."
+            )
+
+    def _bytes(self) -> int | None:
+        """The voxels' number of bytes, if it can be told."""
+        kind = self.tags.get("ElementType", "").upper().removeprefix("MET_").removesuffix("_ARRAY")
+        sizes = [_number(x) for x in self.tags.get("DimSize", "").split()]
+        channels = _number(self.tags.get("ElementNumberOfChannels", "1"))
+        if self.tags.get("BinaryData", "True").lower() in ("false", "0", "f") or kind not in _BYTES or not sizes:
+            return None
+        if channels is None or any(x is None for x in sizes):
+            return None
+        return int(math.prod(x for x in sizes if x is not None) * channels) * _BYTES[kind]
+
+
+def _unpacked(path: Path, start: int) -> int:
+    """How many bytes the zlib data of a file give; the reader shows whatever is in memory where they are damaged."""
+    unpacker, held = zlib.decompressobj(47), 0
+    with path.open("rb") as file:
+        file.seek(start)
+        try:
+            while not unpacker.eof and (piece := file.read(1 << 20)):
+                held += len(unpacker.decompress(piece))
+        except zlib.error as error:
+            raise InputError(f"{path} is damaged: its compressed voxels cannot be unpacked ({error}); fetch it again.") from error
+    return held
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

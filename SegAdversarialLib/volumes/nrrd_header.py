@@ -1,0 +1,116 @@
+"""What an NRRD header says that its reader passes over: units of length, and whether the axes mean anything anatomical.
+
+Written after the "Definition of NRRD File Format" (teem, NRRD0001 to NRRD0005), whose field names are used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.units import millimetres
+
+_LONGEST = 1 << 20
+"""Bytes in which the header has to end; segmentations of hundreds of segments take some tens of thousands."""
+
+_ANATOMICAL = {
+    name
+    for short, long in (
+        ("ras", "right-anterior-superior"),
+        ("las", "left-anterior-superior"),
+        ("lps", "left-posterior-superior"),
+    )
+    for name in (short, f"{short}t", long, f"{long}-time")
+}
+"""Spaces whose axes are the patient's; SimpleITK turns them all to LPS."""
+
+
+@dataclass(frozen=True)
+class NrrdHeader:
+    """The text before the voxels.
+
+    Attributes:
+        path: the file, for messages.
+        fields: what stands behind "name: ", by the name in small letters.
+        keys: what stands behind "key:=", by the key as it is written.
+    """
+
+    path: Path
+    fields: Mapping[str, str]
+    keys: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> NrrdHeader:
+        """The header of a .nrrd or .nhdr file.
+
+        Raises:
+            InputError: it is no NRRD file.
+        """
+        with path.open("rb") as file:
+            block = file.read(_LONGEST)
+        if not block.startswith(b"NRRD000"):
+            raise InputError(f'{path} cannot be read as an image: it is no NRRD file, which begins with "NRRD000".')
+        fields: dict[str, str] = {}
+        keys: dict[str, str] = {}
+        for raw in block.split(b"\n")[1:]:
+            line = raw.decode("utf-8", "replace").rstrip("\r")
+            if not line:
+                break
+            if line.startswith("#"):
+                continue
+            field, colon, value = line.partition(": ")
+            key, assigned, text = line.partition(":=")
+            if assigned and len(key) < len(field):
+                keys[key] = text
+            elif colon:
+                fields[field.strip().lower()] = value.strip()
+        return cls(path, fields, keys)
+
+    @property
+    def oriented(self) -> bool:
+        """Whether it says how the axes lie at all."""
+        return "space directions" in self.fields
+
+    def unit(self) -> float:
+        """Millimetres in the unit of length ("space units", or each axis' "units" where there is no space).
+
+        Raises:
+            InputError: the unit is none of length, or axes have different ones.
+        """
+        field = "space units" if self.oriented else "units"
+        words = [x for x in self.fields.get(field, "").split('"')[1::2] if x.strip()]
+        units = {millimetres(word, self.path, field) for word in words[:3]}
+        if len(units) > 1:
+            raise InputError(f"{self.path}: {field} differ between the axes ({', '.join(words[:3])}); mm for all are right.")
+        return units.pop() if units else 1.0
+
+    def notes(self) -> list[str]:
+        """What the user should know about where the voxels are."""
+        space = self.fields.get("space", "").lower()
+        if self.oriented and space not in _ANATOMICAL:
+            named = f'"{self.fields["space"]}"' if space else "not named"
+            return [
+                f"{self.path}: its space is {named}, which says nothing about the patient; its axes were taken for left, "
+                "posterior and superior, as SimpleITK and Slicer do."
+            ]
+        if not self.oriented:
+            return [
+                f"{self.path} says nothing about how its voxels are oriented (there are no space directions): i, j and k were taken "
+                "for right, anterior and superior, and NIfTI and NRRD files that are written will not claim more."
+            ]
+        return []
+
+    def refuse_flat_in_space(self) -> None:
+        """Refuse a slice that lies in three dimensions, which SimpleITK cannot read.
+
+        Raises:
+            InputError: it is one.
+        """
+        directions = self.fields.get("space directions", "")
+        if directions.count("(") == 2 and directions.count(",") == 4:
+            raise InputError(
+                f"{self.path} is a slice (dimension: {self.fields.get('dimension')}) with a place in three dimensions, which "
+                "cannot be read; give it a third axis of one voxel, whose direction is its thickness."
+            )
