@@ -138,6 +138,11 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--name", default="", help="the subject's name")
     group.add_argument("--resample", action="store_true", help="put all images onto the first one's grid")
     group.add_argument("--replace-nonfinite", type=float, metavar="NUMBER", help="put this in the place of NaN and infinities")
+    group.add_argument(
+        "--prefer",
+        choices=("sform", "qform"),
+        help="the position to take of NIfTI files that give two which contradict each other",
+    )
 
 
 def _add_model(parser: argparse.ArgumentParser, default: str | None = "builtin:brain-tumour-phantom") -> None:

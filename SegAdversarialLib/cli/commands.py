@@ -211,6 +211,7 @@ def _case(options: argparse.Namespace) -> CaseSource:
         name=options.name,
         resample=options.resample,
         replace_nonfinite=options.replace_nonfinite,
+        prefer=options.prefer,
         phantom=phantom_source,
     )
 

@@ -17,7 +17,7 @@ from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptib
 from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import whole_file
-from SegAdversarialLib.volumes.geometry import describe_grid, same_grid
+from SegAdversarialLib.volumes.geometry import describe_two_grids, same_grid
 
 if TYPE_CHECKING:
     import pandas
@@ -296,10 +296,8 @@ def _check_same(original: Case, adversarial: Case) -> None:
             f"{', '.join(adversarial.channels)}."
         )
     if not same_grid(original.shape, original.affine, adversarial.shape, adversarial.affine):
-        raise InputError(
-            f"Before and after must lie on the same grid; they lie on {describe_grid(original.shape, original.affine)} and "
-            f"{describe_grid(adversarial.shape, adversarial.affine)}."
-        )
+        before, after, apart = describe_two_grids(original.grid, adversarial.grid)
+        raise InputError(f"Before and after must lie on the same grid; they lie on {before} and {after}: {apart}.")
 
 
 def _check_grid(prediction: Prediction, case: Case) -> None:

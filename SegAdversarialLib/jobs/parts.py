@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.changes.perturbation import Perturbation
-from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.geometry import describe_grid, same_grid
-from SegAdversarialLib.volumes.reading import read_channel
+from SegAdversarialLib.volumes.reading import read_channel, read_values
+from SegAdversarialLib.volumes.volume import Space
 from SegAdversarialLib.volumes.writing import stored, write_volume
 
 DISPLACEMENT, LOG_BIAS, ADDITIVE = "displacement", "log-bias", "perturbation"
@@ -47,13 +46,13 @@ def write_parts(
     if perturbation.additive is not None:
         for channel, name, dtype, values in zip(case.channels, names, case.dtypes, perturbation.additive):
             if values.any():
-                write_volume(folder / f"{ADDITIVE}-{name}{ending}", stored(values, dtype), case.affine)
+                write_volume(folder / f"{ADDITIVE}-{name}{ending}", stored(values, dtype), case.affine, case.space)
                 added.append(channel)
     fields = 0 if perturbation.log_bias is None else len(perturbation.log_bias)
     for name, values in zip(_bias_names(names, fields), perturbation.log_bias if perturbation.log_bias is not None else ()):
-        write_volume(folder / f"{name}{ending}", values, case.affine)
+        write_volume(folder / f"{name}{ending}", values, case.affine, case.space)
     if perturbation.displacement is not None:
-        write_displacement(folder / f"{DISPLACEMENT}{ending}", perturbation.displacement, case.affine)
+        write_displacement(folder / f"{DISPLACEMENT}{ending}", perturbation.displacement, case.affine, case.space)
     return {
         "added": added,
         "additive": perturbation.additive is not None,
@@ -84,13 +83,13 @@ def _bias_names(names: Sequence[str], fields: int) -> list[str]:
     return [LOG_BIAS] * fields
 
 
-def write_displacement(path: Path, displacement: np.ndarray, affine: np.ndarray) -> Path:
+def write_displacement(path: Path, displacement: np.ndarray, affine: np.ndarray, space: Space | None = None) -> Path:
     """Write a displacement (3, K, J, I) in mm, RAS components, as a displacement field of ITK's: a vector image in LPS.
 
     Raises:
         InputError: the file cannot be written.
     """
-    return write_volume(path, np.moveaxis(displacement, 0, -1) * _LPS_FROM_RAS, affine)
+    return write_volume(path, np.moveaxis(displacement, 0, -1) * _LPS_FROM_RAS, affine, space)
 
 
 def read_displacement(path: Path, case: Case) -> np.ndarray:
@@ -99,10 +98,4 @@ def read_displacement(path: Path, case: Case) -> np.ndarray:
     Raises:
         InputError: the file is missing or no displacement field, or lies on another grid.
     """
-    found = Case.read({("x", "y", "z"): path})
-    if not same_grid(case.shape, case.affine, found.shape, found.affine):
-        raise InputError(
-            f"The displacement {path} lies on another grid ({describe_grid(found.shape, found.affine)}) than the case "
-            f"({describe_grid(case.shape, case.affine)}); it belongs to another case."
-        )
-    return found.image * _LPS_FROM_RAS.reshape(3, 1, 1, 1)
+    return read_values(path, case.grid, 3, "displacement") * _LPS_FROM_RAS.reshape(3, 1, 1, 1)

@@ -82,7 +82,7 @@ def prepare_output(folder: Path, runs: Sequence[str], inputs: Sequence[Path]) ->
 
 def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Path:
     """Write the segmentation (K, J, I) of the unchanged case; that of an earlier job in another format goes."""
-    path = write_volume(clean_file(folder, ending), labels, case.affine)
+    path = write_volume(clean_file(folder, ending), labels, case.affine, case.space)
     for other in _ENDINGS:
         if other != ending:
             clean_file(folder, other).unlink(missing_ok=True)
@@ -99,9 +99,11 @@ def write_attack(
         changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
         parts = write_parts(temporary, result.perturbation, case, _file_names(case.channels), ending)
         if moved is not None:
-            write_volume(temporary / f"{_LABEL}{ending}", moved, case.affine)
+            write_volume(temporary / f"{_LABEL}{ending}", moved, case.affine, case.space)
         if isinstance(result.attack.region, np.ndarray):  # a region that is a file stays where it is
-            write_volume(temporary / f"{_REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine)
+            write_volume(
+                temporary / f"{_REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine, case.space
+            )
         snapshots = [_write_snapshot(temporary / _ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
         if result.trace:
             write_table(result.trace, temporary / "trace.csv")
@@ -123,7 +125,7 @@ def _write_evaluation(
     folder: Path, evaluation: Evaluation, case: Case, model: SegmentationModel, ending: str, record: Mapping[str, Any]
 ) -> None:
     for name, labels in ((_CLEAN, evaluation.clean), (_ATTACKED, evaluation.attacked)):
-        write_volume(folder / f"{name}{ending}", labels, case.affine)
+        write_volume(folder / f"{name}{ending}", labels, case.affine, case.space)
     evaluation.write_csv(folder / "metrics.csv")
     measured = {"evaluation": evaluation.rows, "reference": evaluation.reference}
     made = {"network": model.describe(), "versions": versions(), "ending": ending}
@@ -133,7 +135,7 @@ def _write_evaluation(
 def _write_snapshot(folder: Path, case: Case, snapshot: Snapshot, ending: str) -> dict[str, Any]:
     start = f"{snapshot.iteration:04d}-"
     changed = _write_changed(folder, start, case, snapshot.image, ending)
-    write_volume(folder / f"{start}segmentation{ending}", snapshot.segmentation, case.affine)
+    write_volume(folder / f"{start}segmentation{ending}", snapshot.segmentation, case.affine, case.space)
     return {"iteration": snapshot.iteration, "changed": changed}
 
 
@@ -143,7 +145,7 @@ def _write_changed(folder: Path, start: str, case: Case, image: np.ndarray, endi
     assert case.dtypes is not None
     for n, (channel, name) in enumerate(zip(case.channels, _file_names(case.channels))):
         if not np.array_equal(case.image[n], image[n]):
-            write_volume(folder / f"{start}{name}{ending}", stored(image[n], case.dtypes[n]), case.affine)
+            write_volume(folder / f"{start}{name}{ending}", stored(image[n], case.dtypes[n]), case.affine, case.space)
             changed.append(channel)
     return changed
 

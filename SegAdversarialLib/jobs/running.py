@@ -112,6 +112,7 @@ def open_case(source: CaseSource) -> Case:
         name=source.name,
         resample=source.resample,
         replace_nonfinite=source.replace_nonfinite,
+        prefer=source.prefer,
     )
 
 

@@ -44,13 +44,18 @@ class CaseSource(_Strict):
     name: str = Field("", description="The subject's name; none: the first file's folder.")
     resample: bool = Field(False, description="Put everything onto the first channel's grid.")
     replace_nonfinite: float | None = Field(None, description="What takes the place of NaN and infinities; none: refused.")
+    prefer: Literal["sform", "qform"] | None = Field(
+        None,
+        description="The position to take of a NIfTI file that gives two; none: two that contradict each other are refused.",
+    )
     phantom: PhantomSource | None = Field(None, description="A synthetic subject instead of files.")
 
     @model_validator(mode="after")
     def _one_source(self) -> CaseSource:
         if bool(self.channels) == (self.phantom is not None):
             raise ValueError("a case needs image files for its channels, or else a phantom")
-        if self.phantom is not None and (self.label or self.resample or self.replace_nonfinite is not None):
+        repairs = self.label or self.resample or self.replace_nonfinite is not None or self.prefer
+        if self.phantom is not None and repairs:
             raise ValueError("a phantom brings its own label map and needs no repair; leave label, resample and the like out")
         return self
 

@@ -17,7 +17,7 @@ from SegAdversarialLib.scene.rasterization import (
     volume_affine,
 )
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.geometry import describe_grid
+from SegAdversarialLib.volumes.geometry import Grid, describe_two_grids
 
 if TYPE_CHECKING:
     from SegAdversarialLib.structures.output_head import OutputHead
@@ -140,9 +140,10 @@ def _check_place(node: Any, first: Any, what: str) -> None:
             "put all under the same, or harden the transforms and resample."
         )
     if not is_on_grid_of(node, first):
-        grids = [describe_grid(x.GetImageData().GetDimensions()[::-1], volume_affine(x)) for x in (node, first)]
+        grids = [Grid(x.GetImageData().GetDimensions()[::-1], volume_affine(x)) for x in (node, first)]
+        own, there, apart = describe_two_grids(*grids)
         raise InputError(
-            f"{node.GetName()}, {what}, lies on another grid ({grids[0]}) than {first.GetName()} ({grids[1]}); "
+            f"{node.GetName()}, {what}, lies on another grid ({own}) than {first.GetName()} ({there}): {apart}; "
             "resample it onto that volume (Slicer's Resample Image (BRAINS) module), or crop both to the same voxels."
         )
 

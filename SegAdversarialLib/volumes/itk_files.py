@@ -84,8 +84,8 @@ def volumes_of(image: SimpleITK.Image, path: Path, unit: float = 1.0, notes: lis
     values, dimension = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
     if dimension > 4 or (dimension == 4 and values > 1):
         raise InputError(
-            f"{path} has {dimension} dimensions and {values} value(s) for each voxel; save the volumes that you want in a file of "
-            "their own."
+            f"{path} has {dimension} dimensions and {values} value(s) for each voxel; save the volumes that you want in a "
+            "file of their own."
         )
     array = SimpleITK.GetArrayFromImage(image)
     affine = affine_of_itk(image)

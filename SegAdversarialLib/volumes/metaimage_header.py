@@ -76,8 +76,8 @@ class MetaImageHeader:
         for tag, neutral in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0)):
             if tag in self.tags and _number(self.tags[tag]) not in (neutral, None):
                 raise InputError(
-                    f"{self.path}: the voxels are to be scaled ({tag} = {self.tags[tag]}), which no reader does; store the scaled "
-                    "intensities, or take the tag away if the stored numbers are the intensities."
+                    f"{self.path}: the voxels are to be scaled ({tag} = {self.tags[tag]}), which no reader does; store the "
+                    "scaled intensities, or take the tag away if the stored numbers are the intensities."
                 )
 
     def check_complete(self) -> None:
@@ -93,7 +93,9 @@ class MetaImageHeader:
         local = name.upper() == "LOCAL"
         path = self.path if local else self.path.parent / name
         if not path.is_file():
-            raise InputError(f"{self.path}: there is no file {path}, which is to hold its voxels (ElementDataFile); put it there.")
+            raise InputError(
+                f"{self.path}: there is no file {path}, which is to hold its voxels (ElementDataFile); put it there."
+            )
         start = self.length if local else max(0, int(_number(self.tags.get("HeaderSize", "0")) or 0))
         if self.tags.get("CompressedData", "").lower() in ("true", "1", "t"):
             held = _unpacked(path, start)
@@ -101,8 +103,8 @@ class MetaImageHeader:
             held = path.stat().st_size - start
         if held < needed:
             raise InputError(
-                f"{path} is incomplete: it holds {held} bytes of voxels, but DimSize and ElementType promise {needed}; fetch or "
-                "save it again."
+                f"{path} is incomplete: it holds {held} bytes of voxels, but DimSize and ElementType promise {needed}; fetch "
+                "or save it again."
             )
 
     def _bytes(self) -> int | None:
@@ -126,7 +128,9 @@ def _unpacked(path: Path, start: int) -> int:
             while not unpacker.eof and (piece := file.read(1 << 20)):
                 held += len(unpacker.decompress(piece))
         except zlib.error as error:
-            raise InputError(f"{path} is damaged: its compressed voxels cannot be unpacked ({error}); fetch it again.") from error
+            raise InputError(
+                f"{path} is damaged: its compressed voxels cannot be unpacked ({error}); fetch it again."
+            ) from error
     return held
 
 

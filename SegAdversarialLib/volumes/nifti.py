@@ -49,7 +49,9 @@ def read_nifti(path: Path, prefer: Prefer | None = None) -> list[Volume]:
         parts = [np.ascontiguousarray(stored[colour]) for colour in stored.dtype.names]
         parts = [frame for part in parts for frame in part] if header.frames == 1 else []
         if not parts:
-            raise InputError(f"{path} holds {header.frames} frames in colour; save the one that you want in a file of its own.")
+            raise InputError(
+                f"{path} holds {header.frames} frames in colour; save the one that you want in a file of its own."
+            )
     else:
         parts = [_scaled(frame, header) for frame in stored]
     return [Volume(part, affine, space, notes) for part in parts]
@@ -129,5 +131,7 @@ def _partner(path: Path) -> Path:
 
 def _voxels_beside(header_path: Path) -> Path:
     if _partner_kind(header_path) is None:
-        raise InputError(f"{header_path} says that its voxels lie in another file (magic ni1 or ni2); name the pair .hdr and .img.")
+        raise InputError(
+            f"{header_path} says that its voxels lie in another file (magic ni1 or ni2); name the pair .hdr and .img."
+        )
     return _partner(header_path)

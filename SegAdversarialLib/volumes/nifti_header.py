@@ -1,7 +1,7 @@
 """What a NIfTI header says, checked before a voxel counts.
 
-Written after nifti1.h and nifti2.h (the NIfTI-1 and NIfTI-2 standards), whose section names stand in quotes below; what readers
-do where the standard is silent follows nibabel.
+Written after nifti1.h and nifti2.h (the NIfTI-1 and NIfTI-2 standards), whose section names stand in quotes below; where
+the standard is silent, what is done follows nibabel.
 """
 
 from __future__ import annotations
@@ -95,8 +95,8 @@ def _fields(path: Path, block: bytes) -> Any:
     fields = kind(block[:size], endianness=order, check=False)
     if bytes(fields["magic"]).ljust(4, b"\0")[:4] not in _MAGICS:
         raise InputError(
-            f'{path} is an Analyze 7.5 file, not NIfTI (its field magic is {bytes(fields["magic"])!r}, not "n+1" or "ni1"), and '
-            "says nothing about left and right; convert it to NIfTI with a program in which you can state its orientation."
+            f'{path} is an Analyze 7.5 file, not NIfTI (its field magic is {bytes(fields["magic"])!r}, not "n+1" or "ni1"), '
+            "and says nothing about left and right; convert it to NIfTI with a program in which you can state its orientation."
         )
     return fields
 
@@ -112,8 +112,8 @@ def _shape(path: Path, fields: Any) -> tuple[tuple[int, int, int], int]:
     several = [n for n in range(3, 7) if sizes[n] > 1]
     if len(several) > 1 or any(n > 4 for n in several):
         raise InputError(
-            f"{path} has the dimensions {'x'.join(map(str, dim[1 : dim[0] + 1]))}; of the fourth (frames) and the fifth (values "
-            "of a voxel) one may be more than 1, and no others: save the volumes that you want in a file of their own."
+            f"{path} has the dimensions {'x'.join(map(str, dim[1 : dim[0] + 1]))}; of the fourth (frames) and the fifth "
+            "(values of a voxel) one may be more than 1, and no others: save the volumes that you want in a file of their own."
         )
     return (sizes[0], sizes[1], sizes[2]), math.prod(sizes[3:])
 
@@ -122,15 +122,16 @@ def _dtype(path: Path, fields: Any) -> np.dtype[Any]:
     from nibabel.nifti1 import data_type_codes
 
     code = int(fields["datatype"])
-    dtype = data_type_codes.dtype[code] if code in data_type_codes.dtype else np.dtype("V0")
+    known: Any = data_type_codes.dtype
+    dtype: np.dtype[Any] = np.dtype(known[code]) if code in known else np.dtype("V1")
     if dtype.kind == "c":
         raise InputError(
             f"{path} holds complex numbers (datatype {code}); save their magnitude, or real and imaginary part as two images."
         )
     if dtype.names is None and (dtype.kind not in "iuf" or dtype.itemsize > 8):
         raise InputError(
-            f"{path} holds voxels of a type that cannot be read (datatype {code}); whole numbers of 8 to 64 bits and float32 or "
-            "float64 are right."
+            f"{path} holds voxels of a type that cannot be read (datatype {code}); whole numbers of 8 to 64 bits and float32 "
+            "or float64 are right."
         )
     return dtype.newbyteorder(fields.endianness)
 
@@ -142,7 +143,9 @@ def _offset(path: Path, fields: Any, single: bool) -> int:
     if single and value == 0:
         return least
     if not math.isfinite(value) or value != int(value) or value < least:
-        raise InputError(f"{path}: vox_offset, where the voxels begin, is {value:g}; it must be a whole number from {least} on.")
+        raise InputError(
+            f"{path}: vox_offset, where the voxels begin, is {value:g}; it must be a whole number from {least} on."
+        )
     return int(value)
 
 
@@ -153,8 +156,8 @@ def _scaling(path: Path, fields: Any) -> tuple[float, float] | None:
         return None
     if not math.isfinite(slope) or not math.isfinite(intercept):
         raise InputError(
-            f"{path}: the voxels are to be scaled by scl_slope = {slope:g} and scl_inter = {intercept:g}, which must be finite; "
-            "set them to 1 and 0 if the stored numbers are the intensities."
+            f"{path}: the voxels are to be scaled by scl_slope = {slope:g} and scl_inter = {intercept:g}, which must be "
+            "finite; set them to 1 and 0 if the stored numbers are the intensities."
         )
     return None if (slope, intercept) == (1.0, 0.0) else (slope, intercept)
 
@@ -162,7 +165,9 @@ def _scaling(path: Path, fields: Any) -> tuple[float, float] | None:
 def _place(path: Path, fields: Any, shape: tuple[int, int, int]) -> NiftiPlace:
     unit = int(fields["xyzt_units"]) & 7
     if unit not in _MILLIMETRES:
-        raise InputError(f"{path}: xyzt_units gives the unit {unit} for lengths; 1 (m), 2 (mm), 3 (micrometres) or 0 are right.")
+        raise InputError(
+            f"{path}: xyzt_units gives the unit {unit} for lengths; 1 (m), 2 (mm), 3 (micrometres) or 0 are right."
+        )
     return NiftiPlace(
         path=path,
         shape=shape,

@@ -87,8 +87,8 @@ class NiftiPlace:
         """METHOD 1: no orientation is known; the affine only scales."""
         notes.append(
             f"{self.path} says nothing about where its voxels are or how they are oriented (qform_code and sform_code are 0): "
-            "i, j and k were taken for right, anterior and superior (nifti1.h, METHOD 1), and NIfTI files that are written will "
-            "not claim more."
+            "i, j and k were taken for right, anterior and superior (nifti1.h, METHOD 1), and NIfTI files that are written "
+            "will not claim more."
         )
         return np.diag([*(x * self.unit for x in self._sizes(notes)), 1.0])
 
@@ -111,10 +111,12 @@ class NiftiPlace:
         """METHOD 3."""
         affine = np.eye(4)
         affine[:3] = self.srow * self.unit
-        if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) <= 1e-6 * np.prod(np.linalg.norm(affine[:3, :3], axis=0)):
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine)) <= 1e-6 * np.prod(
+            np.linalg.norm(affine[:3, :3], axis=0)
+        ):
             raise InputError(
-                f"{self.path}: sform_code is {self.sform_code}, but srow_x, srow_y and srow_z ({self.srow.tolist()}) give voxels "
-                f"no volume; repair the header{self._or_prefer('qform')}."
+                f"{self.path}: sform_code is {self.sform_code}, but srow_x, srow_y and srow_z ({self.srow.tolist()}) give "
+                f"voxels no volume; repair the header{self._or_prefer('qform')}."
             )
         return affine
 
@@ -163,7 +165,9 @@ class NiftiPlace:
             stated = self.pixdim[n + 1] * self.unit
             where = f"pixdim[{n + 1}]"
             if not (np.isfinite(stated) and stated > 0):
-                notes.append(f"{self.path}: {where} is {stated:g}, which is no voxel size; the sform's was taken ({given:.6g} mm).")
+                notes.append(
+                    f"{self.path}: {where} is {stated:g}, which is no voxel size; the sform's was taken ({given:.6g} mm)."
+                )
             elif abs(stated - given) > 1e-3 * given and prefer != "sform":
                 raise TwoPlaces(
                     f"{self.path} gives two sizes for its voxels along {'ijk'[n]}: {where} says {stated:.6g} mm, the sform "

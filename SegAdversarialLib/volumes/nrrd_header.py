@@ -97,8 +97,8 @@ class NrrdHeader:
             ]
         if not self.oriented:
             return [
-                f"{self.path} says nothing about how its voxels are oriented (there are no space directions): i, j and k were taken "
-                "for right, anterior and superior, and NIfTI and NRRD files that are written will not claim more."
+                f"{self.path} says nothing about how its voxels are oriented (there are no space directions): i, j and k were "
+                "taken for right, anterior and superior, and NIfTI and NRRD files that are written will not claim more."
             ]
         return []
 

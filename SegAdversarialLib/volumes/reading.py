@@ -88,7 +88,8 @@ def read_images(
         raise InputError("No image was given; name at least one channel and its file.")
     if prefer not in (None, "sform", "qform"):
         raise InputError(f'prefer is {prefer!r}; "sform", "qform" or None are right.')
-    names, arrays, dtypes, notes = [], [], [], []
+    names, arrays, dtypes = [], [], []
+    notes: list[str] = []
     first: Volume | None = None
     first_path = Path(next(iter(channels.values())))
     for key, path in channels.items():
@@ -122,18 +123,24 @@ def read_label(path: str | Path, grid: Grid) -> np.ndarray:
     Raises:
         InputError: the file is missing or no image, lies on another grid, or does not hold whole numbers.
     """
-    return checked_label(_read_on_grid(Path(path), grid, "label map"), grid.shape)
+    return checked_label(_read_on_grid(Path(path), grid, ("label map",))[0], grid.shape)
 
 
 def read_channel(path: str | Path, grid: Grid) -> np.ndarray:
-    """Read one channel on a case's grid: (K, J, I) float32.
+    """Read one channel on a case's grid: (K, J, I) float32; errors as those of `read_values`."""
+    return read_values(path, grid, 1, "image")[0]
+
+
+def read_values(path: str | Path, grid: Grid, count: int, what: str) -> np.ndarray:
+    """Read the `count` values that each voxel has, on a case's grid: (count, K, J, I) float32.
 
     Raises:
-        InputError: the file is missing or no image, lies on another grid, or holds NaN or infinities.
+        InputError: the file is missing or no image, has another number of values, lies on another grid, or holds NaN or
+            infinities.
     """
-    values = _read_on_grid(Path(path), grid, "image").astype(np.float32)
+    values = np.stack(_read_on_grid(Path(path), grid, (what,) * count)).astype(np.float32, copy=False)
     if not np.isfinite(values).all():
-        raise InputError(f"The image {path} holds voxels that are NaN or infinite; repair it.")
+        raise InputError(f"The {what} {path} holds voxels that are NaN or infinite; repair it.")
     return values
 
 
@@ -153,8 +160,8 @@ def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         off = np.abs(array - near).max()
         if off > _ROUNDING:
             raise InputError(
-                f"The label map must hold whole numbers; it holds others, up to {off:.3g} beside a whole one: store it as whole "
-                "numbers, without a scaling (scl_slope)."
+                f"The label map must hold whole numbers; it holds others, up to {off:.3g} beside a whole one: store it as "
+                "whole numbers, without a scaling (scl_slope)."
             )
         array = near
     whole = array.astype(np.int16)
@@ -165,20 +172,20 @@ def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(whole)
 
 
-def _read_on_grid(path: Path, grid: Grid, what: str) -> np.ndarray:
-    """The voxels of a file that has to lie on a grid; of a file that gives two positions, one has to."""
+def _read_on_grid(path: Path, grid: Grid, names: Sequence[str]) -> list[np.ndarray]:
+    """The voxels of a file that has to lie on a grid; of the two positions that a file may give, one has to."""
     try:
-        found = read_volumes(path, (f"the {what}",))
+        found = [read_volumes(path, names)]
     except TwoPlaces:
         positions: tuple[Prefer, ...] = ("sform", "qform")
-        found = [read_volumes(path, (f"the {what}",), prefer)[0] for prefer in positions]
-    volume = next((x for x in found if same_grid(*grid, *x.grid)), None)
-    if volume is None:
-        case, own, apart = describe_two_grids(grid, found[0].grid)
+        found = [read_volumes(path, names, prefer) for prefer in positions]
+    volumes = next((x for x in found if same_grid(*grid, *x[0].grid)), None)
+    if volumes is None:
+        case, own, apart = describe_two_grids(grid, found[0][0].grid)
         raise InputError(
-            f"The {what} {path} lies on another grid ({own}) than the case ({case}): {apart}; resample it onto the images."
+            f"The {names[0]} {path} lies on another grid ({own}) than the case ({case}): {apart}; resample it onto the images."
         )
-    return volume.array
+    return [x.array for x in volumes]
 
 
 def _check_right_angles(path: Path, volume: Volume) -> None:
@@ -188,9 +195,9 @@ def _check_right_angles(path: Path, volume: Volume) -> None:
     angle, first, second = farthest_from_right(volume.affine)
     way = ' take its qform with prefer="qform" (--prefer qform), or' if volume.space.qform is not None else ""
     raise InputError(
-        f"{path} has sheared axes ({angle:.4g} degrees between {first} and {second}, as of a CT with a tilted gantry), and voxel "
-        f"sizes and distances need right angles:{way} resample it onto a right-angled grid first, for example with Slicer's "
-        "Resample Scalar/Vector/DWI Volume or SimpleITK.Resample, and save it as NIfTI or NRRD."
+        f"{path} has sheared axes ({angle:.4g} degrees between {first} and {second}, as of a CT with a tilted gantry), and "
+        f"voxel sizes and distances need right angles:{way} resample it onto a right-angled grid first, for example with "
+        "Slicer's Resample Scalar/Vector/DWI Volume or SimpleITK.Resample, and save it as NIfTI or NRRD."
     )
 
 
@@ -205,8 +212,8 @@ def _on_grid_of(first: Volume, first_path: Path, volume: Volume, what: str, resa
     if first.space.qform is not None or volume.space.qform is not None:
         way = ', or read all files by their qforms with prefer="qform" (--prefer qform) if those agree'
     raise InputError(
-        f"{what[0].upper()}{what[1:]} lies on another grid ({own}) than {first_path} ({there}): {apart}; resample it, or ask for "
-        f"resampling onto the first channel{way}."
+        f"{what[0].upper()}{what[1:]} lies on another grid ({own}) than {first_path} ({there}): {apart}; resample it, or ask "
+        f"for resampling onto the first channel{way}."
     )
 
 

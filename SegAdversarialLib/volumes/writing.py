@@ -51,8 +51,8 @@ def write_volume(path: str | Path, array: np.ndarray, affine: np.ndarray, space:
     nifti = path.name.endswith((".nii", ".nii.gz"))
     if nifti and not is_orthogonal(affine):
         raise InputError(
-            f"{path} cannot hold this grid, whose axes are sheared, for all readers of NIfTI: write .nrrd, or resample the case "
-            "onto a right-angled grid."
+            f"{path} cannot hold this grid, whose axes are sheared, for all readers of NIfTI: write .nrrd, or resample the "
+            "case onto a right-angled grid."
         )
     with whole_file(path) as temporary:
         if nifti:
