@@ -144,7 +144,7 @@ def describe_grid(shape: tuple[int, ...], affine: np.ndarray, digits: int = 4) -
 
 def describe_two_grids(grid: Grid, other: Grid) -> tuple[str, str, str]:
     """Two grids that differ, in words that differ: each by itself, and how far apart they are at the farthest corner."""
-    for digits in range(4, 10):
+    for digits in range(4, 8):
         first, second = describe_grid(*grid, digits), describe_grid(*other, digits)
         if first != second:
             break

@@ -94,6 +94,8 @@ def volumes_of(image: SimpleITK.Image, path: Path, unit: float = 1.0, notes: lis
     notes = list(notes or ())
     if unit != 1.0:
         notes.append(f"{path} gives its lengths in units of {unit:g} mm; they were turned into mm.")
+    if dimension == 2:
+        notes.append(f"{path} is a single slice that does not say how thick it is; 1 mm was taken.")
     return [Volume(part if part.ndim == 3 else part[None], affine, notes=tuple(notes)) for part in parts]
 
 
@@ -116,24 +118,41 @@ def _read_metaimage(path: Path) -> list[Volume]:
     header.check_scaling()
     header.check_complete()
     image, warned = itk_image_of(path)
-    return volumes_of(image, path, header.unit(), warned)
+    return volumes_of(image, path, header.unit(), [*header.notes(), *warned])
 
 
 def _check_size(path: Path, image: SimpleITK.Image) -> None:
-    needed = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+    """Refuse a file of plain numbers behind a header that ends too early."""
     with path.open("rb") as file:
-        start = file.read(512)
-    if path.suffix.lower() == ".vtk" and b"BINARY" not in start.upper():
-        return  # numbers as text: how long they are says nothing, and the reader stops where they do
-    held = path.stat().st_size
-    if start.startswith(b"\x1f\x8b"):
-        try:
-            with gzip.open(path) as unpacked:
-                held = sum(len(piece) for piece in iter(lambda: unpacked.read(1 << 20), b""))
-        except (EOFError, OSError, zlib.error):
-            held = 0
+        packed = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            start = file.read(1 << 12)
+            held = len(start) + sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b""))
+    except (EOFError, OSError, zlib.error):
+        start, held = b"", 0
+    count = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
+    header, unit, size = _header_length(path, start), "bytes", image.GetSizeOfPixelComponent()
+    if path.suffix.lower() == ".vtk" and b"BINARY" not in start.upper():  # numbers as text
+        header, unit, size, held = 0, "numbers", 1, len(path.read_bytes()[header:].split())
+    needed = header + count * size
     if held < needed:
-        raise InputError(f"{path} is incomplete: it is shorter than the {needed} bytes of its voxels; fetch or save it again.")
+        raise InputError(
+            f"{path} is incomplete: it holds {held} {unit}, but its header promises {needed}; fetch or save it again."
+        )
+
+
+def _header_length(path: Path, start: bytes) -> int:
+    """Bytes before the voxels."""
+    name = path.name.lower()
+    if name.endswith((".gipl", ".gipl.gz")):
+        return 256
+    if name.endswith(".pic"):
+        return 76
+    if name.endswith((".mrc", ".rec")):  # and an extended header, whose length stands at byte 92
+        return 1024 + int.from_bytes(start[92:96], "little" if start[212:213] == b"D" else "big")
+    keyword = max(start.find(b"LOOKUP_TABLE"), start.find(b"VECTORS"), start.find(b"COLOR_SCALARS"))
+    return start.find(b"\n", keyword) + 1 if keyword >= 0 else 0
 
 
 @contextmanager

@@ -23,6 +23,9 @@ _BYTES = {
     **dict.fromkeys(("LONG_LONG", "ULONG_LONG", "DOUBLE"), 8),
 }
 
+_DIRECTIONS = ("TransformMatrix", "Rotation", "Orientation")
+"""The names that the matrix of directions may have."""
+
 
 @dataclass(frozen=True)
 class MetaImageHeader:
@@ -66,6 +69,17 @@ class MetaImageHeader:
             InputError: it is no known unit of length.
         """
         return millimetres(self.tags.get("DistanceUnits", "mm"), self.path, "DistanceUnits")
+
+    def notes(self) -> list[str]:
+        """What the user should know about where the voxels are."""
+        if any(tag in self.tags for tag in _DIRECTIONS):
+            return []
+        stated = self.tags.get("AnatomicalOrientation")
+        unused = f" (AnatomicalOrientation = {stated} was not used)" if stated else ""
+        return [
+            f"{self.path} gives no directions (TransformMatrix): i, j and k were taken for left, posterior and superior, as "
+            f"SimpleITK does{unused}."
+        ]
 
     def check_scaling(self) -> None:
         """Refuse intensities that are to be scaled, as the reader gives the stored numbers.

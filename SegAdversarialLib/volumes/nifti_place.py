@@ -22,6 +22,9 @@ Prefer = Literal["sform", "qform"]
 
 _SPACES = {1: "scanner", 2: "aligned", 3: "Talairach", 4: "MNI", 5: "template"}
 
+_HALF_TURN = 1e-7
+"""The square of a quaternion's first number below which it is taken for 0, as in the standard's own nifti1_io.c and in ITK."""
+
 _HOW_TO_CHOOSE = 'choose one with prefer="sform" or prefer="qform" (--prefer on the command line)'
 
 
@@ -130,8 +133,9 @@ class NiftiPlace:
                 f"{', '.join(f'{x:g}' for x in self.qoffset)}), which is no rotation: their squares add up to 1 at most; "
                 f"repair the header{self._or_prefer('sform')}."
             )
-        b, c, d = (x / max(1.0, squared) ** 0.5 for x in (b, c, d))
-        a = max(0.0, 1 - b * b - c * c - d * d) ** 0.5
+        a = max(0.0, 1 - squared) ** 0.5
+        if 1 - squared < _HALF_TURN:
+            a, b, c, d = 0.0, *(x / squared**0.5 for x in (b, c, d))
         rotation = np.array(
             [
                 [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

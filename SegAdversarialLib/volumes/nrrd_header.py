@@ -93,7 +93,7 @@ class NrrdHeader:
             named = f'"{self.fields["space"]}"' if space else "not named"
             return [
                 f"{self.path}: its space is {named}, which says nothing about the patient; its axes were taken for left, "
-                "posterior and superior, as SimpleITK and Slicer do."
+                "posterior and superior, as SimpleITK does."
             ]
         if not self.oriented:
             return [

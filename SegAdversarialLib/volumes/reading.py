@@ -42,7 +42,10 @@ def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None)
     _check_there(path, names)
     volumes = read_nifti(path, prefer) if is_nifti(path) else read_with_itk(path)
     if len(volumes) != len(names):
-        raise InputError(f"{path} holds {len(volumes)} channel(s), but {len(names)} were named for it: {', '.join(names)}.")
+        raise InputError(
+            f"{path} holds {len(volumes)} channel(s), but {len(names)} were named for it: {', '.join(names)}; name each of "
+            "them (A,B,C), or save the one that you want in a file of its own."
+        )
     return volumes
 
 
