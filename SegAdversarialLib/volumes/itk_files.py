@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.volumes.completeness import damaged, incomplete, is_gzip
 from SegAdversarialLib.volumes.geometry import affine_of_itk, spacing_of
 from SegAdversarialLib.volumes.metaimage_header import MetaImageHeader
 from SegAdversarialLib.volumes.nrrd_header import NrrdHeader
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _NOT_CHECKED_BY_ITK = (".vtk", ".gipl", ".gipl.gz", ".mrc", ".rec", ".pic")
 """Formats of plain numbers behind a header, of which ITK 5.4 reads a file that ends too early without a word."""
 
-_ENDS_EARLY = re.compile(r"got only|but received|unexpected end|premature|truncated", re.IGNORECASE)
+_ENDS_EARLY = re.compile(r"got only|but received|but read|unexpected end|premature|truncated", re.IGNORECASE)
 """How the readers within ITK say that voxels are missing."""
 
 
@@ -102,6 +103,7 @@ def volumes_of(image: SimpleITK.Image, path: Path, unit: float = 1.0, notes: lis
 def _read_nrrd(path: Path) -> list[Volume]:
     header = NrrdHeader.read(path)
     header.refuse_flat_in_space()
+    header.check_complete()
     image, warned = itk_image_of(path)
     volumes = volumes_of(image, path, header.unit(), [*header.notes(), *warned])
     return volumes if header.oriented else [_unoriented(x) for x in volumes]
@@ -123,23 +125,19 @@ def _read_metaimage(path: Path) -> list[Volume]:
 
 def _check_size(path: Path, image: SimpleITK.Image) -> None:
     """Refuse a file of plain numbers behind a header that ends too early."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
             start = file.read(1 << 12)
             held = len(start) + sum(len(piece) for piece in iter(lambda: file.read(1 << 20), b""))
-    except (EOFError, OSError, zlib.error):
-        start, held = b"", 0
+    except (EOFError, OSError, zlib.error) as error:
+        raise damaged(path, error) from error
     count = image.GetNumberOfPixels() * image.GetNumberOfComponentsPerPixel()
     header, unit, size = _header_length(path, start), "bytes", image.GetSizeOfPixelComponent()
     if path.suffix.lower() == ".vtk" and b"BINARY" not in start.upper():  # numbers as text
         header, unit, size, held = 0, "numbers", 1, len(path.read_bytes()[header:].split())
     needed = header + count * size
     if held < needed:
-        raise InputError(
-            f"{path} is incomplete: it holds {held} {unit}, but its header promises {needed}; fetch or save it again."
-        )
+        raise incomplete(path, held, needed, unit)
 
 
 def _header_length(path: Path, start: bytes) -> int:

@@ -6,12 +6,12 @@ Written after the MetaIO documentation ("MetaImage" tags) and MetaIO as it is in
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.completeness import check_zlib, incomplete
 from SegAdversarialLib.volumes.units import millimetres
 
 _LONGEST = 1 << 20
@@ -112,14 +112,9 @@ class MetaImageHeader:
             )
         start = self.length if local else max(0, int(_number(self.tags.get("HeaderSize", "0")) or 0))
         if self.tags.get("CompressedData", "").lower() in ("true", "1", "t"):
-            held = _unpacked(path, start)
-        else:
-            held = path.stat().st_size - start
-        if held < needed:
-            raise InputError(
-                f"{path} is incomplete: it holds {held} bytes of voxels, but DimSize and ElementType promise {needed}; fetch "
-                "or save it again."
-            )
+            check_zlib(path, start, needed)
+        elif (held := path.stat().st_size - start) < needed:
+            raise incomplete(path, held, needed, "bytes of voxels")
 
     def _bytes(self) -> int | None:
         """The voxels' number of bytes, if it can be told."""
@@ -131,21 +126,6 @@ class MetaImageHeader:
         if channels is None or any(x is None for x in sizes):
             return None
         return int(math.prod(x for x in sizes if x is not None) * channels) * _BYTES[kind]
-
-
-def _unpacked(path: Path, start: int) -> int:
-    """How many bytes the zlib data of a file give; the reader shows whatever is in memory where they are damaged."""
-    unpacker, held = zlib.decompressobj(47), 0
-    with path.open("rb") as file:
-        file.seek(start)
-        try:
-            while not unpacker.eof and (piece := file.read(1 << 20)):
-                held += len(unpacker.decompress(piece))
-        except zlib.error as error:
-            raise InputError(
-                f"{path} is damaged: its compressed voxels cannot be unpacked ({error}); fetch it again."
-            ) from error
-    return held
 
 
 def _number(text: str) -> float | None:

@@ -10,7 +10,8 @@ from typing import IO
 
 import numpy as np
 
-from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.completeness import damaged, incomplete, is_gzip
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.nifti_header import LONGEST_HEADER, NiftiHeader, read_header
 from SegAdversarialLib.volumes.nifti_place import Prefer
@@ -72,7 +73,7 @@ def _voxels(path: Path, header: NiftiHeader) -> np.ndarray:
     with _opened(path) as file:
         held = path.stat().st_size * (_MOST_SQUEEZED if isinstance(file, gzip.GzipFile) else 1)
         if held < needed:  # asked before memory is taken for what a damaged header promises
-            raise _incomplete(path, "at most " if isinstance(file, gzip.GzipFile) else "", held, needed)
+            raise incomplete(path, f"at most {held}" if isinstance(file, gzip.GzipFile) else held, needed)
         skipped = len(_read(file, header.offset, path))
         voxels = np.empty(count, header.dtype)
         buffer, filled = voxels.view(np.uint8).data, 0
@@ -81,35 +82,22 @@ def _voxels(path: Path, header: NiftiHeader) -> np.ndarray:
                 filled += got
             file.read(1)  # beyond the voxels, so that gzip compares its check sum
         except (EOFError, OSError, zlib.error) as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
     if skipped + filled < needed:
-        raise _incomplete(path, "", skipped + filled, needed)
+        raise incomplete(path, skipped + filled, needed)
     return voxels.astype(header.dtype.newbyteorder("="), copy=False).reshape(header.frames, k, j, i)
 
 
 def _opened(path: Path) -> IO[bytes]:
     """The file, unpacked where its content is packed: names are not to be relied on."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if is_gzip(path) else path.open("rb")  # type: ignore[return-value]
 
 
 def _read(file: IO[bytes], count: int, path: Path) -> bytes:
     try:
         return file.read(count)
     except (EOFError, OSError, zlib.error) as error:
-        raise _damaged(path, error) from error
-
-
-def _incomplete(path: Path, about: str, held: int, needed: int) -> InputError:
-    return InputError(
-        f"{path} is incomplete: it holds {about}{held} bytes, but its header promises {needed}; fetch or save it again."
-    )
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    what = "incomplete: its compressed data break off" if isinstance(error, EOFError) else f"damaged ({detail_of(error)})"
-    return InputError(f"{path} is {what}; fetch or save it again.")
+        raise damaged(path, error) from error
 
 
 def _partner_kind(path: Path) -> str | None:

@@ -5,11 +5,13 @@ Written after the "Definition of NRRD File Format" (teem, NRRD0001 to NRRD0005),
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.completeness import check_gzip, incomplete
 from SegAdversarialLib.volumes.units import millimetres
 
 _LONGEST = 1 << 20
@@ -26,6 +28,16 @@ _ANATOMICAL = {
 }
 """Spaces whose axes are the patient's; SimpleITK turns them all to LPS."""
 
+_TYPES = {
+    1: ("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"),
+    2: ("short", "short int", "signed short", "signed short int", "int16", "int16_t")
+    + ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    4: ("int", "signed int", "int32", "int32_t", "uint", "unsigned int", "uint32", "uint32_t", "float"),
+    8: ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t")
+    + ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
+}
+"""Bytes of a voxel, and the names of the types that have them."""
+
 
 @dataclass(frozen=True)
 class NrrdHeader:
@@ -35,11 +47,13 @@ class NrrdHeader:
         path: the file, for messages.
         fields: what stands behind "name: ", by the name in small letters.
         keys: what stands behind "key:=", by the key as it is written.
+        length: bytes of the text, the blank line that ends it included.
     """
 
     path: Path
     fields: Mapping[str, str]
     keys: Mapping[str, str]
+    length: int
 
     @classmethod
     def read(cls, path: Path) -> NrrdHeader:
@@ -54,7 +68,10 @@ class NrrdHeader:
             raise InputError(f'{path} cannot be read as an image: it is no NRRD file, which begins with "NRRD000".')
         fields: dict[str, str] = {}
         keys: dict[str, str] = {}
-        for raw in block.split(b"\n")[1:]:
+        first, *rest = block.split(b"\n")
+        length = len(first) + 1
+        for raw in rest:
+            length += len(raw) + 1
             line = raw.decode("utf-8", "replace").rstrip("\r")
             if not line:
                 break
@@ -66,12 +83,36 @@ class NrrdHeader:
                 keys[key] = text
             elif colon:
                 fields[field.strip().lower()] = value.strip()
-        return cls(path, fields, keys)
+        return cls(path, fields, keys, length)
 
     @property
     def oriented(self) -> bool:
         """Whether it says how the axes lie at all."""
         return "space directions" in self.fields
+
+    def check_complete(self) -> None:
+        """Refuse voxels that end too early.
+
+        Raises:
+            InputError: they do, or are damaged.
+        """
+        data = self.fields.get("data file", self.fields.get("datafile"))
+        encoding, needed = self.fields.get("encoding", "").lower(), self._bytes()
+        if needed is None or (data is not None and (data.upper().startswith("LIST") or "%" in data)):
+            return  # several files: their reader says which is missing or too short
+        path, start = (self.path, self.length) if data is None else (self.path.parent / data, 0)
+        if not path.is_file():
+            raise InputError(f"{self.path}: there is no file {path}, which is to hold its voxels (data file); put it there.")
+        if encoding in ("gzip", "gz"):
+            check_gzip(path, start, needed)
+        elif encoding == "raw" and (held := path.stat().st_size - start) < needed:
+            raise incomplete(path, held, needed, "bytes of voxels")
+
+    def _bytes(self) -> int | None:
+        """The voxels' number of bytes, if it can be told."""
+        size = next((size for size, names in _TYPES.items() if self.fields.get("type", "").lower() in names), None)
+        sizes = self.fields.get("sizes", "").split()
+        return size * math.prod(map(int, sizes)) if size and sizes and all(x.isdecimal() for x in sizes) else None
 
     def unit(self) -> float:
         """Millimetres in the unit of length ("space units", or each axis' "units" where there is no space).
