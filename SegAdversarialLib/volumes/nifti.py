@@ -71,16 +71,18 @@ def _voxels(path: Path, header: NiftiHeader) -> np.ndarray:
     count = header.frames * math.prod(header.shape)
     needed = header.offset + count * header.dtype.itemsize
     with _opened(path) as file:
-        held = path.stat().st_size * (_MOST_SQUEEZED if isinstance(file, gzip.GzipFile) else 1)
+        packed = isinstance(file, gzip.GzipFile)
+        held = path.stat().st_size * (_MOST_SQUEEZED if packed else 1)
         if held < needed:  # asked before memory is taken for what a damaged header promises
-            raise incomplete(path, f"at most {held}" if isinstance(file, gzip.GzipFile) else held, needed)
+            raise incomplete(path, f"at most {held}" if packed else held, needed)
         skipped = len(_read(file, header.offset, path))
         voxels = np.empty(count, header.dtype)
         buffer, filled = voxels.view(np.uint8).data, 0
         try:
             while filled < len(buffer) and (got := file.readinto(buffer[filled:])):  # type: ignore[attr-defined]
                 filled += got
-            file.read(1)  # beyond the voxels, so that gzip compares its check sum
+            while packed and file.read(1 << 20):  # to the end, where gzip compares its check sum
+                pass
         except (EOFError, OSError, zlib.error) as error:
             raise damaged(path, error) from error
     if skipped + filled < needed:

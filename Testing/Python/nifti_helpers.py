@@ -1,4 +1,5 @@
-"""NIfTI files field by field, as no library would write them: nibabel and SimpleITK mend headers before they write."""
+"""What the tests of reading share: refusals, and NIfTI files field by field, as no library would write them (nibabel and
+SimpleITK mend headers before they write)."""
 
 from __future__ import annotations
 
@@ -7,10 +8,21 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pytest
 from scipy.spatial.transform import Rotation
+
+from SegAdversarialLib import Case, InputError
 
 VOXELS = np.arange(6 * 7 * 8, dtype=np.int16).reshape(8, 7, 6)
 """(K, J, I)"""
+
+
+def refused(channels: dict[str, Path], **keys: Any) -> str:
+    """The one sentence with which `Case.read` refuses files."""
+    with pytest.raises(InputError) as caught:
+        Case.read(channels, **keys)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def affine_at(*origin: float, sizes: tuple[float, float, float] = (1.0, 1.5, 2.0)) -> np.ndarray:

@@ -9,21 +9,13 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from nifti_helpers import VOXELS, affine_at, turned_affine, write_nifti
+from nifti_helpers import VOXELS, affine_at, refused, turned_affine, write_nifti
 
 from SegAdversarialLib import Case, InputError
 from SegAdversarialLib.volumes.geometry import affine_of_itk, qform_rounding, same_grid
 from SegAdversarialLib.volumes.reading import read_channel
 
 HERE, BESIDE = affine_at(10, 20, -30), affine_at(18, 20, -30)
-
-
-def refused(*args: object, **keys: object) -> str:
-    """The one sentence with which a case is refused."""
-    with pytest.raises(InputError) as caught:
-        Case.read(*args, **keys)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_one_space_at_two_places_is_refused_until_one_is_preferred(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,20 +10,12 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from nifti_helpers import VOXELS, affine_at, write_nifti
+from nifti_helpers import VOXELS, affine_at, refused, write_nifti
 
 from SegAdversarialLib import Case, InputError
 from SegAdversarialLib.volumes.reading import checked_label
 
 PLACE: dict[str, Any] = {"sform": (affine_at(), 1)}
-
-
-def refused(channels: dict[str, Path], **keys: Any) -> str:
-    """The one sentence with which a case is refused."""
-    with pytest.raises(InputError) as caught:
-        Case.read(channels, **keys)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def packed(path: Path, data: bytes) -> Path:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
+from nifti_helpers import affine_at, refused, write_nifti
 
-from SegAdversarialLib import Case, InputError
+from SegAdversarialLib import Case
 from SegAdversarialLib.volumes.nrrd_header import NrrdHeader
 
 VOXELS = np.arange(24, dtype="<i2").reshape(4, 3, 2) + 300
@@ -26,14 +27,6 @@ def nrrd(path: Path, fields: str, shape: str = "dimension: 3\nsizes: 2 3 4\n") -
 def metaimage(path: Path, tags: str, sizes: str = "2 3 4") -> Path:
     path.write_bytes(f"{METAIMAGE}DimSize = {sizes}\n{tags}ElementDataFile = LOCAL\n".encode() + VOXELS.tobytes())
     return path
-
-
-def refused(channels: dict[str, Path], **keys: Any) -> str:
-    """The one sentence with which a case is refused."""
-    with pytest.raises(InputError) as caught:
-        Case.read(channels, **keys)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +195,6 @@ def test_warnings_of_itk_are_said_by_the_library(tmp_path: Path, caplog: pytest.
 
 def _warned_of(folder: Path) -> Path:
     """A NIfTI file, as ITK has something to say of one whose sform has other voxel sizes than pixdim."""
-    from nifti_helpers import affine_at, write_nifti
-
     return write_nifti(folder / "x.nii", sform=(affine_at(), 1), qform=(affine_at(sizes=(2.0, 2.0, 2.0)), 1))
 
 
