@@ -17,7 +17,7 @@ from SegAdversarialLib.scene.rasterization import (
     volume_affine,
 )
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.geometry import Grid, describe_two_grids
+from SegAdversarialLib.volumes.geometry import Grid, check_right_angles, describe_two_grids
 
 if TYPE_CHECKING:
     from SegAdversarialLib.structures.output_head import OutputHead
@@ -55,6 +55,7 @@ def case_of_nodes(
         raise InputError(f"No volume was given for channel {', '.join(missing)}; choose one.")
     nodes = list(channels.values())
     arrays = [_voxels(node, f"the volume of channel {channel}") for channel, node in channels.items()]
+    check_right_angles(volume_affine(nodes[0]), nodes[0].GetName())
     for channel, node in channels.items():
         _check_place(node, nodes[0], f"the volume of channel {channel}")
     dtypes = [_checked_type(node, array) for node, array in zip(nodes, arrays)]

@@ -64,12 +64,23 @@ def is_orthogonal(affine: np.ndarray) -> bool:
     return bool(np.allclose(direction.T @ direction, np.eye(3), atol=2e-4))
 
 
-def farthest_from_right(affine: np.ndarray) -> tuple[float, str, str]:
-    """The two axes whose angle is farthest from a right one, with that angle in degrees."""
+def check_right_angles(affine: np.ndarray, what: str, way: str = "") -> None:
+    """Refuse sheared axes before any work: voxel sizes, distances, a network's preprocessing and qforms take right angles.
+
+    Raises:
+        InputError: the axes of `what` are sheared; `way` is a way out that it has beside resampling.
+    """
+    if is_orthogonal(affine):
+        return
     direction = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     cosines = direction.T @ direction
     a, b = max(((0, 1), (0, 2), (1, 2)), key=lambda pair: abs(cosines[pair]))
-    return float(np.degrees(np.arccos(np.clip(cosines[a, b], -1, 1)))), "ijk"[a], "ijk"[b]
+    angle = np.degrees(np.arccos(np.clip(cosines[a, b], -1, 1)))
+    raise InputError(
+        f"{what} has sheared axes ({angle:.4g} degrees between {'ijk'[a]} and {'ijk'[b]}, as of a CT with a tilted gantry), "
+        f"and voxel sizes and distances need right angles:{way} resample it onto a right-angled grid first, for example with "
+        "Slicer's Resample Scalar/Vector/DWI Volume or SimpleITK.Resample, and save it as NIfTI or NRRD."
+    )
 
 
 def check_orientation(code: str) -> str:

@@ -15,9 +15,8 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.geometry import (
     Grid,
+    check_right_angles,
     describe_two_grids,
-    farthest_from_right,
-    is_orthogonal,
     itk_image,
     same_grid,
 )
@@ -102,7 +101,8 @@ def read_images(
             notes += volume.notes
             if first is None:
                 first = volume
-                _check_right_angles(first_path, first)
+                way = ' take its qform with prefer="qform" (--prefer qform), or' if first.space.qform is not None else ""
+                check_right_angles(first.affine, str(first_path), way)
             array = _on_grid_of(first, first_path, volume, f"channel {channel} ({path})", resample, linear=True)
             if array.dtype.kind in "iu" and max(abs(int(array.min())), abs(int(array.max()))) > 2**24:
                 raise InputError(f"Channel {channel} ({path}) holds whole numbers beyond 2^24, which float32 cannot keep.")
@@ -189,19 +189,6 @@ def _read_on_grid(path: Path, grid: Grid, names: Sequence[str]) -> list[np.ndarr
             f"The {names[0]} {path} lies on another grid ({own}) than the case ({case}): {apart}; resample it onto the images."
         )
     return [x.array for x in volumes]
-
-
-def _check_right_angles(path: Path, volume: Volume) -> None:
-    """Refuse sheared axes before any work: voxel sizes, distances, a network's preprocessing and qforms take right angles."""
-    if is_orthogonal(volume.affine):
-        return
-    angle, first, second = farthest_from_right(volume.affine)
-    way = ' take its qform with prefer="qform" (--prefer qform), or' if volume.space.qform is not None else ""
-    raise InputError(
-        f"{path} has sheared axes ({angle:.4g} degrees between {first} and {second}, as of a CT with a tilted gantry), and "
-        f"voxel sizes and distances need right angles:{way} resample it onto a right-angled grid first, for example with "
-        "Slicer's Resample Scalar/Vector/DWI Volume or SimpleITK.Resample, and save it as NIfTI or NRRD."
-    )
 
 
 def _on_grid_of(first: Volume, first_path: Path, volume: Volume, what: str, resample: bool, linear: bool) -> np.ndarray:

@@ -75,6 +75,11 @@ def test_volumes_that_do_not_fit_are_refused_by_name(scene, volumes) -> None:
     small = add_volume(scene, "small", np.zeros((9, 14, 11), np.int16), affine)
     with pytest.raises(InputError, match=r"small.*another grid \(11x14x9 .* than head T1 \(12x14x9 .*[Rr]esample"):
         scenes.case_of_nodes({**volumes, "T2": small})
+    sheared = affine.copy()
+    sheared[:3, 2] += 0.3 * affine[:3, 1]
+    tilted = add_volume(scene, "tilted", np.zeros((9, 14, 12), np.int16), sheared)
+    with pytest.raises(InputError, match="tilted has sheared axes .* between j and k"):
+        scenes.case_of_nodes({"T1": tilted})
     broken = np.zeros((9, 14, 12), np.float32)
     broken[2, 3, :4] = np.nan, np.inf, -np.inf, 0
     with pytest.raises(InputError, match=r"broken holds 3 voxel\(s\) that are NaN"):
