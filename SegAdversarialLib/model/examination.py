@@ -1,7 +1,8 @@
 """What a network is like, found out by asking it a few small questions instead of assuming it.
 
-Does it change its input in place? Does it say the same twice? Does it say the same of a window alone and beside others? Are its
-outputs probabilities? Which of several outputs is its answer? Each of these, assumed wrongly, gives wrong numbers without a word.
+Does it change its input in place? Does it answer the same twice? Does it answer the same for a window alone and beside others?
+Are its outputs probabilities? Which of several outputs is its answer? Whatever is assumed wrongly here gives wrong numbers
+without a word.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.model.network_outputs import NetworkOutputs, OutputKey, several
+from SegAdversarialLib.model.network_outputs import NetworkOutputs, OutputKey, named, parts_of, several
 from SegAdversarialLib.model.preprocessing import Preprocessing
 
 _log = logging.getLogger(__name__)
@@ -163,16 +164,16 @@ def treatment(said: Said, nature: Nature | None, name: str, outputs: NetworkOutp
         return Treatment(outputs, in_place=said.in_place is not False, alone=False)
     if nature.random and not said.allow_random:
         raise InputError(
-            f"The network {name} says something else each time it is asked the same, so that nothing it says could be repeated; "
-            'save it in evaluation mode (most often dropout is switched on inside it), or say ("allow_random": true) that it is '
-            "meant to be random."
+            f"The network {name} gives another answer each time it is asked the same, so that no result could be repeated; "
+            "most often dropout is switched on inside it: save it in evaluation mode, or say that it is meant to be random "
+            '("allow_random": true).'
         )
     notes: list[str] = []
     if said.key is None and nature.key is not None:
         outputs = replace(outputs, key=nature.key)
         if nature.several > 1:
             notes.append(
-                f"The network {name} gives {nature.several} outputs of full size; its final one is used (output: {nature.key})."
+                f"The network {name} gives {nature.several} outputs of full size; the final one counts (output: {nature.key})."
             )
     if said.outputs is None and nature.kind:
         outputs = replace(outputs, are_probabilities=True)
@@ -181,23 +182,21 @@ def treatment(said: Said, nature: Nature | None, name: str, outputs: NetworkOutp
             f"The network {name} gives probabilities (all its outputs lie between 0 and 1{sums}), not logits; they are turned "
             "back into logits (outputs: probabilities)."
         )
-    if said.outputs == "probabilities" and not (-0.01 <= nature.range[0] and nature.range[1] <= 1.01):
+    if said.outputs == "probabilities" and not (nature.range[0] >= -0.01 and nature.range[1] <= 1.01):
         raise InputError(
             f"The network {name} is said to give probabilities, but its outputs reach from {nature.range[0]:.3g} to "
             f'{nature.range[1]:.3g}; leave "outputs" out, or say "logits".'
         )
     if nature.alone:
         notes.append(
-            f"The network {name} says something else of a window alone than beside others (most often it was traced with a batch "
-            "of one); its windows go through one at a time (window_batch: 1)."
+            f"The network {name} gives another answer for a window alone than beside others (most often it was traced with a "
+            "batch of one); its windows go through one at a time (window_batch: 1)."
         )
     in_place = nature.in_place if said.in_place is None else said.in_place
     return Treatment(outputs, in_place, nature.alone, tuple(notes))
 
 
-def question_sizes(
-    window: Sequence[int] | None, multiple: int, preprocessing: Preprocessing
-) -> tuple[tuple[int, ...], ...]:
+def question_sizes(window: Sequence[int] | None, multiple: int, preprocessing: Preprocessing) -> tuple[tuple[int, ...], ...]:
     """The sizes at which a network may be asked, the smallest first: some are made for one size alone."""
     dimensions = preprocessing.dimensions
 
@@ -266,14 +265,19 @@ class _Examination:
         """The first answer, which also tells which output counts; None where the network does not take such an input."""
         try:
             given = self._given(batch)
-            full = self._outputs.full_size(given, batch)
-            if self._outputs.key is not None or not full:
-                return self._outputs.chosen(given, batch).clone()
         except Exception as error:  # a stranger's network may raise anything
             _log.debug("The network takes no input of shape %s (%s).", tuple(batch.shape), detail_of(error))
             return None
-        self._outputs, self._several = replace(self._outputs, key=_final(self._network, full)), len(full)
-        return self._outputs.chosen(given, batch).clone()
+        full, parts = self._outputs.full_size(given, batch), parts_of(given, batch)
+        if self._outputs.key is not None and parts:
+            named(parts, self._outputs.key)
+        elif full:
+            self._outputs, self._several = replace(self._outputs, key=_final(self._network, full)), len(full)
+        try:
+            return self._outputs.chosen(given, batch).clone()
+        except InputError as error:  # it is said when the network is used, with the sizes that are used
+            _log.debug("%s", error)
+            return None
 
     def _kind(self, answers: list[torch.Tensor], unusual: torch.Tensor) -> tuple[float, float, Literal["one", "each", ""]]:
         """What the outputs reach from and to, and whether they are probabilities."""

@@ -17,8 +17,8 @@ _LOOKED_AT = 100_000
 _CAUSES = (
     (
         "use_reentrant",
-        "part of it runs under torch.utils.checkpoint with use_reentrant=True, which cannot give the gradient of an input; switch "
-        "its checkpointing off, or use use_reentrant=False",
+        "part of it runs under torch.utils.checkpoint with use_reentrant=True, which cannot give the gradient of an input; "
+        "switch its checkpointing off, or use use_reentrant=False",
     ),
     (
         "modified by an inplace operation",
@@ -79,8 +79,8 @@ def check_answers(logits: torch.Tensor, name: str) -> torch.Tensor:
     """
     if not _is_finite(logits):
         raise InputError(
-            f"The network {name} gives NaN or infinite numbers for this case; check its preprocessing, the order of the channels "
-            "and its weights."
+            f"The network {name} gives NaN or infinite numbers for this case; check its preprocessing, the order of the "
+            "channels and its weights."
         )
     return logits
 
@@ -96,8 +96,8 @@ def check_gradient(gradient: torch.Tensor, name: str) -> torch.Tensor:
         channel, k, j, i = np.unravel_index(int(wrong.byte().argmax()), wrong.shape)
         raise InputError(
             f"The answers of the network {name} are finite, but its gradient is NaN or infinite at {int(wrong.sum())} of "
-            f"{wrong.numel()} voxels (first in channel {channel + 1}, slice {k}, row {j}, column {i}); most often a square root, "
-            "a norm or a division inside it meets 0 there: add a small number to what it is taken of."
+            f"{wrong.numel()} voxels (first in channel {channel + 1}, slice {k}, row {j}, column {i}); most often a square "
+            "root, a norm or a division inside it meets 0 there: add a small number to what it is taken of."
         )
     return gradient
 

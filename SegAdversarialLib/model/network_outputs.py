@@ -47,7 +47,7 @@ class NetworkOutputs:
         """The output (B, N, *window) that counts, as the network gave it; raises as `logits` does."""
         parts = parts_of(given, batch)
         if parts and self.key is not None:
-            given = _named(parts, self.key)
+            given = named(parts, self.key)
         elif parts:
             full = self.full_size(given, batch)
             if len(full) > 1:
@@ -85,16 +85,15 @@ def parts_of(given: Any, batch: torch.Tensor) -> dict[OutputKey, Any]:
 
 def several(full: Mapping[OutputKey, Any]) -> str:
     """The sentence for several outputs of which nobody has said which one counts."""
-    names = list(full)
-    shown = ", ".join(f'"{x}"' if isinstance(x, str) else str(x) for x in names)
+    shown = [f'"{key}"' if isinstance(key, str) else str(key) for key in full]
     return (
-        f"The network gives {len(names)} outputs of full size ({shown}), and it is not known which of them is its answer; say so "
-        f'("output": {names[-1] if isinstance(names[-1], int) else shown.rpartition(", ")[2]} in its settings, if it is the last).'
+        f"The network gives {len(shown)} outputs of full size ({', '.join(shown)}), and it is not known which of them is its "
+        f'answer; say so, with "output": {shown[-1]} in its settings if it is the last.'
     )
 
 
 def logits_of(probabilities: torch.Tensor, head: Literal["softmax", "sigmoid"]) -> torch.Tensor:
-    """Logits whose sigmoid, or softmax, the probabilities (B, N, *window) are; finite, with a gradient wherever these have one.
+    """Logits whose sigmoid, or softmax, are the probabilities (B, N, *window); finite, with a gradient where these have one.
 
     Sigmoid: log(p / (1 - p)). Softmax: log p, which differs from the network's own logits by a number that is the same for all
     classes. What single precision calls 0 or 1 is taken for the next number inside.
@@ -133,13 +132,16 @@ class _Logits(torch.autograd.Function):
         return upstream * slope.reciprocal_().clamp_max_(ctx.steepest), None, None
 
 
-def _named(parts: Mapping[OutputKey, Any], key: OutputKey) -> Any:
+def named(parts: Mapping[OutputKey, Any], key: OutputKey) -> Any:
+    """One of several outputs.
+
+    Raises:
+        InputError: there is none of this name, or at this place.
+    """
     names = list(parts)
     if key in parts:
         return parts[key]
     try:
         return parts[names[int(key)]]
     except (ValueError, IndexError):
-        raise InputError(
-            f'The network has no output {key}; it gives {len(names)}: {", ".join(map(str, names))}.'
-        ) from None
+        raise InputError(f"The network has no output {key}; it gives {len(names)}: {', '.join(map(str, names))}.") from None

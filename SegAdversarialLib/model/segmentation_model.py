@@ -14,6 +14,7 @@ from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, 
 from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
 from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
+from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -90,9 +91,10 @@ class SegmentationModel:
         self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
         self.overlap, self.size_multiple = windows.overlap, windows.size_multiple
         self._check()
+        check_weights(network, name)
         self.device = choose_device(device)
         self.network = network.to(self.device)
-        self.network_dtype = _dtype_of(network)
+        self.network_dtype = dtype_of(network)
         # images, preprocessing and objectives never in less than single precision: a rounded image breaks the budget
         self.dtype = torch.float64 if self.network_dtype == torch.float64 else torch.float32
         slices = 16 if preprocessing.dimensions == 2 else 1
@@ -148,7 +150,7 @@ class SegmentationModel:
             acceleration: switches for running it faster, by the names of `Acceleration`.
 
         Raises:
-            InputError: the settings do not fit together.
+            InputError: the settings do not fit together, or the network has no weights yet.
         """
         from SegAdversarialLib.model.examination import Said
 
@@ -246,7 +248,7 @@ class SegmentationModel:
 
         in_batches = self.window_batch > 1 or self.most_windows > 1
         question = Question(len(self.channels), self._outputs, sizes, in_batches, self.device, self.network_dtype)
-        with _frozen(self.network):
+        with frozen(self.network):
             nature = examine(self.network, question, file_hash)
         treated = treatment(self._said, nature, self.name, self._outputs)
         self._accelerated.outputs, self._accelerated.in_place = treated.outputs, treated.in_place
@@ -275,7 +277,7 @@ class SegmentationModel:
         if not self._is_examined:
             self._examine_at((self._bound(case, positions).window,), last=True)
         with (
-            _frozen(self.network),
+            frozen(self.network),
             self._accelerated.folded(len(self.channels), dimensions, self.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
@@ -283,9 +285,7 @@ class SegmentationModel:
             self.window_batch = min(self.window_batch, bound.window_batch)
             self.most_windows = bound.most_windows
 
-    def _bound(
-        self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None = None
-    ) -> BoundModel:
+    def _bound(self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None = None) -> BoundModel:
         how = HowToAsk(
             name=self.name,
             head=self.head,
@@ -363,32 +363,3 @@ class SegmentationModel:
         chosen = self.preprocessing.normalization
         if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
             raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
-
-
-def _dtype_of(network: torch.nn.Module) -> torch.dtype:
-    import torch
-
-    return next((x.dtype for x in network.parameters() if x.is_floating_point()), torch.float32)
-
-
-@contextmanager
-def _frozen(network: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, no parameter gradients, and repeatable single precision on a GPU inside; all as it was outside.
-
-    Frozen parameters spare convolutions from keeping their inputs, which is most of a graph's memory.
-    """
-    import torch
-
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    training = [module for module in network.modules() if getattr(module, "training", False)]
-    try:
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        network.eval()
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True
