@@ -8,6 +8,7 @@ without a word.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,21 +38,19 @@ _FINAL_NAMES = ("out", "logits")
 """What torchvision and transformers call the answer among others."""
 
 
-@dataclass(frozen=True)
-class Said:
-    """What the user says of a network, so that it is not asked.
+Kind = Literal["exclusive", "each", "perhaps", "logits"]
 
-    Attributes:
-        outputs: whether it gives logits or probabilities; None: found out.
-        key: which of its outputs counts; None: found out.
-        in_place: whether it changes its input; None: found out.
-        allow_random: it may say something else each time.
-    """
+_MOST_STEPS = 1000
 
-    outputs: Literal["logits", "probabilities"] | None = None
-    key: OutputKey | None = None
-    in_place: bool | None = None
-    allow_random: bool = False
+_SPREAD = 0.05
+"""Outputs that come as near as this to 0 and to 1, and go beyond neither, whatever the input, are probabilities."""
+
+_BETWEEN_0_AND_1 = {"SigmoidBackward0", "SoftmaxBackward0", "HardsigmoidBackward0"}
+_STAYS_BETWEEN = re.compile(
+    "(UnsafeView|View|Reshape|Squeeze|Unsqueeze|Permute|Transpose|Slice|Select|Cat|Stack|Unbind|Split|ToCopy|Clone|Alias|Upsample|"
+    "Mean|AsStrided)"
+)
+"""What autograd calls the steps of a network; the second kind only moves or averages what the first has made."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,8 @@ class Nature:
         random: it says something else each time.
         key: which of several outputs counts; None: it gives but one.
         several: how many outputs of full size there are.
-        kind: what its outputs are: "one" (probabilities that sum to 1 over the classes), "each" (probabilities, each by
-            itself), or "" for logits.
+        kind: what its outputs are: probabilities that sum to 1 over the classes, or each by itself; perhaps, where they lie
+            between 0 and 1 and nothing else tells; or logits.
         range: its smallest and largest output, as far as they were finite.
     """
 
@@ -95,25 +94,8 @@ class Nature:
     random: bool
     key: OutputKey | None
     several: int
-    kind: Literal["one", "each", ""]
+    kind: Kind
     range: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """How a network is treated, from what the user says of it and what was found.
-
-    Attributes:
-        outputs: how its logits are found.
-        in_place: it gets a copy of its input each time.
-        alone: its windows go through one at a time.
-        notes: what was set by itself, one sentence each.
-    """
-
-    outputs: NetworkOutputs
-    in_place: bool
-    alone: bool
-    notes: tuple[str, ...] = ()
 
 
 _remembered: dict[tuple[str, Question], Nature] = {}
@@ -145,55 +127,6 @@ def examine(network: torch.nn.Module, question: Question, file_hash: str = "") -
     if found is not None and file_hash:
         _remembered[file_hash, question] = found
     return found
-
-
-def treatment(said: Said, nature: Nature | None, name: str, outputs: NetworkOutputs) -> Treatment:
-    """How to treat a network.
-
-    Args:
-        said: what the user says of it.
-        nature: what was found; None: it could not be asked.
-        name: what results call it.
-        outputs: its classes.
-
-    Raises:
-        InputError: it cannot be used, or is not what the user says.
-    """
-    outputs = replace(outputs, key=said.key, are_probabilities=said.outputs == "probabilities")
-    if nature is None:
-        return Treatment(outputs, in_place=said.in_place is not False, alone=False)
-    if nature.random and not said.allow_random:
-        raise InputError(
-            f"The network {name} gives another answer each time it is asked the same, so that no result could be repeated; "
-            "most often dropout is switched on inside it: save it in evaluation mode, or say that it is meant to be random "
-            '("allow_random": true).'
-        )
-    notes: list[str] = []
-    if said.key is None and nature.key is not None:
-        outputs = replace(outputs, key=nature.key)
-        if nature.several > 1:
-            notes.append(
-                f"The network {name} gives {nature.several} outputs of full size; the final one counts (output: {nature.key})."
-            )
-    if said.outputs is None and nature.kind:
-        outputs = replace(outputs, are_probabilities=True)
-        sums = ", and for each voxel they sum to 1" if nature.kind == "one" else ""
-        notes.append(
-            f"The network {name} gives probabilities (all its outputs lie between 0 and 1{sums}), not logits; they are turned "
-            "back into logits (outputs: probabilities)."
-        )
-    if said.outputs == "probabilities" and not (nature.range[0] >= -0.01 and nature.range[1] <= 1.01):
-        raise InputError(
-            f"The network {name} is said to give probabilities, but its outputs reach from {nature.range[0]:.3g} to "
-            f'{nature.range[1]:.3g}; leave "outputs" out, or say "logits".'
-        )
-    if nature.alone:
-        notes.append(
-            f"The network {name} gives another answer for a window alone than beside others (most often it was traced with a "
-            "batch of one); its windows go through one at a time (window_batch: 1)."
-        )
-    in_place = nature.in_place if said.in_place is None else said.in_place
-    return Treatment(outputs, in_place, nature.alone, tuple(notes))
 
 
 def question_sizes(window: Sequence[int] | None, multiple: int, preprocessing: Preprocessing) -> tuple[tuple[int, ...], ...]:
@@ -279,15 +212,34 @@ class _Examination:
             _log.debug("%s", error)
             return None
 
-    def _kind(self, answers: list[torch.Tensor], unusual: torch.Tensor) -> tuple[float, float, Literal["one", "each", ""]]:
-        """What the outputs reach from and to, and whether they are probabilities."""
+    def _kind(self, answers: list[torch.Tensor], unusual: torch.Tensor) -> tuple[float, float, Kind]:
+        """What the outputs reach from and to, and what they are."""
         lowest, highest, kind = _kind_of(answers)
-        if kind and len(answers) == 1:  # whatever the input is
+        if kind != "logits" and len(answers) == 1:  # whatever the input is
             try:
                 lowest, highest, kind = _kind_of([*answers, self._ask(unusual)])
             except Exception as error:
                 _log.debug("The network takes no unusual input (%s).", detail_of(error))
-        return lowest, highest, kind
+        reaches = lowest < _SPREAD and highest > 1 - _SPREAD
+        return lowest, highest, "each" if kind == "perhaps" and (reaches or self._makes_probabilities(unusual)) else kind
+
+    def _makes_probabilities(self, batch: torch.Tensor) -> bool:
+        """Whether autograd has seen a sigmoid or softmax last, but for what only moves or averages numbers."""
+        try:
+            with torch.enable_grad():
+                leaf = batch.detach().requires_grad_(True)
+                waiting = [self._outputs.chosen(self._network(leaf.clone()), leaf).grad_fn]
+        except Exception as error:
+            _log.debug("The network has no graph to be looked at (%s).", detail_of(error))
+            return False
+        for node in waiting:  # it grows on the way
+            name = "" if node is None else node.name()
+            if _STAYS_BETWEEN.match(name) and len(waiting) < _MOST_STEPS:
+                assert node is not None
+                waiting += [before for before, _ in node.next_functions]
+            elif name not in _BETWEEN_0_AND_1:
+                return False
+        return True
 
     def _same(self, found: torch.Tensor, expected: torch.Tensor) -> bool:
         """Whether two answers are the same but for rounding."""
@@ -315,20 +267,21 @@ class _Examination:
         return given
 
 
-def _kind_of(answers: list[torch.Tensor]) -> tuple[float, float, Literal["one", "each", ""]]:
-    """The range of finite answers, and whether they are probabilities.
+def _kind_of(answers: list[torch.Tensor]) -> tuple[float, float, Kind]:
+    """The range of finite answers, and what they are as far as it tells.
 
-    Single values, such as the 0 and 1 of a threshold, are none: where there is no more than that, nothing is certain.
+    Single values, such as the 0 and 1 of a threshold, are no probabilities: where there is no more, nothing is known.
     """
     finite = [x for x in (x.float() for x in answers) if x.isfinite().all()]
     if not finite:
-        return 0.0, 0.0, ""
+        return 0.0, 0.0, "logits"
     rounding = 1e-6 if answers[0].dtype in (torch.float32, torch.float64) else 1e-2
     lowest, highest = min(float(x.min()) for x in finite), max(float(x.max()) for x in finite)
-    if lowest < -rounding or highest > 1 + rounding or len(finite[0].flatten()[:4096].unique()) <= 2 * finite[0].shape[1]:
-        return lowest, highest, ""
+    classes = finite[0].shape[1]
+    if lowest < -rounding or highest > 1 + rounding or len(finite[0].flatten()[:4096].unique()) <= 2 * classes:
+        return lowest, highest, "logits"
     sums = all(bool(((x.sum(1) - 1).abs() <= 1e-3 + 10 * rounding).all()) for x in finite)
-    return lowest, highest, "one" if sums and finite[0].shape[1] > 1 else "each"
+    return lowest, highest, "exclusive" if sums and classes > 1 else "perhaps"
 
 
 def _final(network: torch.nn.Module, full: Mapping[OutputKey, torch.Tensor]) -> OutputKey:

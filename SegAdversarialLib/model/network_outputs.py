@@ -98,7 +98,8 @@ def logits_of(probabilities: torch.Tensor, head: Literal["softmax", "sigmoid"]) 
     Sigmoid: log(p / (1 - p)). Softmax: log p, which differs from the network's own logits by a number that is the same for all
     classes. What single precision calls 0 or 1 is taken for the next number inside.
     """
-    steepest = _STEEPEST.get(probabilities.dtype, 1e30)  # beyond that, what comes from the loss would no longer be finite
+    # beyond that, what comes from the loss would no longer be finite
+    steepest = _STEEPEST.get(probabilities.dtype, 2.0**120)
     wide = probabilities.to(torch.promote_types(probabilities.dtype, torch.float32))
     logits: torch.Tensor = _Logits.apply(wide, head == "sigmoid", steepest)
     return logits

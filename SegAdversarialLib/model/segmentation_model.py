@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,9 +22,7 @@ from SegAdversarialLib.volumes.case import Case
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.model.examination import Said
-
-_log = logging.getLogger(__name__)
+    from SegAdversarialLib.model.treatment import Said
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
@@ -152,19 +149,12 @@ class SegmentationModel:
         Raises:
             InputError: the settings do not fit together, or the network has no weights yet.
         """
-        from SegAdversarialLib.model.examination import Said
+        from SegAdversarialLib.model.treatment import Said
 
-        return cls(
-            network,
-            channels,
-            OutputHead.of(classes, head, regions),
-            preprocessing or Preprocessing(),
-            _Windows(window, overlap, size_multiple, window_batch),
-            said=Said(outputs, output, in_place, allow_random),
-            device=device,
-            name=name,
-            acceleration=Acceleration.of(acceleration),
-        )
+        said, windows = Said(outputs, output, in_place, allow_random), _Windows(window, overlap, size_multiple, window_batch)
+        meaning, steps = OutputHead.of(classes, head, regions), preprocessing or Preprocessing()
+        switches = Acceleration.of(acceleration)
+        return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def logits(self, case: Case) -> np.ndarray:
         """Logits on the case's own grid: (N, K, J, I), in the network's float type."""
@@ -244,7 +234,8 @@ class SegmentationModel:
 
     def _examine_at(self, sizes: tuple[tuple[int, ...], ...], file_hash: str = "", last: bool = False) -> None:
         """Ask at these sizes; `last`: a network that takes none of them is not asked again."""
-        from SegAdversarialLib.model.examination import Question, examine, treatment
+        from SegAdversarialLib.model.examination import Question, examine
+        from SegAdversarialLib.model.treatment import say, treatment
 
         in_batches = self.window_batch > 1 or self.most_windows > 1
         question = Question(len(self.channels), self._outputs, sizes, in_batches, self.device, self.network_dtype)
@@ -255,8 +246,7 @@ class SegmentationModel:
         if treated.alone:
             self.window_batch = self.most_windows = self._settled_batch = 1
             self.memory = None
-        for note in treated.notes:
-            _log.warning(note)
+        say(treated.notes, file_hash)
         self._notes, self._is_examined = treated.notes, nature is not None or last
 
     @contextmanager
