@@ -34,6 +34,12 @@ _KEPT = 4.0
 """So many times the memory of the volume may be taken by kept graphs; the last batch's is kept even if it takes more."""
 
 
+_CHANGES_INPUT = (
+    "The network changes its input in place, though it did not when it was tried out; say so "
+    '("in_place": true in its settings), so that it gets a copy each time.'
+)
+
+
 @dataclass(frozen=True, eq=False)
 class _Graph:
     """Windows that the network was asked about with autograd's graph: (B, C, *window) in, (B, N, *window) out."""
@@ -312,6 +318,8 @@ class SlidingWindow:
                 raise InputError(
                     f"An input of shape {tuple(seen.shape)} needs more memory than there is; use a smaller window."
                 ) from error
+            if "leaf Variable" in str(error):  # what PyTorch calls an input whose gradient is wanted
+                raise InputError(_CHANGES_INPUT) from error
             raise InputError(
                 f"The network fails on an input of shape {tuple(seen.shape)} ({detail_of(error)}); check its channels, the "
                 "window, the size multiple and the order of the axes."
@@ -330,10 +338,7 @@ class SlidingWindow:
         version = None if volume.is_inference() else volume._version
         logits = self._ask(volume)
         if version is not None and volume._version != version:
-            raise InputError(
-                "The network changes its input in place, though it did not when it was tried out; say so "
-                '("in_place": true in its settings), so that it gets a copy each time.'
-            )
+            raise InputError(_CHANGES_INPUT)
         return logits
 
     def _batches(self) -> Iterator[list[Slices]]:
