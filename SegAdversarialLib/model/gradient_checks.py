@@ -25,10 +25,6 @@ _CAUSES = (
         "it overwrites, in place, numbers that its own gradient is made from; use a version of it without inplace=True there",
     ),
     ("is not implemented", "one of its steps has no derivative in PyTorch ({detail}); use the network without that step"),
-    (
-        "through the graph a second time",
-        "it goes on with what it computed for an earlier input; use it without a memory of earlier inputs",
-    ),
     ("to not have been used in the graph", "its answer does not depend on its input; use another output of it"),
 )
 """What a message of PyTorch's holds, and what it means to somebody who has a network and no stack trace."""

@@ -78,20 +78,6 @@ def test_each_cause_has_its_own_sentence(
     assert "\n" not in said and ("threshold" in said) == ("threshold" in cause)
 
 
-def test_a_network_that_goes_on_with_an_earlier_answer() -> None:
-    earlier: list[torch.Tensor] = []
-
-    def remembers(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        logits = network(x)
-        earlier.extend([logits] if logits.requires_grad else [])
-        return logits + (0 * earlier[0].mean() if earlier else 0)
-
-    model, case = model_of(remembers), case_of()
-    model.value_and_gradient(case, objectives.SoftDice(case.label))
-    with pytest.raises(InputError, match="goes on with what it computed for an earlier input"):
-        model.value_and_gradient(case, objectives.SoftDice(case.label))
-
-
 @pytest.mark.parametrize("window", [None, (8, 8, 8)])
 def test_checkpoints_that_can_be_differentiated_are(window: tuple[int, ...] | None) -> None:
     case, loss = case_of(), objectives.SoftDice(case_of().label)
