@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.attacks.engine.watch import Score, Watch
 
+_SQUARES_ARE_LOST = 1e-15
+"""Euclidean norms below this are wrong in single precision."""
+
 
 class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAttack):
     """Takes steps along the gradient of a loss, each of them projected back into the budget.
@@ -132,7 +135,12 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         gradient.mul_(run.unit)
         if run.allowed is not None:
             gradient.mul_(run.allowed)
-        norm = torch.linalg.vector_norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+        norm = torch.linalg.vector_norm(gradient)
+        if norm < _SQUARES_ARE_LOST:
+            largest = torch.linalg.vector_norm(gradient, ord=torch.inf)
+            if largest == 0:
+                return gradient.copy_(image)
+            norm = torch.linalg.vector_norm(gradient.div_(largest))
         return gradient.mul_(run.unit * (length / norm)).add_(image)
 
     def _start(self, run: AttackRun, restart: int) -> torch.Tensor:

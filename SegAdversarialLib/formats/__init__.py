@@ -6,11 +6,12 @@ settings (channels, classes, preprocessing, window) from a JSON file beside the 
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
-from SegAdversarialLib.formats.settings import ModelSettings
+from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
@@ -35,14 +36,15 @@ def open_model(
         changes: settings that take the place of the file's, by the names of `ModelSettings`.
 
     Raises:
-        InputError: there is no such file, it is damaged or not trusted, or settings are missing or wrong.
+        InputError: there is no such file, it is damaged or not trusted, settings are missing or wrong, or the network cannot
+            be used (see `SegmentationModel.examine`).
     """
     file, chosen, kind = resolve(path, settings, changes)
     name = name_of(path, file)
     check_complete(chosen, name)
     assert chosen.channels is not None and chosen.classes is not None
     network = kind.load(file, chosen, trust)
-    return SegmentationModel.from_network(
+    model = SegmentationModel.from_network(
         network,
         channels=chosen.channels,
         classes={x.label: x.name for x in chosen.classes},
@@ -53,7 +55,20 @@ def open_model(
         overlap=chosen.overlap,
         size_multiple=chosen.size_multiple,
         window_batch=chosen.window_batch,
+        outputs=chosen.outputs,
+        output=chosen.output,
+        in_place=chosen.in_place,
+        allow_random=chosen.allow_random,
         device=device,
         name=name,
         acceleration=chosen.acceleration,
     )
+    model.examine(_hash_of(kind.content_file(file, chosen), chosen.network))
+    return model
+
+
+def _hash_of(file: Path, architecture: NetworkSettings | None) -> str:
+    """What identifies a network: the contents of its file, and the architecture where the file holds weights alone."""
+    with file.open("rb") as stream:
+        contents = hashlib.file_digest(stream, "sha256").hexdigest()
+    return contents if architecture is None else contents + architecture.model_dump_json()

@@ -46,7 +46,15 @@ class ModelSettings(_Strict):
     window: tuple[int, ...] | None = Field(None, description="Voxels that it sees at once, in its axis order; none: all.")
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour sees too.")
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
-    window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device.")
+    window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device and the network.")
+    outputs: Literal["logits", "probabilities"] | None = Field(
+        None, description="What it gives: logits, or the probabilities of a sigmoid or softmax inside it; none: found out."
+    )
+    output: int | str | None = Field(
+        None, description="Which of several outputs is its answer, by place (from 0; -1 is the last) or name; none: found out."
+    )
+    in_place: bool | None = Field(None, description="It changes its input, and gets a copy each time; none: found out.")
+    allow_random: bool = Field(False, description="It is meant to say something else each time it is asked the same.")
     acceleration: Acceleration = Field(default_factory=Acceleration, description="Switches for running it faster.")
     description: str = Field("", description="Anything for people.")
 

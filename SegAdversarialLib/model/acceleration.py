@@ -19,6 +19,8 @@ from SegAdversarialLib.errors import Cancelled, InputError, detail_of, first_pro
 if TYPE_CHECKING:
     import torch
 
+    from SegAdversarialLib.model.network_outputs import NetworkOutputs
+
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
@@ -66,13 +68,17 @@ class Acceleration(BaseModel):
 
 
 class AcceleratedNetwork:
-    """A network behind its switches: (B, C, *window) to what the network gives.
+    """A network behind its switches: (B, C, *window) to logits (B, N, *window).
 
     Args:
         network: it stays as it is.
         settings: what is wanted.
         device: where it runs.
         dtype: the type of its weights.
+
+    Attributes:
+        outputs: how logits are found in what the network gives; None: what it gives is handed out.
+        in_place: the network changes its input: it gets a copy.
     """
 
     def __init__(self, network: torch.nn.Module, settings: Acceleration, device: torch.device, dtype: torch.dtype) -> None:
@@ -81,6 +87,8 @@ class AcceleratedNetwork:
         from SegAdversarialLib.model.folding import Folding
 
         self._network, self.settings, self._device = network, settings, device
+        self.outputs: NetworkOutputs | None = None
+        self.in_place = False
         self._folding = Folding()
         self._compiled: Callable[[torch.Tensor], Any] | None = None
         self._low = _low_precision(settings.mixed_precision, device)
@@ -103,8 +111,16 @@ class AcceleratedNetwork:
         """The switches that are on, as far as they have an effect."""
         return sorted([*self.active, *(["fused"] if self._folding.count else [])])
 
-    def __call__(self, batch: torch.Tensor) -> Any:
-        """What the network gives for (B, C, *window)."""
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Logits (B, N, *window) for (B, C, *window).
+
+        Raises:
+            InputError: the network gives something else.
+        """
+        given = self._ask(batch.clone() if self.in_place else batch)
+        return given if self.outputs is None else self.outputs.logits(given, batch)
+
+    def _ask(self, batch: torch.Tensor) -> Any:
         import torch
 
         if "channels_last" in self.active:
@@ -184,8 +200,7 @@ class AcceleratedNetwork:
 
         leaf = crop.detach().requires_grad_(True)
         with torch.enable_grad():
-            logits = self(leaf)
-            logits = (logits[0] if isinstance(logits, (tuple, list)) else logits).to(crop.dtype)
+            logits = self(leaf).to(crop.dtype)
             (gradient,) = torch.autograd.grad(logits.square().mean(), leaf)
         return gradient
 

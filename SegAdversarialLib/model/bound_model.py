@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.gradient_checks import check_answers, check_gradient, input_gradient
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
-    from SegAdversarialLib.model.preprocessing import PreprocessingOnGrid
-    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+    from SegAdversarialLib.model.devices import GpuMemory
+    from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
+    from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
     """A channel of the image, and what was made of it with autograd."""
@@ -21,16 +23,43 @@ if TYPE_CHECKING:
 Loss = Callable[["torch.Tensor"], "torch.Tensor"]
 
 
+@dataclass(frozen=True, eq=False)
+class HowToAsk:
+    """All about a network that counts once it is asked; see `SegmentationModel` for what each is."""
+
+    name: str
+    head: OutputHead
+    preprocessing: Preprocessing
+    window: tuple[int, ...] | None
+    overlap: float
+    size_multiple: int
+    window_batch: int
+    most_windows: int
+    memory: GpuMemory | None
+    device: torch.device
+    dtype: torch.dtype
+    network_dtype: torch.dtype
+
+
 class BoundModel:
     """A model on one case's grid: tensors on its device in, tensors out.
 
+    Args:
+        how: what counts about the network.
+        network: it, behind its switches.
+        case: the subject.
+        positions: where the network's channels are among the case's.
+        between_windows: see `SegmentationModel.on`.
+
     Attributes:
-        image: the case's image, (C, K, J, I) in the network's float type.
+        image: the case's image, (C, K, J, I) in the network's float type; where the network sees it as it is, in memory of its
+            own, so that nothing that a network does can reach the user's.
+        head: what the network's outputs stand for.
     """
 
     def __init__(
         self,
-        model: SegmentationModel,
+        how: HowToAsk,
         network: AcceleratedNetwork,
         case: Case,
         positions: list[int],
@@ -41,26 +70,37 @@ class BoundModel:
         from SegAdversarialLib.model.sliding_window import SlidingWindow
         from SegAdversarialLib.model.window_grid import WindowGrid
 
-        self.model, self._network, self._positions = model, network, positions
-        self.image = torch.from_numpy(case.image).to(device=model.device, dtype=model.dtype)
-        self._steps = model.preprocessing.on_grid(case.shape, case.affine)
+        self._how, self.head, self._network, self._positions = how, how.head, network, positions
+        self._steps = how.preprocessing.on_grid(case.shape, case.affine)
         self._unflipped, self._flips = self._steps.without_flips()
+        dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
+        grid = WindowGrid(self._steps.network_shape, how.window, how.overlap, how.size_multiple, dimensions)
+        self._window = grid.window[3 - grid.dimensions :]
+        image = torch.from_numpy(case.image)
+        is_lent = grid.sees_all and self._is_taken_as_it_is(image)
+        self.image = image.to(device=how.device, dtype=how.dtype, copy=is_lent)
         self._windows = SlidingWindow(
             network,
-            WindowGrid(
-                self._steps.network_shape,
-                model.window,
-                model.overlap,
-                model.size_multiple,
-                2 if model.preprocessing.dimensions == 2 else 3,
-            ),
-            len(model.head.labels),
-            model.window_batch,
-            dtype=None if model.network_dtype == model.dtype else model.network_dtype,
+            grid,
+            len(how.head.labels),
+            how.window_batch,
+            dtype=None if how.network_dtype == how.dtype else how.network_dtype,
             between=between_windows,
-            memory=model.memory,
-            most=model.most_windows,
+            memory=how.memory,
+            most=how.most_windows,
         )
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The size that the network sees at once, in its own axes."""
+        return self._window
+
+    def prepared(self) -> torch.Tensor:
+        """The case as the network sees it, before it is cut into windows: (C, *network axes), in memory of its own."""
+        import torch
+
+        with torch.no_grad():
+            return self._prepare(self.image.clone() if self._is_taken_as_it_is(self.image) else self.image)
 
     @property
     def window_batch(self) -> int:
@@ -96,14 +136,14 @@ class BoundModel:
             prepared = self._prepare(image)
             while True:
                 try:
-                    return self._checked(self._steps.restore(self._windows(prepared)))
+                    return check_answers(self._steps.restore(self._windows(prepared)), self._how.name)
                 except torch.OutOfMemoryError as error:
                     self._windows.use_less_memory(error)
 
     def _differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
-        self._windows.scales_gradients = self._network.scales_gradients or self.model.network_dtype != self.model.dtype
+        self._windows.scales_gradients = self._network.scales_gradients or self._how.network_dtype != self._how.dtype
         if self._windows.is_single:
             try:
                 return self._differentiate_at_once(image, loss)
@@ -111,33 +151,22 @@ class BoundModel:
                 self._windows.use_less_memory(error)
         return self._differentiate_by_windows(image, loss)
 
-    def _checked(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor`, unless it holds something that is no number."""
-        # the sum shows it at a fraction of the cost of looking at every element
-        if not tensor.sum().isfinite():
-            raise InputError(
-                f"The network {self.model.name} gives NaN or infinite numbers for this case; check its preprocessing, the "
-                "order of the channels and its weights."
-            )
-        return tensor
-
     def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
-
-        from SegAdversarialLib.model.sliding_window import input_gradient
 
         with torch.enable_grad():
             leaf = image.detach().requires_grad_(True)
             blended = self._windows(self._prepare(leaf))
             if not self._windows.scales_gradients:
                 logits = self._steps.restore(blended)
+                check_answers(logits.detach(), self._how.name)
                 value = loss(logits)
                 (gradient,) = input_gradient(value, leaf)
-                return float(value.detach()), self._checked(gradient), self._checked(logits.detach())
+                return float(value.detach()), check_gradient(gradient, self._how.name), logits.detach()
         number, logits, upstream = self._upstream(blended.detach(), loss, self._steps)
         scale = self._windows.scale_of(upstream)
         (gradient,) = input_gradient(blended, leaf, upstream * scale)
-        return number, self._checked(gradient.div_(scale)), logits
+        return number, check_gradient(gradient.div_(scale), self._how.name), logits
 
     def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
@@ -171,7 +200,7 @@ class BoundModel:
         del upstream
         flip_in_place(pulled, self._flips)
         flip_in_place(prepared, self._flips)
-        return number, self._checked(self._pull_back_preparation(image, pulled, graphs)), logits
+        return number, check_gradient(self._pull_back_preparation(image, pulled, graphs), self._how.name), logits
 
     def _upstream(
         self, blended: torch.Tensor, loss: Loss, steps: PreprocessingOnGrid
@@ -185,9 +214,10 @@ class BoundModel:
         with torch.enable_grad():
             leaf = blended.requires_grad_(True)
             logits = steps.restore(leaf)
+            check_answers(logits.detach(), self._how.name)
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)
-        return float(value.detach()), self._checked(logits.detach()), upstream.detach()
+        return float(value.detach()), logits.detach(), upstream.detach()
 
     def _prepare(self, image: torch.Tensor) -> torch.Tensor:
         """The image (C, K, J, I) as the network sees it, (channels, *network shape)."""

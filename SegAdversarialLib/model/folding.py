@@ -15,8 +15,9 @@ import inspect
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.fx
@@ -129,11 +130,16 @@ def changes_nothing(network: nn.Module, pairs: Sequence[Pair], channels: int, di
 def _answers(network: nn.Module, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     leaf = numbers.clone().requires_grad_(True)
     with torch.enable_grad():
-        logits = network(leaf)
-        logits = logits[0] if isinstance(logits, (tuple, list)) else logits
+        logits = _all_of(network(leaf.clone()))  # the network may write into what it gets
         weights = torch.linspace(-1, 1, logits.numel(), dtype=logits.dtype, device=logits.device).view_as(logits)
         (gradient,) = torch.autograd.grad((logits * weights).sum(), leaf)
     return logits.detach(), gradient
+
+
+def _all_of(given: Any) -> torch.Tensor:
+    """All numbers that a network hands out, whichever of several outputs counts."""
+    parts = list(given.values()) if isinstance(given, Mapping) else given if isinstance(given, (tuple, list)) else [given]
+    return torch.cat([x.flatten() for x in parts if isinstance(x, torch.Tensor)])
 
 
 @contextmanager

@@ -11,8 +11,9 @@ import numpy as np
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
-from SegAdversarialLib.model.bound_model import BoundModel, Loss
+from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
+from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -20,6 +21,8 @@ from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch
+
+    from SegAdversarialLib.model.treatment import Said
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
@@ -59,6 +62,9 @@ class SegmentationModel:
         window_batch: how many windows go through the network at a time, at first.
         memory: fills the GPU with windows, up to `most_windows`; None: `window_batch` stays.
         name: what results call it.
+
+    What it cannot be told from outside (whether it gives logits, answers the same each time, and so on) it is asked before it
+    is used for the first time: see `examine`.
     """
 
     def __init__(
@@ -69,27 +75,34 @@ class SegmentationModel:
         preprocessing: Preprocessing,
         windows: _Windows,
         *,
+        said: Said,
         device: str,
         name: str,
         acceleration: Acceleration,
     ) -> None:
         import torch
 
+        from SegAdversarialLib.model.network_outputs import NetworkOutputs
+
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
         self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
         self.overlap, self.size_multiple = windows.overlap, windows.size_multiple
         self._check()
+        check_weights(network, name)
         self.device = choose_device(device)
         self.network = network.to(self.device)
-        self.network_dtype = _dtype_of(network)
+        self.network_dtype = dtype_of(network)
         # images, preprocessing and objectives never in less than single precision: a rounded image breaks the budget
         self.dtype = torch.float64 if self.network_dtype == torch.float64 else torch.float32
         slices = 16 if preprocessing.dimensions == 2 else 1
+        self._settled_batch = windows.batch
         self.window_batch = windows.batch or (slices if self.device.type == "cpu" else 4 * slices)
         fills = windows.batch is None and self.device.type == "cuda"
         self.memory = GpuMemory(self.device) if fills else None
         self.most_windows = MOST_WINDOWS * slices if fills else self.window_batch
         self._accelerated = AcceleratedNetwork(self.network, acceleration, self.device, self.network_dtype)
+        self._outputs = NetworkOutputs(len(head.labels), head.kind, said.key)
+        self._said, self._is_examined, self._notes = said, False, tuple[str, ...]()
 
     @classmethod
     def from_network(
@@ -105,11 +118,15 @@ class SegmentationModel:
         regions: Mapping[int, Sequence[int]] | None = None,
         size_multiple: int = 1,
         window_batch: int | None = None,
+        outputs: Literal["logits", "probabilities"] | None = None,
+        output: int | str | None = None,
+        in_place: bool | None = None,
+        allow_random: bool = False,
         device: str = "cpu",
         name: str = "network",
         acceleration: Acceleration | Mapping[str, Any] | None = None,
     ) -> SegmentationModel:
-        """Wrap any torch network that maps (B, C, *window) to logits (B, N, *window).
+        """Wrap any torch network that maps (B, C, *window) to logits, or probabilities, (B, N, *window).
 
         The network is moved to the device; its weights, their `requires_grad` and its training mode stay as they are.
 
@@ -130,18 +147,14 @@ class SegmentationModel:
             acceleration: switches for running it faster, by the names of `Acceleration`.
 
         Raises:
-            InputError: the settings do not fit together.
+            InputError: the settings do not fit together, or the network has no weights yet.
         """
-        return cls(
-            network,
-            channels,
-            OutputHead.of(classes, head, regions),
-            preprocessing or Preprocessing(),
-            _Windows(window, overlap, size_multiple, window_batch),
-            device=device,
-            name=name,
-            acceleration=Acceleration.of(acceleration),
-        )
+        from SegAdversarialLib.model.treatment import Said
+
+        said, windows = Said(outputs, output, in_place, allow_random), _Windows(window, overlap, size_multiple, window_batch)
+        meaning, steps = OutputHead.of(classes, head, regions), preprocessing or Preprocessing()
+        switches = Acceleration.of(acceleration)
+        return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def logits(self, case: Case) -> np.ndarray:
         """Logits on the case's own grid: (N, K, J, I), in the network's float type."""
@@ -190,6 +203,52 @@ class SegmentationModel:
             value, gradient, _ = bound.differentiate(bound.image, loss)
             return value, gradient.cpu().numpy()
 
+    def prepare(self, case: Case) -> torch.Tensor:
+        """The network's input: channels, orientation, spacing and intensities as it wants them, before windows are cut out.
+
+        Returns:
+            (C, *network axes) on the model's device, in memory of its own; for a 2D network slices come after the channels.
+
+        Raises:
+            InputError: the case lacks a channel that the network takes.
+        """
+        return self._bound(case, self.channel_positions(case)).prepared()
+
+    def examine(self, file_hash: str = "") -> None:
+        """Ask the network what it is like, as far as that is not said; a few passes over a small input, once.
+
+        Does it change its input, answer the same each time, and the same for a window alone and beside others; does it give
+        probabilities; which of several outputs is its answer? What is set by itself is logged, and stands in `describe`. This
+        comes by itself before the first use.
+
+        Args:
+            file_hash: of the file that it is from; networks of the same file are asked once in a process.
+
+        Raises:
+            InputError: the network cannot be used; it says what would help.
+        """
+        from SegAdversarialLib.model.examination import question_sizes
+
+        if not self._is_examined:
+            self._examine_at(question_sizes(self.window, self.size_multiple, self.preprocessing), file_hash)
+
+    def _examine_at(self, sizes: tuple[tuple[int, ...], ...], file_hash: str = "", last: bool = False) -> None:
+        """Ask at these sizes; `last`: a network that takes none of them is not asked again."""
+        from SegAdversarialLib.model.examination import Question, examine
+        from SegAdversarialLib.model.treatment import say, treatment
+
+        in_batches = self.window_batch > 1 or self.most_windows > 1
+        question = Question(len(self.channels), self._outputs, sizes, in_batches, self.device, self.network_dtype)
+        with frozen(self.network):
+            nature = examine(self.network, question, file_hash)
+        treated = treatment(self._said, nature, self.name, self._outputs)
+        self._accelerated.outputs, self._accelerated.in_place = treated.outputs, treated.in_place
+        if treated.alone:
+            self.window_batch = self.most_windows = self._settled_batch = 1
+            self.memory = None
+        say(treated.notes, file_hash)
+        self._notes, self._is_examined = treated.notes, nature is not None or last
+
     @contextmanager
     def on(self, case: Case, between_windows: Callable[[float], None] | None = None) -> Iterator[BoundModel]:
         """The model on one case's grid, for loops that work on tensors; while it lasts the network's parameters are frozen.
@@ -203,15 +262,35 @@ class SegmentationModel:
             InputError: the case lacks a channel that the network takes.
         """
         positions = self.channel_positions(case)
+        self.examine()
         dimensions = self.preprocessing.dimensions
+        if not self._is_examined:
+            self._examine_at((self._bound(case, positions).window,), last=True)
         with (
-            _frozen(self.network),
+            frozen(self.network),
             self._accelerated.folded(len(self.channels), dimensions, self.size_multiple),
         ):
-            bound = BoundModel(self, self._accelerated, case, positions, between_windows)
+            bound = self._bound(case, positions, between_windows)
             yield bound
             self.window_batch = min(self.window_batch, bound.window_batch)
             self.most_windows = bound.most_windows
+
+    def _bound(self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None = None) -> BoundModel:
+        how = HowToAsk(
+            name=self.name,
+            head=self.head,
+            preprocessing=self.preprocessing,
+            window=self.window,
+            overlap=self.overlap,
+            size_multiple=self.size_multiple,
+            window_batch=self.window_batch,
+            most_windows=self.most_windows,
+            memory=self.memory,
+            device=self.device,
+            dtype=self.dtype,
+            network_dtype=self.network_dtype,
+        )
+        return BoundModel(how, self._accelerated, case, positions, between_windows)
 
     def channel_positions(self, case: Case) -> list[int]:
         """Where the network's channels are among the case's, by name.
@@ -228,7 +307,13 @@ class SegmentationModel:
             ) from None
 
     def describe(self) -> dict[str, Any]:
-        """What it is, as plain JSON data."""
+        """What it is, as plain JSON data, with what was found out by asking it.
+
+        Raises:
+            InputError: the network cannot be used; see `examine`.
+        """
+        self.examine()
+        outputs = self._accelerated.outputs or self._outputs
         return {
             "name": self.name,
             "channels": list(self.channels),
@@ -241,6 +326,12 @@ class SegmentationModel:
             "window": list(self.window) if self.window else None,
             "overlap": self.overlap,
             "size_multiple": self.size_multiple,
+            "window_batch": self._settled_batch,
+            "outputs": "probabilities" if outputs.are_probabilities else "logits",
+            "output": outputs.key,
+            "in_place": self._accelerated.in_place,
+            "allow_random": self._said.allow_random,
+            "found": list(self._notes),
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "device": str(self.device),
             "acceleration": self._accelerated.describe(),
@@ -262,32 +353,3 @@ class SegmentationModel:
         chosen = self.preprocessing.normalization
         if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
             raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
-
-
-def _dtype_of(network: torch.nn.Module) -> torch.dtype:
-    import torch
-
-    return next((x.dtype for x in network.parameters() if x.is_floating_point()), torch.float32)
-
-
-@contextmanager
-def _frozen(network: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, no parameter gradients, and repeatable single precision on a GPU inside; all as it was outside.
-
-    Frozen parameters spare convolutions from keeping their inputs, which is most of a graph's memory.
-    """
-    import torch
-
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    training = [module for module in network.modules() if getattr(module, "training", False)]
-    try:
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        network.eval()
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        for parameter in learning:
-            parameter.requires_grad_(True)
-        for module in training:
-            module.training = True

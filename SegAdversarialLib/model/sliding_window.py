@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.model.gradient_checks import check_graph, input_gradient
 from SegAdversarialLib.model.window_grid import Slices, WindowGrid
 
 if TYPE_CHECKING:
@@ -31,6 +32,12 @@ _FILLED = 0.8
 
 _KEPT = 4.0
 """So many times the memory of the volume may be taken by kept graphs; the last batch's is kept even if it takes more."""
+
+
+_CHANGES_INPUT = (
+    "The network changes its input in place, though it did not when it was tried out; say so "
+    '("in_place": true in its settings), so that it gets a copy each time.'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +53,9 @@ class SlidingWindow:
     """A network on volumes (C, *shape) of the shape that a grid of windows is for.
 
     Args:
-        network: maps (B, C, *window) to (B, N, *window); a 2D network gets (B, C, rows, columns).
+        network: maps (B, C, *window) to logits (B, N, *window); a 2D network gets (B, C, rows, columns).
         grid: where the windows lie in the volumes.
-        outputs: N, for checking what the network gives.
+        outputs: N.
         batch_size: windows in one go; halved when a GPU runs out of memory.
         dtype: what the network computes in, where that is not the volumes' type; everything around it stays in theirs.
         between: called before each batch of windows with the share of the windows that this pass has behind it; what it
@@ -134,8 +141,9 @@ class SlidingWindow:
         if self.is_single:
             # views, not copies: a batch of one volume, or the slices of one as a batch
             if self._grid.dimensions == 3:
-                return self._grid.unpad(self._ask(padded[None])[0])
-            return self._grid.unpad(self._ask(padded.movedim(1, 0).unsqueeze(2)).squeeze(2).movedim(0, 1))
+                return self._grid.unpad(self._ask_without_copy(padded[None])[0])
+            slices = padded.movedim(1, 0).unsqueeze(2)
+            return self._grid.unpad(self._ask_without_copy(slices).squeeze(2).movedim(0, 1))
         blended = padded.new_zeros((self._outputs, *self._grid.padded))
 
         def blend(places: list[Slices], logits: torch.Tensor) -> None:
@@ -303,30 +311,34 @@ class SlidingWindow:
         seen = crops.squeeze(2) if self._grid.dimensions == 2 else crops
         try:
             logits = self._network(seen if self._dtype is None else seen.to(self._dtype))
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, InputError):
             raise
         except Exception as error:  # a stranger's network may raise anything
             if "allocate memory" in str(error):
                 raise InputError(
                     f"An input of shape {tuple(seen.shape)} needs more memory than there is; use a smaller window."
                 ) from error
+            if "leaf Variable" in str(error):  # what PyTorch calls an input whose gradient is wanted
+                raise InputError(_CHANGES_INPUT) from error
             raise InputError(
                 f"The network fails on an input of shape {tuple(seen.shape)} ({detail_of(error)}); check its channels, the "
                 "window, the size multiple and the order of the axes."
             ) from error
-        if isinstance(logits, (tuple, list)):  # deep supervision: the full resolution comes first
-            logits = logits[0]
-        if not isinstance(logits, torch.Tensor):
-            raise InputError(f"The network gives a {type(logits).__name__}; it must give a tensor of logits.")
         logits = logits.to(crops.dtype)
-        if self._grid.dimensions == 2:
-            logits = logits.unsqueeze(2)
-        expected = (crops.shape[0], self._outputs, *crops.shape[2:])
-        if tuple(logits.shape) != expected:
-            raise InputError(
-                f"The network gives a tensor of shape {tuple(logits.shape)} for an input of {tuple(crops.shape)}; with "
-                f"{self._outputs} classes it must be {expected}: check the classes, the window and the size multiple."
-            )
+        if crops.requires_grad and torch.is_grad_enabled():
+            check_graph(logits)
+        return logits.unsqueeze(2) if self._grid.dimensions == 2 else logits
+
+    def _ask_without_copy(self, volume: torch.Tensor) -> torch.Tensor:
+        """Logits of what lies in the memory of the image itself.
+
+        Raises:
+            InputError: the network has changed it.
+        """
+        version = None if volume.is_inference() else volume._version
+        logits = self._ask(volume)
+        if version is not None and volume._version != version:
+            raise InputError(_CHANGES_INPUT)
         return logits
 
     def _batches(self) -> Iterator[list[Slices]]:
@@ -341,23 +353,6 @@ class SlidingWindow:
     def _report(self, done: int) -> None:
         if self._between is not None:
             self._between(done / len(self.places))
-
-
-def input_gradient(value: torch.Tensor, leaf: torch.Tensor, seed: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-    """The gradient of `value` (times `seed`) with respect to `leaf`.
-
-    Raises:
-        InputError: the network passes no gradient on.
-    """
-    try:
-        return torch.autograd.grad(value, leaf, seed)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError as error:
-        raise InputError(
-            f"The network passes no gradient on ({detail_of(error)}); it probably ends in a threshold or an argmax: use it "
-            "without that last step."
-        ) from error
 
 
 def _power_of_two_that_saves(upstream: torch.Tensor) -> float:

@@ -294,7 +294,7 @@ class _Step:
 
     def __init__(self, trainer: _Trainer, bound: BoundModel, makes: BoundGenerator) -> None:
         self._trainer, self._how, self._bound, self._makes = trainer, trainer.how, bound, makes
-        self._head = bound.model.head
+        self._head = bound.head
         logits = bound.logits(bound.image)
         self._clean = logits.softmax(0) if self._head.kind == "softmax" else logits.sigmoid()
         self._real = makes.as_batch(bound.image)

@@ -233,6 +233,8 @@ def test_batches_fill_the_measured_memory(free: int, expected: int) -> None:
     model = wrapped(network, window=(8, 8, 8), overlap=0.0, window_batch=2)
     memory = Memory(network, free)
     model.memory, model.most_windows = memory, 12  # type: ignore[assignment]
+    model.examine()
+    network.batches.clear()
     wanted = wrapped(tiny_network(), window=(8, 8, 8), overlap=0.0)
     loss = objectives.SoftDice(case.label)
     value, gradient = model.value_and_gradient(case, loss)

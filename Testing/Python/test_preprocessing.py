@@ -155,3 +155,33 @@ def test_a_channel_written_elsewhere_keeps_its_gradient(code: str) -> None:
     torch.testing.assert_close(found.detach(), wanted.detach(), rtol=0, atol=0)
     seed = torch.randn_like(out)
     torch.testing.assert_close(*(torch.autograd.grad(x, leaf, seed)[0] for x in (found, wanted)))
+
+
+@pytest.mark.parametrize("axes", ["kji", "ijk", "ji"])
+def test_what_the_network_sees(axes: str) -> None:
+    """SimpleITK's orientation, numpy's standardisation and transposition; in memory of its own, the case as it was."""
+    case = toy_case((5, 6, 7), affine=oblique_affine())
+    preprocessing = Preprocessing(orientation="RAS", axes=axes, normalization={"kind": "zscore"})
+    network = torch.nn.Module()  # it is never asked
+    model = SegmentationModel.from_network(
+        network, channels=("B", "A"), classes=["no", "yes"], preprocessing=preprocessing, window=(4,) * len(axes)
+    )
+    turned = [
+        SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(itk_image(case.channel(name), case.affine), "RAS"))
+        for name in ("B", "A")
+    ]
+    expected = np.stack([(x - x.mean(dtype=np.float64)) / x.std(dtype=np.float64) for x in turned])
+    if axes == "ijk":
+        expected = expected.transpose(0, 3, 2, 1)
+    found = model.prepare(case)
+    assert found.dtype == torch.float32 and not found.requires_grad and str(found.device) == "cpu"
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_the_network_sees_is_nobody_elses_memory() -> None:
+    case = toy_case()
+    model = SegmentationModel.from_network(torch.nn.Module(), channels=("A", "B"), classes=["no", "yes"])
+    seen = model.prepare(case)
+    np.testing.assert_array_equal(seen.numpy(), case.image)
+    seen.zero_()
+    np.testing.assert_array_equal(case.image, toy_case().image)
