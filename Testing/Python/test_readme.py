@@ -73,5 +73,6 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "attacks.md"], ids=lambda page: page.name)
 def test_every_attack_has_its_row(page: Path) -> None:
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section(page, "The attacks") if page == README else page.read_text(), re.MULTILINE)
+    text = section(page, "The attacks") if page == README else page.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", text, re.MULTILINE)
     assert set(rows) >= set(attacks.ATTACKS)
