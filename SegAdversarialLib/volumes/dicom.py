@@ -17,7 +17,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.dicom_frames import Frame, frames_in, frames_of, is_dicom, kind_of
 from SegAdversarialLib.volumes.dicom_pixels import intensities
 from SegAdversarialLib.volumes.dicom_stacks import Stack, affine_of, difference, stacks_of
-from SegAdversarialLib.volumes.volume import Space, Volume
+from SegAdversarialLib.volumes.volume import ALIGNED, Space, Volume
 
 _SHOWN = 20
 """Stacks that an error lists at most."""
@@ -68,7 +68,7 @@ def read_dicom(path: str | Path) -> Volume:
         raise InputError(f"{place} is no DICOM file, and has no series to choose from; leave out #{wanted}.")
     stack = _chosen(place, wanted, _choices(frames))
     placed = stack[0].place is not None
-    return Volume(intensities(stack), affine_of(stack), Space() if placed else Space.of(0))
+    return Volume(intensities(stack), affine_of(stack), Space() if placed else Space.of(ALIGNED))
 
 
 def _choices(frames: Sequence[Frame]) -> list[Choice]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.volumes.geometry import Grid, orientation_of
-from SegAdversarialLib.volumes.volume import Space, Volume
+from SegAdversarialLib.volumes.volume import ALIGNED, Space, Volume
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,8 +84,8 @@ def read_mask(path: Path) -> Volume:
         values = (values > 0).astype(np.uint8)
     elif _is_jpeg(path):
         raise InputError(
-            f"The mask {path} holds {len(found)} values from {found[0]} to {found[-1]}: JPEG blurs masks; give a PNG made from "
-            "the mask itself, or, if it is black and white, save it as PNG after a threshold at half."
+            f"The mask {path} holds {len(found)} values from {found[0]} to {found[-1]}: JPEG blurs masks; give a PNG of the mask "
+            "itself, or, if it is black and white, save it as PNG after a threshold at half."
         )
     return _volume(values)
 
@@ -121,7 +121,7 @@ def fits_pixels(grid: Grid, path: str | Path | None, other: Grid, other_path: st
 
 
 def _volume(pixels: np.ndarray) -> Volume:
-    return Volume(pixels[None], _AFFINE, Space.of(0))
+    return Volume(pixels[None], _AFFINE, Space.of(ALIGNED))
 
 
 def _channels(path: Path) -> list[np.ndarray]:

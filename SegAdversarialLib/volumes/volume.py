@@ -9,6 +9,10 @@ import numpy as np
 from SegAdversarialLib.volumes.geometry import Grid
 
 
+ALIGNED = 2
+"""The code of what lies on another image's voxels, which need not say where the patient was: pictures."""
+
+
 @dataclass(frozen=True, eq=False)
 class Space:
     """What a file says that its millimetres are measured in, in NIfTI's codes, so that what is written says the same.
