@@ -17,6 +17,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.dicom_frames import Frame, frames_in, frames_of, is_dicom, kind_of
 from SegAdversarialLib.volumes.dicom_pixels import intensities
 from SegAdversarialLib.volumes.dicom_stacks import Stack, affine_of, difference, stacks_of
+from SegAdversarialLib.volumes.files import split_choice
 from SegAdversarialLib.volumes.volume import ALIGNED, Space, Volume
 
 _SHOWN = 20
@@ -37,16 +38,6 @@ def holds_dicom(path: str | Path) -> bool:
     """Whether a path (with or without a choice after a `#`) names a folder or a DICOM file."""
     place, choice = split_choice(path)
     return os.path.isdir(place) or is_dicom(place) or bool(choice)
-
-
-def split_choice(path: str | Path) -> tuple[Path, str]:
-    """A path and what is chosen in it, "" if nothing is: "study#301" as (study, "301")."""
-    text = str(path)
-    if not os.path.exists(text):
-        for place in (n for n in reversed(range(len(text))) if text[n] == "#"):
-            if os.path.exists(text[:place]):
-                return Path(text[:place]), text[place + 1 :].strip()
-    return Path(text), ""
 
 
 def read_dicom(path: str | Path) -> Volume:

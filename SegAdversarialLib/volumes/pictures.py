@@ -84,8 +84,8 @@ def read_mask(path: Path) -> Volume:
         values = (values > 0).astype(np.uint8)
     elif _is_jpeg(path):
         raise InputError(
-            f"The mask {path} holds {len(found)} values from {found[0]} to {found[-1]}: JPEG blurs masks; give a PNG of the mask "
-            "itself, or, if it is black and white, save it as PNG after a threshold at half."
+            f"The mask {path} holds {len(found)} values from {found[0]} to {found[-1]}: JPEG blurs masks; give it as PNG from "
+            "before, or, if it is black and white, save it as PNG after a threshold at half."
         )
     return _volume(values)
 

@@ -11,7 +11,7 @@ import pytest
 from dicom_helpers import MR, PET, write_series
 
 from SegAdversarialLib import Case, InputError
-from SegAdversarialLib.volumes.dicom import split_choice
+from SegAdversarialLib.volumes.files import split_choice
 
 SAGITTAL = (0, 1, 0, 0, 0, -1)
 
