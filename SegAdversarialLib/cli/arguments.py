@@ -130,7 +130,7 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="an image, or a folder of a DICOM series, and the name of its channel (repeatable); a file with several channels: "
+        help="an image, or a folder of a DICOM series, and the name of its channel (repeatable); a file with several: "
         "A,B,C=FILE; one of several series: NAME=FOLDER#NUMBER",
     )
     group.add_argument("--label", metavar="FILE", help="reference label map")

@@ -26,6 +26,9 @@ _ENDINGS = (".dcm", ".dicom", ".ima")
 
 _MARK_END = 132
 
+_PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.30"
+"""The one kind of object whose pixels are no whole numbers."""
+
 _STANDARD = "1.2.840.10008."
 """What the standard's own UIDs begin with."""
 
@@ -163,9 +166,10 @@ def frames_of(path: Path) -> list[Frame]:
     try:
         with quiet():
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-            if "Rows" not in header and _should_be_image(header):
+            whole = "PixelRepresentation" in header  # the last of what says how the pixels are stored
+            if not whole and _should_be_image(header):
                 raise InputError(f"{path} is empty, damaged or no DICOM file, and its slice would be missing; get it again.")
-            if "Rows" not in header or str(header.get("Modality", "")) in _NO_IMAGES:
+            if not whole or str(header.get("Modality", "")) in _NO_IMAGES:
                 return []
             return _frames(header, _source(header, path))
     except InputError:
@@ -202,10 +206,10 @@ def _class_of(header: Any) -> Any:
 
 
 def _should_be_image(header: Any) -> bool:
-    """Whether a header without an image's size was cut off, or is none at all, instead of being some other object's."""
+    """Whether a header that does not say how pixels are stored was cut off, instead of being that of some other object."""
     kind = _class_of(header)
-    if not kind:
-        return True
+    if not kind or "Rows" in header:
+        return kind != _PARAMETRIC_MAP
     # a class that the standard does not name is a manufacturer's own, or the beginning of one of the standard's
     unknown = kind.name == str(kind) and (kind.startswith(_STANDARD) or _STANDARD.startswith(kind))
     return "Image" in kind.name or unknown

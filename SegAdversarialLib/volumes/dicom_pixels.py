@@ -101,7 +101,8 @@ def _stored(source: Source) -> np.ndarray:
             raise
         except Exception as error:  # pydicom raises whatever a damaged file leads to
             raise InputError(
-                f"The pixels of {source.path} cannot be decoded ({detail_of(error)}); the file is damaged: get it again."
+                f"The pixels of {source.path} cannot be decoded ({detail_of(error)}): the file is damaged, or compressed in a "
+                "rare way; get it again, or decompress it first (gdcmconv --raw, dcmdjpeg or dcmdjpls)."
             ) from error
     if array.size != source.frames * source.shape[0] * source.shape[1]:
         raise InputError(f"{source.path} holds fewer pixels than its header says; it was cut off: get it again.")

@@ -96,11 +96,11 @@ def test_other_files_in_the_folder(tmp_path: Path) -> None:
         (tmp_path / "DICOM" / name).write_bytes(content)
     shutil.copy(files[2], tmp_path / "DICOM" / "IM0002 (1)")
     directory = new_file(tmp_path / "DICOMDIR", "1.2.840.10008.1.3.10", volume[0])
-    for keyword in ("SOPClassUID", "Rows", "PixelData"):
+    for keyword in ("SOPClassUID", "Rows", "PixelRepresentation", "PixelData"):
         delattr(directory, keyword)
     save(directory, tmp_path / "DICOMDIR")
     report = new_file(tmp_path, "1.2.840.10008.5.1.4.1.1.88.11", volume[0], Modality="SR", SeriesInstanceUID="1.2.9")
-    del report.Rows
+    del report.Rows, report.PixelRepresentation
     save(report, tmp_path / "report.dcm")
     np.testing.assert_array_equal(Case.read({"A": tmp_path}).image[0], volume - 1024.0)
     with pytest.raises(InputError, match="report.dcm holds no scanner's image"):
@@ -131,12 +131,15 @@ def test_a_radiograph_has_pixels_but_no_place(tmp_path: Path) -> None:
     assert SimpleITK.ReadImage(str(path)).GetSpacing()[:2] == pytest.approx((0.15, 0.14))
 
 
-@pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000"])
+@pytest.mark.parametrize("compressor", ["JPEG", "JPEG2000", "RLE"])
 def test_compressed_slices(compressor: str, tmp_path: Path) -> None:
-    """GDCM writes them, pydicom puts our header around, and the voxels are those that were compressed."""
-    volume = random_volume(3, 32, 40)
+    """GDCM (or pydicom) packs them, our header is around, and the voxels are those that were packed."""
+    volume = random_volume(3, 64, 72)
 
     def edit(data: pydicom.Dataset, k: int) -> None:
+        if compressor == "RLE":
+            data.compress(pydicom.uid.RLELossless)
+            return
         writer = SimpleITK.ImageFileWriter()
         writer.SetFileName(str(tmp_path / "one.dcm"))
         writer.UseCompressionOn()
@@ -150,6 +153,23 @@ def test_compressed_slices(compressor: str, tmp_path: Path) -> None:
     files = write_series(tmp_path / "series", volume, edit=edit)
     assert pydicom.dcmread(files[0]).file_meta.TransferSyntaxUID.is_compressed
     np.testing.assert_array_equal(Case.read({"A": tmp_path / "series"}).image[0], volume - 1024.0)
+
+
+@pytest.mark.parametrize(("bits", "stored", "signed"), [(8, 8, 0), (16, 12, 0), (16, 12, 1), (16, 16, 0), (32, 32, 1)])
+def test_bits(bits: int, stored: int, signed: int, tmp_path: Path) -> None:
+    """Values to both ends of what the bits hold; with 12 of 16, the sign is the twelfth."""
+    low, high = (-(2 ** (min(stored, 24) - 1)), 2 ** (min(stored, 24) - 1) - 1) if signed else (0, 2**stored - 1)
+    volume = np.random.default_rng(0).integers(low, high, (3, 5, 7), endpoint=True)
+    volume[0, 0, :2] = low, high
+
+    def edit(data: pydicom.Dataset, k: int) -> None:
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = bits, stored, stored - 1, signed
+        content = (volume[k] & (2**stored - 1)).astype(f"<u{bits // 8}").tobytes()
+        data.PixelData = content + b"\0" * (len(content) % 2)
+        data["PixelData"].VR = "OB" if bits == 8 else "OW"
+
+    write_series(tmp_path, volume.astype(np.int16), kind=MR, edit=edit)
+    np.testing.assert_array_equal(Case.read({"A": tmp_path}).image[0], volume)
 
 
 def test_files_without_preamble(tmp_path: Path) -> None:
@@ -229,7 +249,7 @@ def test_a_missing_slice(tmp_path: Path) -> None:
         Case.read({"A": tmp_path})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_last_slice_that_was_cut_off_is_not_passed_over(share: float, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Wherever it was cut: no gap would show that it is missing."""
