@@ -99,8 +99,9 @@ def _chosen(place: Path, wanted: str, choices: Sequence[Choice]) -> Stack:
     if not found:
         raise InputError(f'{place} holds no DICOM series "{wanted}"; it holds: {words}.')
     chosen = f' as "{wanted}"' if wanted else ""
+    example = max(listed, key=lambda x: len(x.stack)).key
     raise InputError(
-        f'{place} holds {len(listed)} {what}{chosen}; choose one after a #, such as "{place}#{listed[-1].key}": {words}.'
+        f'{place} holds {len(listed)} {what}{chosen}; choose one after a #, such as "{place}#{example}": {words}.'
     )
 
 

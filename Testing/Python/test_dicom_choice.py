@@ -49,7 +49,7 @@ def test_a_folder_of_several_series_lists_them(study: Path) -> None:
     message = str(caught.value)
     assert "\n" not in message
     for part in (
-        f"{study} holds 3 DICOM series; choose one after a #, such as",
+        f'{study} holds 3 DICOM series; choose one after a #, such as "{study}#301": ',
         '1 ("localizer", MR, 3 slices of 7x5)',
         '301 ("T1 MPRAGE", MR, 4 slices of 7x5)',
         '402 ("T2 TSE", MR, 4 slices of 7x5)',
@@ -116,7 +116,7 @@ def two(first: dict[str, Any], second: dict[str, Any], folder: Path, **places: A
 )
 def test_several_volumes_in_one_series(first: Any, second: Any, words: tuple[str, str], tmp_path: Path) -> None:
     two(first, second, tmp_path)
-    with pytest.raises(InputError, match='holds 2 volumes; choose one after a #, such as ".*#4:2"') as caught:
+    with pytest.raises(InputError, match='holds 2 volumes; choose one after a #, such as ".*#4:1"') as caught:
         Case.read({"A": tmp_path})
     for n, word in enumerate(words):
         assert f'4:{n + 1} ("body", MR, 4 slices of 7x5, ' in str(caught.value) and word in str(caught.value)

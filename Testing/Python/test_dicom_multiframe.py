@@ -89,7 +89,7 @@ def test_several_stacks_in_one_file(group: str, keyword: str, values: tuple[Any,
     own = [{group: {keyword: values[n % 2]}} for n in range(4)]
     path = write_enhanced(tmp_path / "file.dcm", volume, [30, 30, 33, 33], frames=own)
     with pytest.raises(
-        InputError, match=r'holds 2 volumes; choose one after a #, such as ".*file.dcm#1:2": 1:1 \(MR, 2 slices'
+        InputError, match=r'holds 2 volumes; choose one after a #, such as ".*file.dcm#1:1": 1:1 \(MR, 2 slices'
     ):
         Case.read({"A": path})
     for n in range(2):

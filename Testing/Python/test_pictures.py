@@ -166,6 +166,9 @@ def test_masks_that_are_none(tmp_path: Path) -> None:
     assert count > 2
     with pytest.raises(InputError, match=f"holds {count} values from 0 to 255: JPEG blurs masks; .*as PNG after a threshold"):
         Case.read({"A": image}, noisy)
+    sharp = save(tmp_path / "sharp.jpg", np.kron(LABEL, np.ones((8, 8), np.uint8)) * 255, quality=95)
+    assert set(np.unique(np.asarray(Image.open(sharp)))) == {0, 255}
+    np.testing.assert_array_equal(Case.read({"A": image}, sharp).label[0], np.kron(LABEL, np.ones((8, 8), int)))
     colours = np.array([[255, 0, 0], [0, 255, 0]], np.uint8)[edges // 255]
     with pytest.raises(InputError, match=r"is a colour picture \(2 colours\)"):
         Case.read({"A": image}, save(tmp_path / "colours.png", colours))
