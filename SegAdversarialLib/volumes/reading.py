@@ -214,8 +214,8 @@ def _on_grid_of(
     if first.space.qform is not None or volume.space.qform is not None:
         way = ', or read all files by their qforms with prefer="qform" (--prefer qform) if those agree'
     raise InputError(
-        f"{what[0].upper()}{what[1:]} ({path}) lies on another grid ({own}) than {first_path} ({there}): {apart}; resample it, "
-        f"or ask for resampling onto the first channel{way}."
+        f"{what[0].upper()}{what[1:]} ({path}) lies on another grid ({own}) than {first_path} ({there}): {apart}; resample "
+        f"it, or ask for resampling onto the first channel{way}."
     )
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from SegAdversarialLib.volumes.geometry import Grid
 
-
 ALIGNED = 2
 """The code of what lies on another image's voxels, which need not say where the patient was: pictures."""
 
