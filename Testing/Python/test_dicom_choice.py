@@ -11,6 +11,8 @@ import pytest
 from dicom_helpers import MR, PET, write_series
 
 from SegAdversarialLib import Case, InputError
+from SegAdversarialLib.jobs.running import open_case
+from SegAdversarialLib.jobs.specification import CaseSource
 from SegAdversarialLib.volumes.files import split_choice
 
 SAGITTAL = (0, 1, 0, 0, 0, -1)
@@ -164,3 +166,11 @@ def test_a_localizer_in_the_series_is_listed_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="6 slices of 7x5, axial.*1 slice of 7x5, sagittal"):
         Case.read({"A": tmp_path})
     assert value_of(f"{tmp_path}#1:1") == {1 - 1024}
+
+
+def test_a_job_knows_the_folder_that_it_reads(study: Path) -> None:
+    """So that no result is written over what it was made from; and the choice stays where the job is run again."""
+    source = CaseSource(channels={"T1": f"{study}#301"})
+    assert source.files == [study]
+    assert source.anywhere().channels == {"T1": f"{study}#301"}
+    np.testing.assert_array_equal(open_case(source).image[0], constant(2))
