@@ -56,7 +56,9 @@ TORCH = Package("torch", "torch", "2.4", 200)
 OTHERS = (
     Package("monai", "monai", "1.4", 3),
     Package("nibabel", "nibabel", "5", 4),
+    Package("pillow", "PIL", "9", 7),
     Package("pydantic", "pydantic", "2.7", 4),
+    Package("pydicom", "pydicom", "2.3", 3),
     Package("safetensors", "safetensors", "0.4", 1),
     Package("scikit-image", "skimage", "0.22", 20),
     Package("scipy", "scipy", "1.11", 40),

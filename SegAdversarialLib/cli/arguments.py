@@ -130,7 +130,8 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="an image and the name of its channel (repeatable); a file with several channels: A,B,C=FILE",
+        help="an image, or a folder of a DICOM series, and the name of its channel (repeatable); a file with several: "
+        "A,B,C=FILE; one of several series: NAME=FOLDER#NUMBER",
     )
     group.add_argument("--label", metavar="FILE", help="reference label map")
     group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.volumes.files import split_choice
 
 DEFAULT_MODEL = "builtin:brain-tumour-phantom"
 
@@ -61,8 +62,8 @@ class CaseSource(_Strict):
 
     @property
     def files(self) -> list[Path]:
-        """All the files that are read."""
-        return [Path(x) for x in (*self.channels.values(), *([self.label] if self.label else []))]
+        """All the files and folders that are read."""
+        return [split_choice(x)[0] for x in (*self.channels.values(), *([self.label] if self.label else []))]
 
     def anywhere(self) -> CaseSource:
         """The same with absolute paths."""

@@ -125,15 +125,18 @@ class Case:
         replace_nonfinite: float | None = None,
         prefer: Prefer | None = None,
     ) -> Case:
-        """Read a subject from image files (NIfTI, NRRD, MHA and whatever else SimpleITK reads).
+        """Read a subject from image files (NIfTI, NRRD, MHA, DICOM, pictures, and whatever else SimpleITK reads).
 
         Args:
             channels: a file for each channel name. A file with several channels (4D, or several values for each voxel) is
                 named by all of them: `{("FLAIR", "T1"): "both.nii.gz"}` or `{"FLAIR,T1": "both.nii.gz"}`.
-            label: the reference label map.
+                A DICOM series is the folder that holds it; of several in a folder, one is chosen after a `#`, by its number,
+                UID or description: `{"T1": "study#301"}`.
+            label: the reference label map. A picture that is only black and white gives the labels 0 and 1.
             label_names: the label values' names.
             name: the subject's name; the first file's folder if left out.
             resample: put channels and labels that lie on other grids onto the first channel's (linear, labels nearest).
+                Pictures have no place: they are laid on each other pixel for pixel, and never resampled.
             replace_nonfinite: the number that takes the place of NaN and infinities; without it they are refused.
             prefer: "sform" or "qform", the position to take of a NIfTI file that gives two which contradict each other.
 

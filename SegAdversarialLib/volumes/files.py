@@ -75,6 +75,16 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def split_choice(path: str | Path) -> tuple[Path, str]:
+    """A path and what is chosen in it, "" if nothing is: "study#301" as (study, "301"); what exists as it stands is a path."""
+    text = str(path)
+    if not os.path.exists(text):
+        for place in (n for n in reversed(range(len(text))) if text[n] == "#"):
+            if os.path.exists(text[:place]):
+                return Path(text[:place]), text[place + 1 :].strip()
+    return Path(text), ""
+
+
 def check_replaceable(path: Path) -> None:
     """Refuse a result folder that would hide something which this software did not write.
 

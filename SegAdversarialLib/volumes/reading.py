@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.dicom import holds_dicom, read_dicom
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.geometry import (
     Grid,
@@ -23,6 +23,7 @@ from SegAdversarialLib.volumes.geometry import (
 from SegAdversarialLib.volumes.itk_files import read_with_itk
 from SegAdversarialLib.volumes.nifti import is_nifti, read_nifti
 from SegAdversarialLib.volumes.nifti_place import Prefer, TwoPlaces
+from SegAdversarialLib.volumes.pictures import fits_pixels, is_picture, read_mask, read_picture
 from SegAdversarialLib.volumes.volume import Space, Volume
 
 _log = logging.getLogger(__name__)
@@ -31,15 +32,26 @@ _ROUNDING = 1e-3
 """How far beside a whole number a label may lie: what is left of whole numbers that were stored with a scaling."""
 
 
-def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None) -> list[Volume]:
-    """The volumes in a file, one for each name: the one place that picks a reader by the kind of file.
+def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None, labels: bool = False) -> list[Volume]:
+    """The volumes in a file (or a DICOM folder), one for each name: the one place that picks a reader by the kind of file.
+
+    Args:
+        path: the file, the folder, or what is chosen in it after a `#`.
+        names: what the volumes are.
+        prefer: which of two positions in a NIfTI file counts.
+        labels: whether it is a label map, whose black and white are labels if it is a picture.
 
     Raises:
         InputError: the file is missing or no image, what its header says cannot be right, or it holds another number of
             volumes.
     """
-    _check_there(path, names)
-    volumes = read_nifti(path, prefer) if is_nifti(path) else read_with_itk(path)
+    if holds_dicom(path):
+        volumes = [read_dicom(path)]
+    elif is_picture(path):
+        volumes = [read_mask(path)] if labels else read_picture(path, names)
+    else:
+        _check_there(path, names)
+        volumes = read_nifti(path, prefer) if is_nifti(path) else read_with_itk(path)
     if len(volumes) != len(names):
         raise InputError(
             f"{path} holds {len(volumes)} channel(s), but {len(names)} were named for it: {', '.join(names)}; name each of "
@@ -49,11 +61,8 @@ def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None)
 
 
 def _check_there(path: Path, names: Sequence[str]) -> None:
-    if is_file(path):
-        return
-    if os.path.isdir(path):
-        raise InputError(f"{path} is a folder; give an image file (NIfTI, NRRD or MHA) for {', '.join(names)}.")
-    raise InputError(f"There is no file {path} (for {', '.join(names)}); check the path.")
+    if not is_file(path):
+        raise InputError(f"There is no file {path} (for {', '.join(names)}); check the path.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +112,7 @@ def read_images(
                 first = volume
                 way = ' take its qform with prefer="qform" (--prefer qform), or' if first.space.qform is not None else ""
                 check_right_angles(first.affine, str(first_path), way)
-            array = _on_grid_of(first, first_path, volume, f"channel {channel} ({path})", resample, linear=True)
+            array = _on_grid_of(first, first_path, volume, f"channel {channel}", path, resample, linear=True)
             if array.dtype.kind in "iu" and max(abs(int(array.min())), abs(int(array.max()))) > 2**24:
                 raise InputError(f"Channel {channel} ({path}) holds whole numbers beyond 2^24, which float32 cannot keep.")
             dtypes.append(str(array.dtype) if array.dtype.kind in "iu" else "float32")
@@ -112,9 +121,9 @@ def read_images(
     assert first is not None
     labels = None
     if label is not None:
-        (volume,) = read_volumes(Path(label), ("label",), prefer)
+        (volume,) = read_volumes(Path(label), ("label",), prefer, labels=True)
         notes += volume.notes
-        labels = _on_grid_of(first, first_path, volume, f"the label map ({label})", resample, linear=False)
+        labels = _on_grid_of(first, first_path, volume, "the label map", label, resample, linear=False)
     for note in dict.fromkeys(notes):
         _log.warning("%s", note)
     return ReadImages(np.stack(arrays), tuple(names), first.affine, tuple(dtypes), labels, first.space)
@@ -126,7 +135,7 @@ def read_label(path: str | Path, grid: Grid) -> np.ndarray:
     Raises:
         InputError: the file is missing or no image, lies on another grid, or does not hold whole numbers.
     """
-    return checked_label(_read_on_grid(Path(path), grid, ("label map",))[0], grid.shape)
+    return checked_label(_read_on_grid(Path(path), grid, ("label map",), labels=True)[0], grid.shape)
 
 
 def read_channel(path: str | Path, grid: Grid) -> np.ndarray:
@@ -175,14 +184,15 @@ def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(whole)
 
 
-def _read_on_grid(path: Path, grid: Grid, names: Sequence[str]) -> list[np.ndarray]:
+def _read_on_grid(path: Path, grid: Grid, names: Sequence[str], labels: bool = False) -> list[np.ndarray]:
     """The voxels of a file that has to lie on a grid; of the two positions that a file may give, one has to."""
     try:
-        found = [read_volumes(path, names)]
+        found = [read_volumes(path, names, labels=labels)]
     except TwoPlaces:
         positions: tuple[Prefer, ...] = ("sform", "qform")
         found = [read_volumes(path, names, prefer) for prefer in positions]
-    volumes = next((x for x in found if same_grid(*grid, *x[0].grid)), None)
+    fitting = (x for x in found if fits_pixels(grid, None, x[0].grid, path) or same_grid(*grid, *x[0].grid))
+    volumes = next(fitting, None)
     if volumes is None:
         case, own, apart = describe_two_grids(grid, found[0][0].grid)
         raise InputError(
@@ -191,9 +201,11 @@ def _read_on_grid(path: Path, grid: Grid, names: Sequence[str]) -> list[np.ndarr
     return [x.array for x in volumes]
 
 
-def _on_grid_of(first: Volume, first_path: Path, volume: Volume, what: str, resample: bool, linear: bool) -> np.ndarray:
+def _on_grid_of(
+    first: Volume, first_path: Path, volume: Volume, what: str, path: str | Path, resample: bool, linear: bool
+) -> np.ndarray:
     """The voxels of a volume on the first one's grid."""
-    if same_grid(*first.grid, *volume.grid):
+    if fits_pixels(first.grid, first_path, volume.grid, path) or same_grid(*first.grid, *volume.grid):
         return volume.array
     if resample:
         return _resampled(volume, first.grid, linear)
@@ -202,8 +214,8 @@ def _on_grid_of(first: Volume, first_path: Path, volume: Volume, what: str, resa
     if first.space.qform is not None or volume.space.qform is not None:
         way = ', or read all files by their qforms with prefer="qform" (--prefer qform) if those agree'
     raise InputError(
-        f"{what[0].upper()}{what[1:]} lies on another grid ({own}) than {first_path} ({there}): {apart}; resample it, or ask "
-        f"for resampling onto the first channel{way}."
+        f"{what[0].upper()}{what[1:]} ({path}) lies on another grid ({own}) than {first_path} ({there}): {apart}; resample "
+        f"it, or ask for resampling onto the first channel{way}."
     )
 
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from SegAdversarialLib.volumes.geometry import Grid
 
+ALIGNED = 2
+"""The code of what lies on another image's voxels, which need not say where the patient was: pictures."""
+
 
 @dataclass(frozen=True, eq=False)
 class Space:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1"}
+SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1", "pillow": "9.5.0", "pydicom": "2.4.4"}
 OURS = ["monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4", "scikit-image>=0.22", "tqdm>=4.60"]
 
 
@@ -70,7 +70,7 @@ class Slicer:
         from SegAdversarialGui.environment import Environment
 
         environment = Environment()
-        modules = {"scikit-image": "skimage"}
+        modules = {"scikit-image": "skimage", "pillow": "PIL"}
         environment.version = self.versions.get
         environment.holds = lambda name: name in {modules.get(x, x) for x in self.versions} | self.unnamed
         environment.hasNvidiaGpu = lambda: self.gpu
