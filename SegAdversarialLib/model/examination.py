@@ -37,11 +37,6 @@ _LAST_IS_FINAL = ("BasicUNetPlusPlus",)
 _FINAL_NAMES = ("out", "logits")
 """What torchvision and transformers call the answer among others."""
 
-
-Kind = Literal["exclusive", "each", "perhaps", "logits"]
-
-_MOST_STEPS = 1000
-
 _SPREAD = 0.05
 """Outputs that come as near as this to 0 and to 1, and go beyond neither, whatever the input, are probabilities."""
 
@@ -51,6 +46,11 @@ _STAYS_BETWEEN = re.compile(
     "Mean|AsStrided)"
 )
 """What autograd calls the steps of a network; the second kind only moves or averages what the first has made."""
+_MOST_STEPS = 1000
+"""Where a graph is larger than that, it is not looked at any further."""
+
+Kind = Literal["exclusive", "each", "perhaps", "logits"]
+"""What outputs are; see `Nature`."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ def overwritten(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
         (lambda network, x: checkpoint(network, x, use_reentrant=True), "checkpoint with use_reentrant=True"),
         (lambda network, x: network(x.detach()) + torch.ones(1, requires_grad=True), "does not depend on its input"),
         (overwritten, "overwrites, in place"),
+        (lambda network, x: network(x) + torch.special.zeta(x.abs() + 2, x.abs() + 3), "no derivative in PyTorch.*zeta"),
     ],
 )
 def test_each_cause_has_its_own_sentence(
