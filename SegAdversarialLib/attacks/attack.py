@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import math
 import time
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
+from SegAdversarialLib.attacks.documentation import AttackClass
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.intensity import IntensityRange, RangeKind
 from SegAdversarialLib.volumes.reading import read_label
@@ -49,7 +52,7 @@ class Found:
     label: np.ndarray | None = None
 
 
-class Attack(BaseModel, ABC):
+class Attack(BaseModel, ABC, metaclass=AttackClass):
     """A configuration that is called: `attack(model, case) -> AttackResult`.
 
     A subclass states its `name`, `title` and `citation`, adds its fields, and finds the adversarial image in `_search`. The
@@ -149,6 +152,7 @@ class Attack(BaseModel, ABC):
         """Whether the budget is zero, so that the result is the original."""
         return False
 
+    @checked
     def __call__(
         self,
         model: SegmentationModel | None,
@@ -321,7 +325,16 @@ class Attack(BaseModel, ABC):
     @classmethod
     def one_line(cls) -> str:
         """The first line of the attack's documentation."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        return cls._written().splitlines()[0]
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The schema of the settings; its description is what is written of the class."""
+        return {**super().model_json_schema(*arguments, **named), "description": cls._written()}
+
+    @classmethod
+    def _written(cls) -> str:
+        return inspect.cleandoc(vars(cls).get("__doc__") or "")
 
 
 def fingerprint(array: np.ndarray) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.volumes.case import Case
 
@@ -128,6 +129,7 @@ class Transfer(AdditiveAttack):
         """The budget of the attack that is made."""
         return self.attack.budget
 
+    @checked
     def __call__(
         self,
         model: SegmentationModel | None,

@@ -13,6 +13,7 @@ from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.engine.pattern import Cases, Pattern
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, first_problem
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import is_file
 
@@ -71,6 +72,7 @@ class UniversalPerturbation(AdditiveAttack):
         return {"channels": list(given.channels), "shape": list(given.values.shape), "fingerprint": given.fingerprint}
 
     @classmethod
+    @checked
     def learn(
         cls,
         model: SegmentationModel,
@@ -106,11 +108,11 @@ class UniversalPerturbation(AdditiveAttack):
         refused = {"perturbation", "fingerprint"} & set(settings)
         if refused:
             raise InputError(f"{refused.pop()} is what learning gives; leave it out.")
+        attack = cls(**{key: value for key, value in settings.items() if key in cls.model_fields})
         try:
-            attack = cls(**{key: value for key, value in settings.items() if key in cls.model_fields})
             how = Learning(**{key: value for key, value in settings.items() if key not in cls.model_fields})
         except ValidationError as error:
-            raise InputError(f"{cls.title}: {first_problem(error)}") from None
+            raise InputError(f"{cls.title}: {first_problem(error, [*Learning.model_fields, *cls.model_fields])}") from None
         pattern = learn_pattern(attack, how, model, cases, progress, cancel)
         return attack.model_copy(update={"perturbation": pattern, "region": None})
 

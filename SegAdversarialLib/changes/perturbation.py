@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.case import Case
 
 _REMAINDER = 1e-4
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Perturbation:
     """The difference between an image and its adversarial version, in up to three parts; each may be absent.
@@ -70,6 +72,7 @@ class Perturbation:
         named = {"displacement": self.displacement, "log_bias": self.log_bias, "additive": self.additive}
         return {name: values for name, values in named.items() if values is not None}
 
+    @checked
     def apply(
         self,
         case: Case,

@@ -13,6 +13,7 @@ import numpy as np
 
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -105,6 +106,7 @@ class Evaluation:
         return write_table(self.rows, path, COLUMNS)
 
 
+@checked
 def evaluate(
     result: AttackResult,
     model: SegmentationModel,
@@ -125,6 +127,7 @@ def evaluate(
     return _evaluate(result.original, result.adversarial, model, regions, clean, attacked, result.perturbation)
 
 
+@checked
 def evaluate_pair(
     original: Case,
     adversarial: Case,
@@ -185,6 +188,7 @@ def _evaluate(
     return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
 
 
+@checked
 def compare(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     """Line up several attacks, one row for each: Dice before and after for each structure, and the mean PSNR.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
 from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
@@ -105,6 +106,10 @@ class SegmentationModel:
         self._said, self._is_examined, self._notes = said, False, tuple[str, ...]()
 
     @classmethod
+    @checked(
+        network="a torch module; open_model opens a file",
+        classes='{label value: name} in the order of the outputs, such as {0: "background", 1: "tumour"}',
+    )
     def from_network(
         cls,
         network: torch.nn.Module,
@@ -156,15 +161,18 @@ class SegmentationModel:
         switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
+    @checked
     def logits(self, case: Case) -> np.ndarray:
         """Logits on the case's own grid: (N, K, J, I), in the network's float type."""
         with self.on(case) as bound:
             return bound.logits(bound.image).cpu().numpy()
 
+    @checked
     def segment(self, case: Case) -> np.ndarray:
         """Label map on the case's own grid: (K, J, I) int16."""
         return self.predict(case).labels
 
+    @checked
     def predict(self, case: Case, progress: ProgressCallback | None = None, cancel: CancelCheck | None = None) -> Prediction:
         """Label map, and what each output claims, on the case's own grid.
 
@@ -185,6 +193,7 @@ class SegmentationModel:
             check_cancel(cancel)
             return Prediction(self.head.label_map(logits).cpu().numpy(), self.head.predicted(logits).cpu().numpy())
 
+    @checked
     def value_and_gradient(self, case: Case, objective: Objective) -> tuple[float, np.ndarray]:
         """The objective of the whole volume and its exact gradient with respect to the case's image.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.files import file_name
 from SegAdversarialLib.volumes.geometry import Grid, check_affine, spacing_of
 from SegAdversarialLib.volumes.nifti_place import Prefer
@@ -18,6 +19,7 @@ from SegAdversarialLib.volumes.volume import Space
 from SegAdversarialLib.volumes.writing import stored, write_volume
 
 
+@checked(image="an array (channels, slices, rows, columns); Case.read reads files")
 @dataclass(frozen=True, eq=False)
 class Case:
     """One subject as it came from the scanner. Arrays are kept as they are given where that is possible, not copied.
@@ -46,7 +48,10 @@ class Case:
     space: Space = field(default_factory=Space)
 
     def __post_init__(self) -> None:
-        image = np.ascontiguousarray(self.image, dtype=np.float32)
+        try:
+            image = np.ascontiguousarray(self.image, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The image must hold numbers ({error}).") from None
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(str(x) for x in self.channels)
         if image.ndim != 4 or image.shape[0] != len(channels) or 0 in image.shape:
             raise InputError(
@@ -88,6 +93,7 @@ class Case:
         """Voxel size in mm along i, j, k."""
         return spacing_of(self.affine)
 
+    @checked
     def channel(self, name: str) -> np.ndarray:
         """The (K, J, I) array of one channel.
 
@@ -96,6 +102,7 @@ class Case:
         """
         return self.image[self.channel_index(name)]
 
+    @checked
     def channel_index(self, name: str) -> int:
         """The position of a channel, found by its name; capitals do not matter.
 
@@ -109,11 +116,13 @@ class Case:
             return lowered.index(name.lower())
         raise InputError(f"There is no channel {name} in {self.name or 'the case'}; it has {', '.join(self.channels)}.")
 
+    @checked
     def with_image(self, image: np.ndarray) -> Case:
         """The same subject with other intensities; shape (C, K, J, I)."""
         return replace(self, image=image)
 
     @classmethod
+    @checked(channels='a file for each channel name, such as {"T1": "t1.nii.gz"}')
     def read(
         cls,
         channels: Mapping[Any, str | Path],
@@ -145,6 +154,7 @@ class Case:
         subject = name or Path(next(iter(channels.values()))).resolve().parent.name
         return cls(read.image, read.channels, read.affine, read.label, label_names, subject, read.dtypes, read.space)
 
+    @checked
     def write(self, folder: str | Path, extension: str = ".nii.gz") -> dict[str, Path]:
         """Write each channel, and the labels as `label`, into `folder`; files are written whole or not at all.
 
