@@ -7,12 +7,13 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from SegAdversarialLib.arguments import checked, nearest
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.groups import DESCRIPTIONS, members
 from SegAdversarialLib.attacks.result import AttackResult, Snapshot
-from SegAdversarialLib.errors import InputError, nearest
-from SegAdversarialLib.errors.arguments import checked
+from SegAdversarialLib.errors import InputError
 
-__all__ = ["ATTACKS", "Attack", "AttackResult", "Snapshot", "attack_class", "make_attack"]
+__all__ = ["ATTACKS", "GROUPS", "Attack", "AttackResult", "Snapshot", "attack_class", "make_attack"]
 
 
 def _attack_classes(of: type[Attack]) -> Iterator[type[Attack]]:
@@ -27,6 +28,9 @@ for _module in pkgutil.iter_modules(__path__):
 
 ATTACKS: dict[str, type[Attack]] = {cls.name: cls for cls in _attack_classes(Attack)}  # type: ignore[type-abstract]
 """All attacks by the name that the command line and files use."""
+
+GROUPS: dict[str, list[type[Attack]]] = {group: members(group, ATTACKS.values()) for group in DESCRIPTIONS}
+"""The attacks of each group; every attack is in one at least."""
 
 globals().update({cls.__name__: cls for cls in ATTACKS.values()})
 __all__ += [cls.__name__ for cls in ATTACKS.values()]

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
+from SegAdversarialLib.arguments import checked
+from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.documentation import AttackClass
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.intensity import IntensityRange, RangeKind
 from SegAdversarialLib.volumes.reading import read_label
@@ -67,6 +69,8 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
     """What people call it."""
     citation: ClassVar[str]
     """Where it comes from."""
+    groups: ClassVar[tuple[Group, ...]]
+    """What it belongs to; a list shows it with the first of them."""
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
     needs: ClassVar[str] = ""
@@ -126,6 +130,11 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
     def needs_reference(self) -> bool:
         """Whether the case must have a reference label map; the region aside."""
         return False
+
+    @property
+    def cost(self) -> Cost:
+        """What it asks of its network, if it goes on to its end."""
+        return Cost()
 
     @property
     def by_channel(self) -> bool:

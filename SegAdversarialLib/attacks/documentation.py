@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from SegAdversarialLib.errors.arguments import InOneSentence
+from SegAdversarialLib.arguments import InOneSentence
 
 _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import WithJsonSchema, field_serializer, field_validator, model_validator
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.volumes.case import Case
 
@@ -49,6 +51,7 @@ class Transfer(AdditiveAttack):
 
     name: ClassVar[str] = "transfer"
     title: ClassVar[str] = "Transfer"
+    groups: ClassVar[tuple[Group, ...]] = ("black-box",)
     citation: ClassVar[str] = "Papernot et al. 2016, arXiv:1605.07277"
     needs: ClassVar[str] = "source"
 
@@ -112,6 +115,12 @@ class Transfer(AdditiveAttack):
         """The attack that is made, with the transfer's channels, region, epsilon and the like."""
         made: AdditiveAttack = self.method.model_copy(update={key: getattr(self, key) for key in _COMMON})
         return made
+
+    @property
+    def cost(self) -> Cost:
+        """What the attack asks of the source network."""
+        cost: Cost = self.method.cost
+        return cost
 
     @property
     def needs_reference(self) -> bool:

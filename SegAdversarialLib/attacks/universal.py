@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import ValidationError, WithJsonSchema, field_serializer, field_validator
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.engine.pattern import Cases, Pattern
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, first_problem
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import is_file
 
@@ -35,6 +36,7 @@ class UniversalPerturbation(AdditiveAttack):
     name: ClassVar[str] = "universal-perturbation"
     title: ClassVar[str] = "Learned universal perturbation"
     citation: ClassVar[str] = "Moosavi-Dezfooli et al. 2017, CVPR; learned as in Shafahi et al. 2020, AAAI"
+    groups: ClassVar[tuple[Group, ...]] = ("black-box",)
     asks_network: ClassVar[bool] = False
     needs: ClassVar[str] = "perturbation"
 
@@ -112,7 +114,7 @@ class UniversalPerturbation(AdditiveAttack):
         try:
             how = Learning(**{key: value for key, value in settings.items() if key not in cls.model_fields})
         except ValidationError as error:
-            raise InputError(f"{cls.title}: {first_problem(error, [*Learning.model_fields, *cls.model_fields])}") from None
+            raise InputError(f"{cls.title}: {first_problem(error)}") from None
         pattern = learn_pattern(attack, how, model, cases, progress, cancel)
         return attack.model_copy(update={"perturbation": pattern, "region": None})
 

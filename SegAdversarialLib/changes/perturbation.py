@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.case import Case
 
 _REMAINDER = 1e-4

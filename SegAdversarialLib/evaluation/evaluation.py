@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.volumes.case import Case

@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from SegAdversarialLib.errors.arguments import checked
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
 from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 from SegAdversarialLib.model.segmentation_model import SegmentationModel

@@ -99,7 +99,7 @@ def read_settings(path: Path, settings: str | Path | None, changes: Mapping[str,
     try:
         return ModelSettings(**data)
     except ValidationError as error:
-        raise InputError(f"Settings of the network {path.name}: {first_problem(error, ModelSettings.model_fields)}") from None
+        raise InputError(f"Settings of the network {path.name}: {first_problem(error)}") from None
 
 
 def settings_beside(path: Path) -> Path | None:

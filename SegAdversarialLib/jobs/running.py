@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, 
 from SegAdversarialLib.evaluation.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
 from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.jobs import results
+from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.json_data import plain
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
@@ -58,9 +60,6 @@ Observe = Callable[[AttackOutcome], None]
 
 Opener = Callable[[ModelSource], "SegmentationModel"]
 """Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
-
-_CLEAN_SHARE = 0.05
-"""The part of an attack job's progress bar that segmenting the unchanged case takes."""
 
 
 def run(
@@ -299,13 +298,18 @@ def _run_attack(
         attack.check(model, case)
     check_regions(model.head, job.regions)
     results.prepare_output(folder, list(runs), job.case.files)
-    clean = model.predict(case, _part_of(emit, 0.0, _CLEAN_SHARE), cancel)
+    costs = {name: attack.cost for name, attack in runs.items()}
+    first, started = share_of_clean(costs), time.perf_counter()
+    clean = model.predict(case, _part_of(emit, 0.0, first), cancel)
+    expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
+    if expected.is_worth_telling():
+        emit({"event": "log", "level": "info", "message": expected.sentence()})
     results.write_clean(folder, clean.labels, case, job.ending)
     results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = []
-    for done, (name, attack) in enumerate(runs.items()):
-        start, end = (_CLEAN_SHARE + (1 - _CLEAN_SHARE) * n / len(runs) for n in (done, done + 1))
-        outcome = _one_attack(name, attack, model, case, clean, job, _part_of(emit, start, end), cancel)
+    for name, attack in runs.items():
+        progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
+        outcome = _one_attack(name, attack, model, case, clean, job, progress, expected.searching(name), cancel)
         rows += compare({name: outcome.evaluation})
         write_table(rows, folder / results.TABLE_FILE)
         for row in outcome.result.trace:
@@ -324,13 +328,16 @@ def _one_attack(
     clean: Prediction,
     job: AttackJob,
     progress: ProgressCallback,
+    searching: float,
     cancel: CancelCheck | None,
 ) -> AttackOutcome:
-    """Attack, measure and write."""
-    result = attack(model, case, progress=lambda x, text: progress(0.8 * x, text), cancel=cancel)
-    measuring = f"{attack.title}: measuring"
-    attacked = model.predict(result.adversarial, lambda x, text: progress(0.8 + 0.1 * x, measuring), cancel)
-    progress(0.9, measuring)
+    """Attack, measure and write; `searching` is the share of its time in which it attacks."""
+    result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
+    measuring, asked = f"{attack.title}: measuring", (1 + searching) / 2
+    attacked = model.predict(
+        result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
+    )
+    progress(asked, measuring)
     evaluation = evaluate(result, model, job.regions, clean, attacked)
     check_cancel(cancel)
     folder = Path(job.output) / name

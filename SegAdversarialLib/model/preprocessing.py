@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from SegAdversarialLib.errors.arguments import InOneSentence
+from SegAdversarialLib.arguments import InOneSentence
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
 
 if TYPE_CHECKING:

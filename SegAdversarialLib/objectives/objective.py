@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.structures.output_head import OutputHead
 
 if TYPE_CHECKING:

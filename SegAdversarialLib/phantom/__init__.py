@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.phantom.anatomy import Tissues, healthy_brain
 from SegAdversarialLib.phantom.fields import Grid
 from SegAdversarialLib.phantom.scanner import CHANNELS, acquire

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.errors.arguments import checked
 from SegAdversarialLib.volumes.files import file_name
 from SegAdversarialLib.volumes.geometry import Grid, check_affine, spacing_of
 from SegAdversarialLib.volumes.nifti_place import Prefer

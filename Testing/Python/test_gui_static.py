@@ -141,19 +141,15 @@ def test_only_light_modules_are_imported_at_file_scope(file: str) -> None:
     for node in at_file_scope(tree(file).body):
         for module in imported(node):
             top = module.partition(".")[0]
-            allowed = top in sys.stdlib_module_names | OF_SLICER | {"SegAdversarialGui"} or is_light(module)
+            allowed = top in sys.stdlib_module_names | OF_SLICER | {"SegAdversarialGui"} or module in LIGHT
             assert allowed, f"{file}:{node.lineno} imports {module}, which a fresh Slicer lacks or which takes long"
 
 
-def is_light(module: str) -> bool:
-    return module in LIGHT or module.startswith("SegAdversarialLib.errors.")  # a name of the package, or its other file
-
-
 def test_the_light_modules_are_light() -> None:
-    for module in {*LIGHT, "SegAdversarialLib.errors.arguments"} - {"SegAdversarialLib"}:
-        file = module.replace(".", "/") + ("/__init__.py" if is_package(module) else ".py")
+    for module in LIGHT - {"SegAdversarialLib"}:
+        file = module.replace(".", "/") + ".py"
         found = {x for node in at_file_scope(tree(file).body) for x in imported(node)}
-        assert {x.partition(".")[0] for x in found if not is_light(x)} <= sys.stdlib_module_names, file
+        assert {x.partition(".")[0] for x in found - LIGHT} <= sys.stdlib_module_names, file
 
 
 @pytest.mark.parametrize("file", GUI_FILES)

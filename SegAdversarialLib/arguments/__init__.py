@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import inspect
 import numbers
@@ -10,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from SegAdversarialLib.errors import InputError, first_problem, nearest, shown
+from SegAdversarialLib.errors import InputError, first_problem
 
 Anything = TypeVar("Anything", bound=Callable[..., Any])
 
@@ -41,7 +42,37 @@ _WORDS = {
     **_OURS,
 }
 
+_READABLE = 60
+"""Letters of a value that are shown."""
+
 _MANY = {"int": "whole numbers", "float": "numbers", "str": "texts"}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence on a name that does not exist: the one that is nearest to it, or all that there are."""
+    names = {x.lower(): x for x in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    if close:
+        return f"; the nearest name is {names[close[0]]}."
+    return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(names.values())}." if names else "."
+
+
+def shown(value: Any) -> str:
+    """A value in a sentence: itself where that is short, else what it is."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if hasattr(value, "__fspath__"):
+        return repr(str(value))
+    if hasattr(value, "__array__") and hasattr(value, "shape"):
+        return f"an array of the shape {tuple(value.shape)}"
+    if value is None or isinstance(value, (str, int, float, list, tuple, dict)):
+        text = repr(value)
+        if len(text) <= _READABLE:
+            return text
+        if isinstance(value, str):
+            return f"{text[:_READABLE]}..."
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 class InOneSentence(type):
@@ -62,8 +93,7 @@ class InOneSentence(type):
             except ValueError as error:
                 if not hasattr(error, "errors"):  # it says what is wrong by itself
                     raise
-                title = getattr(cls, "title", cls.__name__)
-                raise InputError(f"{title}: {first_problem(error, cls.model_fields)}") from None
+                raise InputError(f"{getattr(cls, 'title', cls.__name__)}: {_problem(cls, error)}") from None
 
 
 def checked(function: Anything | None = None, /, **words: str) -> Any:
@@ -103,11 +133,12 @@ class _Hints:
 
     @functools.cached_property
     def _kinds(self) -> dict[str, ast.expr]:
-        kinds = {}
-        for name, parameter in self._signature.parameters.items():
-            if isinstance(parameter.annotation, str) and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                kinds[name] = ast.parse(parameter.annotation, mode="eval").body
-        return kinds
+        said = {
+            name: x.annotation
+            for name, x in self._signature.parameters.items()
+            if isinstance(x.annotation, str) and x.kind not in (x.VAR_POSITIONAL, x.VAR_KEYWORD)
+        }
+        return {name: ast.parse(text, mode="eval").body for name, text in said.items()}
 
     @functools.cached_property
     def _places(self) -> list[str]:
@@ -153,8 +184,8 @@ class _Hints:
 
     def _wrong(self, name: str, value: Any, given: Mapping[str, Any]) -> str:
         for other, theirs in given.items():
-            swapped = other in self._kinds and other != name
-            if swapped and self._is_ours(other) and self._fits(theirs, self._kinds[name]) and self._fits(value, self._kinds[other]):
+            swappable = other != name and other in self._kinds and self._is_ours(other)
+            if swappable and self._fits(theirs, self._kinds[name]) and self._fits(value, self._kinds[other]):
                 return f"{name} and {other} are swapped; {name} is {self._said(name)}, {other} {self._said(other)}."
         return f"{name} must be {self._said(name)}; it is {shown(value)}."
 
@@ -179,7 +210,7 @@ class _Hints:
             case ast.Attribute(attr=name) | ast.Name(id=name):
                 return self._is_a(value, name)
             case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-                return any(type(value) is type(x) and value == x for x in ast.literal_eval(ast.Tuple(_parts(choices), ast.Load())))
+                return any(type(value) is type(x) and value == x for x in map(ast.literal_eval, _parts(choices)))
             case ast.Subscript(value=ast.Name(id="Mapping" | "dict") as outer, slice=ast.Tuple(elts=[key, inner])):
                 # keys that were numbers may have become texts in a file
                 fits = self._fits(value, outer) and all(self._fits(x, key) or str(x).isdigit() for x in value)
@@ -254,6 +285,14 @@ def _words(kind: ast.expr) -> Iterator[str]:
             yield f"a list of {words}"
         case ast.Subscript(value=outer):
             yield from _words(outer)
+
+
+def _problem(cls: Any, error: Any) -> str:
+    """What is wrong with settings, by what pydantic says."""
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        return f"there is no setting {first['loc'][0]}{nearest(str(first['loc'][0]), cls.model_fields)}"
+    return first_problem(error)
 
 
 def _without_names(cls: Any, unnamed: tuple[Any, ...]) -> str:
