@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from SegAdversarialLib.cli.interruption import STOPPED
 from SegAdversarialLib.cli.progress import Progress
 from SegAdversarialLib.errors import Cancelled, InputError
 
 INPUT_WRONG = 2
-STOPPED = 130
 
 
 class Console:
