@@ -96,7 +96,15 @@ class InOneSentence(type):
                 raise InputError(f"{getattr(cls, 'title', cls.__name__)}: {_problem(cls, error)}") from None
 
 
-def checked(function: Anything | None = None, /, **words: str) -> Any:
+@typing.overload
+def checked(function: Anything, /) -> Anything: ...
+
+
+@typing.overload
+def checked(**words: str) -> Callable[[Anything], Anything]: ...
+
+
+def checked(function: Any = None, /, **words: str) -> Any:
     """A function, method or dataclass whose wrong arguments are an `InputError` in one sentence.
 
     What is right is what its type hints say: names of arguments, and of the types those of Python, arrays, `Literal`s and

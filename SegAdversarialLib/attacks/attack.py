@@ -251,6 +251,7 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
             seconds=time.perf_counter() - started,
             device=str(run.device),
             intensities=run.budget.describe(case.channels),
+            network=run.model,
         )
 
     @abstractmethod

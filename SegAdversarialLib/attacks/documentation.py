@@ -8,11 +8,16 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from SegAdversarialLib.arguments import InOneSentence
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(BaseModel)
 
 _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
@@ -105,13 +110,20 @@ def _bounds(annotation: Any, metadata: Sequence[Any]) -> Iterator[str]:
         yield "some of " + ", ".join(map(str, typing.get_args(parts[0])))
 
 
-class AttackClass(InOneSentence, type(BaseModel)):  # type: ignore[misc]
+class AttackClass(InOneSentence, ModelMetaclass):
     """What makes the classes of attacks: `help` shows their settings, and what is given wrongly is one sentence."""
 
-    if not typing.TYPE_CHECKING:
+    if not TYPE_CHECKING:
 
         @property
-        def __doc__(cls) -> str:
+        def __doc__(self) -> str:
             """What is written in the class, and its settings; put together when somebody asks."""
-            written = vars(cls).get("__doc__") or ""
-            return documentation(cls, written) if cls.__pydantic_complete__ else written
+            written = vars(self).get("__doc__") or ""
+            return documentation(self, written) if self.__pydantic_complete__ else written
+
+        def __init__(cls, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            # names and defaults; what the settings take is said more readably in the documentation
+            kind = inspect.Parameter.KEYWORD_ONLY
+            defaults = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
+            cls.__signature__ = inspect.Signature([inspect.Parameter(x, kind, default=y) for x, y in defaults.items()])

@@ -157,7 +157,7 @@ class Transfer(AdditiveAttack):
             raise InputError(f"{self.title} needs a network to measure the attack on; give one.")
         self.check(model, case)
         found = self._on_shared_channels(model, case)(self.source_model(model), case, progress=progress, cancel=cancel)
-        return replace(found, attack=self, model=model.name)
+        return replace(found, attack=self, model=model.name, network=model)
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether the attack that is made fits the source network and the case."""

@@ -11,6 +11,7 @@ import numpy as np
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import sizes
 
 _REMAINDER = 1e-4
 
@@ -50,6 +51,14 @@ class Perturbation:
             grids[name] = array.shape[1:]
         if len(set(grids.values())) > 1:
             raise InputError(f"All parts of a perturbation must lie on one grid; their shapes are {grids}.")
+
+    def __repr__(self) -> str:
+        units = {"displacement": "mm", "log_bias": "(logarithm)", "additive": "(intensity)"}
+        parts = [
+            f"{name} {len(values)} x {sizes(values.shape[1:])} up to {np.abs(values).max(initial=0):.3g} {units[name]}"
+            for name, values in self.parts().items()
+        ]
+        return f"<Perturbation: {', '.join(parts) or 'none'}>"
 
     @classmethod
     def between(

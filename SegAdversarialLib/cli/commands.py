@@ -134,8 +134,8 @@ def run_file(options: argparse.Namespace, console: Console) -> None:
 
 def info(options: argparse.Namespace, console: Console) -> None:
     """Versions and devices, or what a network is."""
+    from SegAdversarialLib.evaluation.files import versions
     from SegAdversarialLib.formats import builtin
-    from SegAdversarialLib.jobs.results import versions
     from SegAdversarialLib.jobs.running import open_source
     from SegAdversarialLib.model.devices import advice, list_devices
 

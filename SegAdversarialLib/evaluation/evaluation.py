@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -23,7 +24,6 @@ from SegAdversarialLib.volumes.geometry import describe_two_grids, same_grid
 if TYPE_CHECKING:
     import pandas
 
-    from SegAdversarialLib.attacks.result import AttackResult
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 COLUMNS = ("structure", "channel", "metric", "unit", "before", "after", "drop", "success", "value")
@@ -39,6 +39,23 @@ UNWARPED = "Dice unwarped"
 _OVERLAP = ("Dice", UNWARPED, "IoU")
 # 0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999
 _ROUNDING = 1e-9
+
+
+@runtime_checkable
+class AttackedCase(Protocol):
+    """What is measured: a case before and after, and what was done to it; an `AttackResult` is one."""
+
+    @property
+    def original(self) -> Case:
+        """Before."""
+
+    @property
+    def adversarial(self) -> Case:
+        """After."""
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """What was done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +83,12 @@ class Evaluation:
     attacked: np.ndarray
     reference: str
 
+    def __repr__(self) -> str:
+        return notebook.evaluation_line(self.rows, self.reference)
+
+    def _repr_html_(self) -> str:
+        return notebook.table(self.rows, COLUMNS, f"Before and after, against the {self.reference}")
+
     @property
     def success(self) -> dict[str, bool]:
         """Whether the attack succeeded on each structure: a relative drop of Dice of 30 % or more (Chen et al. 2019)."""
@@ -85,9 +108,18 @@ class Evaluation:
         raise InputError(f"The evaluation has no {metric} of {name}; it has {known}.")
 
     def frame(self) -> pandas.DataFrame:
-        """The rows as a pandas data frame with the columns `COLUMNS`; what a row lacks is missing."""
-        import pandas
+        """The rows as a pandas data frame with the columns `COLUMNS`; what a row lacks is missing.
 
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError(
+                "A data frame needs the package pandas, which is not installed; install it (pip install pandas), or use the "
+                "rows as they are (.rows, .table(), .write_csv(path))."
+            ) from None
         return pandas.DataFrame(self.rows, columns=list(COLUMNS))
 
     def table(self) -> str:
@@ -106,9 +138,9 @@ class Evaluation:
         return write_table(self.rows, path, COLUMNS)
 
 
-@checked
+@checked(result="an attack's result")
 def evaluate(
-    result: AttackResult,
+    result: AttackedCase,
     model: SegmentationModel,
     regions: Mapping[str, Sequence[int]] | None = None,
     clean: Prediction | None = None,

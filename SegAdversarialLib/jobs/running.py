@@ -13,14 +13,15 @@ import numpy as np
 
 from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
+from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.attacks.transfer import Transfer
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.evaluation.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
+from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.jobs import results
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
-from SegAdversarialLib.jobs.json_data import plain
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
     AttackJob,
@@ -35,6 +36,7 @@ from SegAdversarialLib.jobs.specification import (
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable, file_name
+from SegAdversarialLib.volumes.json_data import plain, write_json
 from SegAdversarialLib.volumes.reading import read_channel
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     results.prepare_output(folder, [], job.case.files)
     prediction = model.predict(case, _part_of(emit, 0.1, 0.95), cancel)
     path = results.write_clean(folder, prediction.labels, case, job.ending)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows = _clean_rows(prediction, model, case)
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
@@ -203,9 +205,9 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
     evaluation = evaluate_pair(case, adversarial, model, job.regions, clean, attacked)
     check_cancel(cancel)
     results.write_clean(folder, clean.labels, case, job.ending)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     place = folder / results.EVALUATION
-    results.write_evaluation(place, adversarial, evaluation, model, job.ending)
+    write_evaluation(place, adversarial, evaluation, model, job.ending)
     rows = compare({results.EVALUATION: evaluation})
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": results.EVALUATION, "folder": str(place), "row": plain(rows[-1])})
@@ -238,7 +240,7 @@ def _run_learn_universal(
         open_model(job.model), _CasesOnDemand(job.cases), progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings
     )
     learned.save(path)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": job.kind, "file": str(path), "rows": plain(rows)})
@@ -261,7 +263,7 @@ def _run_train_generator(
         raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
     emit(_progress(0.0, "reading"))
     model, earlier = open_model(job.model), Generator.read(start) if start else None
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     trained = train_generator(
         model,
         _CasesOnDemand(job.cases),
@@ -305,7 +307,7 @@ def _run_attack(
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
     results.write_clean(folder, clean.labels, case, job.ending)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = []
     for name, attack in runs.items():
         progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
@@ -341,7 +343,7 @@ def _one_attack(
     evaluation = evaluate(result, model, job.regions, clean, attacked)
     check_cancel(cancel)
     folder = Path(job.output) / name
-    results.write_attack(folder, result, evaluation, model, job.ending)
+    write_attack(folder, result, evaluation, model, job.ending)
     return AttackOutcome(name, result, evaluation, model.head, folder)
 
 

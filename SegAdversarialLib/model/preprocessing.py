@@ -18,14 +18,17 @@ from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation,
 
 if TYPE_CHECKING:
     import torch
+    from pydantic._internal._model_construction import ModelMetaclass
 
     from SegAdversarialLib.model.standardization import Inside
+else:
+    ModelMetaclass = type(BaseModel)
 
 Shape = tuple[int, int, int]
 MaskKind = Literal["all", "positive", "nonzero", "above_mean"]
 
 
-class _Called(InOneSentence, type(BaseModel)):  # type: ignore[misc]
+class _Called(InOneSentence, ModelMetaclass):
     """What is given wrongly is said in one sentence."""
 
 

@@ -19,6 +19,7 @@ from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import sizes
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,10 @@ class Prediction:
 
     labels: np.ndarray
     masks: np.ndarray
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{np.count_nonzero(mask)}" for mask in self.masks)
+        return f"<Prediction of {sizes(self.labels.shape)} voxels; its outputs claim {counts}>"
 
 
 class _Windows(NamedTuple):
@@ -104,6 +109,14 @@ class SegmentationModel:
         self._accelerated = AcceleratedNetwork(self.network, acceleration, self.device, self.network_dtype)
         self._outputs = NetworkOutputs(len(head.labels), head.kind, said.key)
         self._said, self._is_examined, self._notes = said, False, tuple[str, ...]()
+
+    def __repr__(self) -> str:
+        window = f"windows of {'x'.join(map(str, self.window))}" if self.window else "the whole volume at once"
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return (
+            f"<SegmentationModel {self.name}: {', '.join(self.channels)} -> {', '.join(self.head.names)}; {self.head.kind}, "
+            f"{window}, {parameters:,} parameters, on {self.device}>"
+        )
 
     @classmethod
     @checked(

@@ -112,3 +112,7 @@ def _affine(grid: Grid) -> np.ndarray:
     affine = np.diag([-i, -j, k, 1.0])
     affine[:3, 3] = [axis[0] for axis in grid.axes]
     return affine
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

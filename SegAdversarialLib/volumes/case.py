@@ -12,7 +12,7 @@ import numpy as np
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import file_name
-from SegAdversarialLib.volumes.geometry import Grid, check_affine, spacing_of
+from SegAdversarialLib.volumes.geometry import Grid, check_affine, sizes, spacing_of
 from SegAdversarialLib.volumes.nifti_place import Prefer
 from SegAdversarialLib.volumes.reading import checked_label, read_images
 from SegAdversarialLib.volumes.volume import Space
@@ -76,6 +76,12 @@ class Case:
         object.__setattr__(self, "label", None if self.label is None else checked_label(self.label, image.shape[1:]))
         object.__setattr__(self, "dtypes", tuple(str(np.dtype(x)) for x in dtypes))
         object.__setattr__(self, "label_names", dict(self.label_names) if self.label_names else None)
+
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        spacing = "x".join(f"{x:.3g}" for x in self.spacing)
+        reference = "with a reference" if self.label is not None else "without a reference"
+        return f"<Case{name}: {', '.join(self.channels)}; {sizes(self.shape)} voxels of {spacing} mm; {reference}>"
 
     @property
     def shape(self) -> tuple[int, int, int]:
