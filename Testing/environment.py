@@ -39,8 +39,6 @@ def python_with(extras: str) -> Path:
     for name, what in (("PyTorch", ["torch"]), ("everything else", ["--editable", f"{ROOT}[{extras}]"])):
         status = run_with_steps([*install, "--constraint", str(CONSTRAINTS), *what], step_of_pip, f"looking for {name}")
         if status:
-            sys.exit(
-                "The installation failed; pip's message above says why. Run this command again once that is mended."
-            )
+            sys.exit("The installation failed; pip's message above says why. Run this command again once that is mended.")
     stamp.write_text(wanted)
     return python

@@ -121,9 +121,9 @@ class AttackClass(InOneSentence, ModelMetaclass):
             written = vars(self).get("__doc__") or ""
             return documentation(self, written) if self.__pydantic_complete__ else written
 
-        def __init__(cls, *arguments: Any, **named: Any) -> None:
+        def __init__(self, *arguments: Any, **named: Any) -> None:
             super().__init__(*arguments, **named)
             # names and defaults; what the settings take is said more readably in the documentation
             kind = inspect.Parameter.KEYWORD_ONLY
-            defaults = {name: field.get_default(call_default_factory=True) for name, field in cls.model_fields.items()}
-            cls.__signature__ = inspect.Signature([inspect.Parameter(x, kind, default=y) for x, y in defaults.items()])
+            defaults = {name: field.get_default(call_default_factory=True) for name, field in self.model_fields.items()}
+            self.__signature__ = inspect.Signature([inspect.Parameter(x, kind, default=y) for x, y in defaults.items()])

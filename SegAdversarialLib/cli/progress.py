@@ -12,6 +12,7 @@ LINE_EVERY = 30.0
 """Seconds between two lines on the same part of a job, where there is no bar."""
 
 _BAR = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}  {desc}"
+_NARROW = "{percentage:3.0f}% {desc}"
 
 _WIDE = 60
 """Columns from which on a bar fits beside its text."""
@@ -62,12 +63,13 @@ class Progress:
 
     def _show_bar(self, message: str) -> None:
         columns = shutil.get_terminal_size().columns
+        wide = columns >= _WIDE
+        layout = _BAR if wide else _NARROW
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=1.0, file=self._stream, leave=False, ncols=columns - 1, nrows=24, bar_format=_BAR)
-        wide = columns >= _WIDE
-        self._bar.bar_format = _BAR if wide else "{percentage:3.0f}% {desc}"
+            self._bar = tqdm(total=1.0, file=self._stream, leave=False, ncols=columns - 1, nrows=24, bar_format=layout)
+        self._bar.bar_format = layout
         self._bar.ncols = columns - 1  # the last column would begin another line in some terminals
         self._bar.set_description_str(message[: columns // 2] if wide else message, refresh=False)
         self._bar.n = self._fraction

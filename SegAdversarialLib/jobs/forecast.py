@@ -83,8 +83,8 @@ class Forecast:
         """What is to be expected, in words."""
         total = sum(self.costs.values(), Cost())
         attacks = f"{len(self.costs)} attack{'s' if len(self.costs) > 1 else ''}"
-        asked = [f"{total.gradients:,} gradients"] if total.gradients else []
-        asked += [f"{total.answers:,} answers"] if total.answers else []
+        counts = ((total.gradients, "gradient"), (total.answers, "answer"))
+        asked = [f"{count:,} {name}{'s' if count > 1 else ''}" for count, name in counts if count]
         of_network = f" of {' and '.join(asked)} of the network" if asked else ""
         return f"{attacks}{of_network}: about {duration(self.seconds)} on this case."
 
