@@ -71,7 +71,9 @@ def write_attack(
         if moved is not None:
             write_volume(temporary / f"{MOVED_LABEL}{ending}", moved, case.affine, case.space)
         if isinstance(result.attack.region, np.ndarray):  # a region that is a file stays where it is
-            write_volume(temporary / f"{REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine, case.space)
+            write_volume(
+                temporary / f"{REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine, case.space
+            )
         snapshots = [_write_snapshot(temporary / ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
         if result.trace:
             write_table(result.trace, temporary / "trace.csv")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation import notebook
+from SegAdversarialLib.evaluation.attacked import AttackedCase
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -39,23 +40,6 @@ UNWARPED = "Dice unwarped"
 _OVERLAP = ("Dice", UNWARPED, "IoU")
 # 0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999
 _ROUNDING = 1e-9
-
-
-@runtime_checkable
-class AttackedCase(Protocol):
-    """What is measured: a case before and after, and what was done to it; an `AttackResult` is one."""
-
-    @property
-    def original(self) -> Case:
-        """Before."""
-
-    @property
-    def adversarial(self) -> Case:
-        """After."""
-
-    @property
-    def perturbation(self) -> Perturbation:
-        """What was done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +97,7 @@ class Evaluation:
         Raises:
             InputError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise InputError(
-                "A data frame needs the package pandas, which is not installed; install it (pip install pandas), or use the "
-                "rows as they are (.rows, .table(), .write_csv(path))."
-            ) from None
-        return pandas.DataFrame(self.rows, columns=list(COLUMNS))
+        return notebook.frame(self.rows, COLUMNS)
 
     def table(self) -> str:
         """The rows as text for a terminal, structures above, channels below; nan reads "undefined"."""
@@ -244,7 +221,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     Column names are broken at spaces, so that a table with many columns stays narrow; no rows make an empty text.
     """
     columns = _columns(rows)
-    texts = [[_text(row.get(column)) for column in columns] for row in rows]
+    texts = [[notebook.cell(row.get(column)) for column in columns] for row in rows]
     words = [column.split() for column in columns]
     height = max(map(len, words), default=0)
     header = list(zip(*([""] * (height - len(parts)) + parts for parts in words)))
@@ -415,15 +392,3 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if _is_nan(value):
-        return "undefined"
-    if isinstance(value, float):
-        return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
-    return str(value)

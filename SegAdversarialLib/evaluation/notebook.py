@@ -1,11 +1,16 @@
-"""How results show themselves: in one line where Python asks for it, as tables in a notebook."""
+"""How results show themselves: in one line where Python asks for it, as tables in a notebook, as data frames."""
 
 from __future__ import annotations
 
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from SegAdversarialLib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas
 
 _MOST_STRUCTURES = 4
 
@@ -21,16 +26,34 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], caption: st
 
 
 def cell(value: Any) -> str:
-    """A value in a table: four significant digits; what cannot be said is "undefined"."""
+    """A value in a table: four significant digits; nan reads "undefined", and what is missing is blank."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "undefined" if math.isnan(value) else f"{value:.4g}"
+        if math.isnan(value):
+            return "undefined"
+        return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(cell, value))
     return str(value)
+
+
+def frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pandas.DataFrame:
+    """Rows as a pandas data frame; what a row lacks is missing.
+
+    Raises:
+        InputError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise InputError(
+            "A data frame needs the package pandas, which is not installed; install it (pip install pandas), or use the rows "
+            "as they are (.rows, .table(), .write_csv(path))."
+        ) from None
+    return pandas.DataFrame(rows, columns=list(columns))
 
 
 def before_after(before: float | None, after: float | None) -> str:
