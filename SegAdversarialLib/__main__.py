@@ -1,8 +1,25 @@
-"""`python -m SegAdversarialLib`: the command line."""
+"""`python -m SegAdversarialLib`, and the command `segadversarial`: the command line."""
 
-import sys
+from __future__ import annotations
 
-from SegAdversarialLib.cli import main
+import os
+from typing import NoReturn
+
+
+def run() -> NoReturn:
+    """Run one command and end the process with its exit status."""
+    try:
+        from SegAdversarialLib.cli import interruption
+
+        interruption.listen()
+        from SegAdversarialLib.cli import main
+
+        status = main()
+    except KeyboardInterrupt:  # before anything was begun, or after everything was done
+        os.write(2, b"segadversarial: Stopped.\n")
+        os._exit(130)
+    interruption.end(status)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -8,9 +8,16 @@ import sys
 import venv
 from pathlib import Path
 
+from processes import run_with_steps, step_of_pip
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / ".venv"
 CONSTRAINTS = ROOT / "Testing" / "constraints.txt"
+
+
+def _has_pip(python: Path) -> bool:
+    """Whether an environment is there as a whole; one that was interrupted while it was made lacks pip."""
+    return python.exists() and subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode == 0
 
 
 def python_with(extras: str) -> Path:
@@ -23,15 +30,15 @@ def python_with(extras: str) -> Path:
     if python.exists() and stamp.exists() and stamp.read_text() == wanted:
         print(f"Using the environment in {FOLDER}.", flush=True)
         return python
-    if not python.exists():
+    if not _has_pip(python):
         print(f"Making a virtual environment in {FOLDER} ...", flush=True)
         venv.create(FOLDER, with_pip=True, clear=FOLDER.exists())
     print(f"Installing SegAdversarial with [{extras}] and what it needs (some minutes, about 2 GB) ...", flush=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [str(python), "-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check"]
     # torch first and by itself: its exact version is what keeps pip from looking for another build
-    for what in (["torch"], ["--editable", f"{ROOT}[{extras}]"]):
-        done = subprocess.run([*install, "--constraint", str(CONSTRAINTS), *what])
-        if done.returncode:
+    for name, what in (("PyTorch", ["torch"]), ("everything else", ["--editable", f"{ROOT}[{extras}]"])):
+        status = run_with_steps([*install, "--constraint", str(CONSTRAINTS), *what], step_of_pip, f"looking for {name}")
+        if status:
             sys.exit("The installation failed; pip's message above says why. Run this command again once that is mended.")
     stamp.write_text(wanted)
     return python

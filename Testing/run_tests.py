@@ -7,10 +7,10 @@ Makes `.venv` in the project's folder and installs the package with its test too
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 from environment import ROOT, python_with
+from processes import run, stopped_in_one_line
 
 
 def main(arguments: list[str]) -> int:
@@ -27,11 +27,13 @@ def main(arguments: list[str]) -> int:
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     for command in (["ruff", "check", "."], ["mypy"], ["pytest", "-q", *spread, *slow, *passed_on]):
         print("Running:", *command, flush=True)
-        status = subprocess.run([python, "-m", *command], cwd=ROOT, env=environment).returncode
+        status = run([python, "-m", *command], cwd=ROOT, env=environment)
         if status:
             return status
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    with stopped_in_one_line():
+        status = main(sys.argv[1:])
+    sys.exit(status)

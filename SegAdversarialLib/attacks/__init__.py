@@ -7,13 +7,13 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
+from SegAdversarialLib.arguments import checked, nearest
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.groups import DESCRIPTIONS, members
 from SegAdversarialLib.attacks.result import AttackResult, Snapshot
-from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.errors import InputError
 
-__all__ = ["ATTACKS", "Attack", "AttackResult", "Snapshot", "attack_class", "make_attack"]
+__all__ = ["ATTACKS", "GROUPS", "Attack", "AttackResult", "Snapshot", "attack_class", "make_attack"]
 
 
 def _attack_classes(of: type[Attack]) -> Iterator[type[Attack]]:
@@ -29,14 +29,22 @@ for _module in pkgutil.iter_modules(__path__):
 ATTACKS: dict[str, type[Attack]] = {cls.name: cls for cls in _attack_classes(Attack)}  # type: ignore[type-abstract]
 """All attacks by the name that the command line and files use."""
 
+GROUPS: dict[str, list[type[Attack]]] = {group: members(group, ATTACKS.values()) for group in DESCRIPTIONS}
+"""The attacks of each group; every attack is in one at least."""
+
 globals().update({cls.__name__: cls for cls in ATTACKS.values()})
 __all__ += [cls.__name__ for cls in ATTACKS.values()]
 
 
 def __getattr__(name: str) -> Any:
-    raise AttributeError(f"There is no attack {name}; there are {', '.join(cls.__name__ for cls in ATTACKS.values())}.")
+    raise AttributeError(f"There is no attack {name}{nearest(name, (cls.__name__ for cls in ATTACKS.values()))}")
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+@checked(name='the name of an attack, such as "fgsm"')
 def attack_class(name: str) -> type[Attack]:
     """The attack with this name; capitals, dashes and underscores do not matter.
 
@@ -50,17 +58,14 @@ def attack_class(name: str) -> type[Attack]:
     for known, cls in ATTACKS.items():
         if plain(name) in (plain(known), plain(cls.__name__)):
             return cls
-    raise InputError(f'There is no attack "{name}"; there are {", ".join(ATTACKS)}.')
+    raise InputError(f'There is no attack "{name}"{nearest(name, ATTACKS)}')
 
 
+@checked(name='the name of an attack, such as "fgsm"', settings='its settings by their names, such as {"epsilon": 0.05}')
 def make_attack(name: str, settings: Mapping[str, Any] | None = None) -> Attack:
     """An attack from its name and its settings, as files and command lines give them.
 
     Raises:
         InputError: there is no such attack, or a setting is unknown or out of its bounds.
     """
-    cls = attack_class(name)
-    try:
-        return cls(**dict(settings or {}))
-    except ValidationError as error:
-        raise InputError(f"{cls.title}: {first_problem(error)}") from None
+    return attack_class(name)(**dict(settings or {}))

@@ -29,7 +29,7 @@ _RISES = 0.75
 
 
 class APGD(IterativeAttack):
-    """Auto-PGD: steps with a momentum, halved and begun anew at the best point whenever the loss stops rising.
+    """Auto-PGD: steps that are halved when the loss stops rising, and begin anew at the best point; they have momentum.
 
     The steps begin with 2 epsilon; at fixed checks the length is halved where the loss rose in less than 3/4 of the steps, or
     neither length nor best loss changed since the check before (Croce & Hein 2020). With `shrinking`, 30 % of the steps search

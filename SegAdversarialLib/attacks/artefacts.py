@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
@@ -55,6 +56,7 @@ class PhysicsArtefact(Attack):
     name: ClassVar[str] = "physics-artefact"
     title: ClassVar[str] = "Physics artefact"
     citation: ClassVar[str] = "MONAI (Cardoso et al. 2022) and TorchIO (Perez-Garcia et al. 2021)"
+    groups: ClassVar[tuple[Group, ...]] = ("random", "realistic")
     asks_network: ClassVar[bool] = False
 
     kind: Kind = parameter("rician", "What goes wrong.", label="Artefact", texts=KIND_TEXTS)

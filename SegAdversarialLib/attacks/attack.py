@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import math
 import time
@@ -16,6 +17,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
 
+from SegAdversarialLib.arguments import checked
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.documentation import AttackClass
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.changes.perturbation import Perturbation
@@ -49,7 +54,7 @@ class Found:
     label: np.ndarray | None = None
 
 
-class Attack(BaseModel, ABC):
+class Attack(BaseModel, ABC, metaclass=AttackClass):
     """A configuration that is called: `attack(model, case) -> AttackResult`.
 
     A subclass states its `name`, `title` and `citation`, adds its fields, and finds the adversarial image in `_search`. The
@@ -64,6 +69,8 @@ class Attack(BaseModel, ABC):
     """What people call it."""
     citation: ClassVar[str]
     """Where it comes from."""
+    groups: ClassVar[tuple[Group, ...]]
+    """What it belongs to; a list shows it with the first of them."""
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
     needs: ClassVar[str] = ""
@@ -125,6 +132,11 @@ class Attack(BaseModel, ABC):
         return False
 
     @property
+    def cost(self) -> Cost:
+        """What it asks of its network, if it goes on to its end."""
+        return Cost()
+
+    @property
     def by_channel(self) -> bool:
         """Whether single channels can be attacked."""
         return True
@@ -149,6 +161,7 @@ class Attack(BaseModel, ABC):
         """Whether the budget is zero, so that the result is the original."""
         return False
 
+    @checked
     def __call__(
         self,
         model: SegmentationModel | None,
@@ -238,6 +251,7 @@ class Attack(BaseModel, ABC):
             seconds=time.perf_counter() - started,
             device=str(run.device),
             intensities=run.budget.describe(case.channels),
+            network=run.model,
         )
 
     @abstractmethod
@@ -321,7 +335,16 @@ class Attack(BaseModel, ABC):
     @classmethod
     def one_line(cls) -> str:
         """The first line of the attack's documentation."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        return cls._written().splitlines()[0]
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The schema of the settings; its description is what is written of the class."""
+        return {**super().model_json_schema(*arguments, **named), "description": cls._written()}
+
+    @classmethod
+    def _written(cls) -> str:
+        return inspect.cleandoc(vars(cls).get("__doc__") or "")
 
 
 def fingerprint(array: np.ndarray) -> dict[str, Any]:

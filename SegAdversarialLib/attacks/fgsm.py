@@ -10,6 +10,7 @@ from pydantic import field_serializer, field_validator
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT
 from SegAdversarialLib.attacks.attack import fingerprint
 from SegAdversarialLib.attacks.gradient import GradientAttack, IterativeAttack, UntargetedAttack
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import LOSS_TEXTS, ChosenLoss, KeepsBest, LossName, parameter
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -29,6 +30,7 @@ class FGSM(ChosenLoss, UntargetedAttack):
 
     name: ClassVar[str] = "fgsm"
     title: ClassVar[str] = "FGSM"
+    groups: ClassVar[tuple[Group, ...]] = ("paper", "gradient")
     citation: ClassVar[str] = "Liu et al. 2021, J Digit Imaging 34, eq. 1"
 
     @property
@@ -60,6 +62,7 @@ class IFGSM(ChosenLoss, IterativeAttack):
 
     name: ClassVar[str] = "ifgsm"
     title: ClassVar[str] = "i-FGSM"
+    groups: ClassVar[tuple[Group, ...]] = ("paper", "gradient")
     citation: ClassVar[str] = "Liu et al. 2021, J Digit Imaging 34, eq. 2"
 
     steps: int = parameter(10, "Number of steps.", unit="steps", ge=1, le=10000)
@@ -79,6 +82,7 @@ class TIFGSM(ChosenLoss, KeepsBest, GradientAttack):
 
     name: ClassVar[str] = "tifgsm"
     title: ClassVar[str] = "ti-FGSM"
+    groups: ClassVar[tuple[Group, ...]] = ("paper", "gradient")
     citation: ClassVar[str] = "Liu et al. 2021, J Digit Imaging 34, eq. 3"
     ascends: ClassVar[bool] = False
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import WithJsonSchema, field_serializer, field_validator
 
 from SegAdversarialLib.attacks.attack import Attack, Found
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
@@ -27,7 +29,7 @@ _BUILTIN = "builtin:brain-tumour-phantom"
 
 
 class GenerativeAttack(Attack):
-    """Learned attack: a generator draws smooth deformations and intensity variations that lower Dice by a set amount.
+    """Learned attack: a generator draws smooth deformations and intensities, which lower Dice by a set amount.
 
     I_DV = warp(I_0, D) + V (Chen et al. 2019, eq. 1), D and V from a VAE-GAN that `train_generator` has trained against a
     network. Of several draws from its latents the one with the lowest Dice is kept. The reference moves with the deformation,
@@ -36,6 +38,7 @@ class GenerativeAttack(Attack):
 
     name: ClassVar[str] = "generative"
     title: ClassVar[str] = "Learned generator"
+    groups: ClassVar[tuple[Group, ...]] = ("paper", "realistic")
     citation: ClassVar[str] = "Chen et al. 2019, Intelligent image synthesis to attack a segmentation CNN (VAE-GAN)"
     needs: ClassVar[str] = "generator"
 
@@ -88,6 +91,11 @@ class GenerativeAttack(Attack):
     @field_serializer("generator")
     def _generator_as_data(self, given: Any) -> Any:
         return {"fingerprint": given.fingerprint} if isinstance(given, Generator) else given
+
+    @property
+    def cost(self) -> Cost:
+        """An answer to each draw."""
+        return Cost(answers=self.samples)
 
     @property
     def does_nothing(self) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from SegAdversarialLib.attacks.additive import AdditiveAttack
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import KeepsBest, KeepsSnapshots, ScalesLogits, parameter
 from SegAdversarialLib.attacks.untargeted import AgainstReference, CountsStructures, StopsAtDrop
 from SegAdversarialLib.objectives import OBJECTIVES, BoundJoint, BoundObjective, JointObjective, Objective
@@ -30,6 +32,7 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     or start. Of several restarts the best is kept: by the loss, unless a subclass has another `_score`.
     """
 
+    groups: ClassVar[tuple[Group, ...]] = ("gradient",)
     ascends: ClassVar[bool] = True
     """Whether the loss is climbed (to break the segmentation) or descended."""
 
@@ -41,6 +44,11 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     @abstractmethod
     def plan(self) -> tuple[int, float]:
         """Number of steps, and the length of each in epsilon's units."""
+
+    @property
+    def cost(self) -> Cost:
+        """The steps of all restarts, and an answer at the end of each."""
+        return Cost(sum(map(self._steps, range(self.restarts))), self.restarts)
 
     @property
     def loss_name(self) -> str:
@@ -155,6 +163,11 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
 
 class UntargetedAttack(AgainstReference, GradientAttack):
     """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
+
+    @property
+    def cost(self) -> Cost:
+        """Also what the reference takes."""
+        return super().cost + self._cost_of_reference
 
 
 class LowersDice(StopsAtDrop, UntargetedAttack):

@@ -9,7 +9,7 @@ from SegAdversarialLib.attacks.settings import ChosenLoss, parameter
 
 
 class MomentumIFGSM(ChosenLoss, IterativeAttack):
-    """Momentum i-FGSM: steps of epsilon / steps along the sign of a running sum of gradients; it transfers better.
+    """Momentum i-FGSM: steps along the sign of a running sum of gradients; it transfers better.
 
     g_{t+1} = decay * g_t + grad / ||grad||_1, X_{t+1} = X_t + epsilon / steps * sign(g_{t+1}) (Dong et al. 2018).
     """

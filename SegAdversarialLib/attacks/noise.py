@@ -7,6 +7,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, AdditiveAttack
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import parameter
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class NoiseAttack(AdditiveAttack):
     """Adds a random field, drawn for each channel by itself, so that a channel gets the same noise alone or among others."""
 
+    groups: ClassVar[tuple[Group, ...]] = ("random",)
     asks_network: ClassVar[bool] = False
 
     def _search(self, run: AttackRun) -> torch.Tensor:
@@ -44,6 +46,7 @@ class UniversalRandomPerturbation(NoiseAttack):
 
     name: ClassVar[str] = "universal-random-perturbation"
     title: ClassVar[str] = "Universal random perturbation"
+    groups: ClassVar[tuple[Group, ...]] = ("paper", "random")
     citation: ClassVar[str] = "Cheng & Ji 2020, IEEE Access 8, eq. 1"
 
     epsilon: float = parameter(15.0, "Size of the random sign of each voxel.", EPSILON_UNIT, ge=0)
@@ -84,6 +87,7 @@ class UniformNoise(NoiseAttack):
 
     name: ClassVar[str] = "uniform-noise"
     title: ClassVar[str] = "Uniform noise"
+    groups: ClassVar[tuple[Group, ...]] = ("paper", "random")
     citation: ClassVar[str] = "Liu et al. 2021, J Digit Imaging 34, data augmentation"
 
     epsilon: float = parameter(0.01, "Radius of the noise.", EPSILON_UNIT, ge=0)

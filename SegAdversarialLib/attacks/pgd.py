@@ -54,7 +54,7 @@ class PGD(ChosenLoss, ProjectedAttack):
 
 
 class SegPGD(ProjectedAttack):
-    """SegPGD: PGD whose loss turns, while it goes on, from the voxels that are still right to those that are lost.
+    """SegPGD: PGD whose loss turns from voxels still right to those that are lost.
 
     Cross-entropy with the weight 1 - lambda where the network is right and lambda where it is wrong, lambda = (t - 1) / (2 T)
     in step t of T (Gu et al. 2022).
@@ -71,7 +71,7 @@ class SegPGD(ProjectedAttack):
 
 
 class CosPGD(ProjectedAttack):
-    """CosPGD: PGD whose loss weighs each voxel by how much the network's probabilities still agree with the reference.
+    """CosPGD: PGD whose loss weighs voxels by their agreement with the reference.
 
     Cross-entropy times the cosine between the probabilities and the one-hot reference (Agnihotri et al. 2024).
     """

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
+from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.changes.perturbation import Perturbation
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.evaluation.evaluation import Evaluation, evaluate
+from SegAdversarialLib.evaluation.notebook import before_after, table
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import sizes
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 
 class Configuration(Protocol):
@@ -44,6 +55,10 @@ class Snapshot:
     image: np.ndarray
     segmentation: np.ndarray
 
+    def __repr__(self) -> str:
+        voxels = sizes(self.segmentation.shape)
+        return f"<Snapshot of iteration {self.iteration}: {len(self.image)} channels of {voxels} voxels>"
+
 
 @dataclass(frozen=True, eq=False)
 class AttackResult:
@@ -65,6 +80,7 @@ class AttackResult:
         device: where the network ran.
         intensities: by channel, "unit" (what a relative epsilon of 1 is), "low" and "high" (the range that counts) and, where
             the channel has any, "padding" (the value outside the field of view, which is left alone); in scanner units.
+        network: the attacked network itself, where it is still at hand.
     """
 
     original: Case
@@ -81,6 +97,29 @@ class AttackResult:
     seconds: float = 0.0
     device: str = "cpu"
     intensities: dict[str, dict[str, float]] = field(default_factory=dict)
+    network: SegmentationModel | None = None
+
+    def __repr__(self) -> str:
+        of_case = f" of {self.original.name}" if self.original.name else ""
+        on_model = f" on {self.model}" if self.model else ""
+        before, after = self._clean_row.get("dice mean"), self.kept_row.get("dice mean")
+        dice = "" if after is None else f"mean Dice {before_after(before, after)}; "
+        asked = ((self.gradient_evaluations, "gradient"), (self.forward_evaluations, "answer"))
+        counts = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in asked)
+        return f"<AttackResult {self.attack.summary()}{of_case}{on_model}: {dice}{counts}, {self.seconds:.1f} s>"
+
+    def _repr_html_(self) -> str:
+        before, after = self._clean_row, self.kept_row
+        names = [name for name in after if name.startswith("dice ")]
+        dice = [{"Dice of": name[5:], "before": before.get(name), "after": after[name]} for name in names]
+        settings = [{"setting": name, "value": value} for name, value in self.attack.describe().items()]
+        measured = table(dice, ("Dice of", "before", "after"), self.attack.summary()) if dice else ""
+        return measured + table(settings, ("setting", "value"), f"{self.attack.title}: settings")
+
+    @property
+    def _clean_row(self) -> dict[str, float]:
+        """The trace's row of the unchanged image, if the attack has looked at it."""
+        return next((row for row in self.trace if row["psnr"] == math.inf), {})
 
     @property
     def kept_row(self) -> dict[str, float]:
@@ -110,6 +149,35 @@ class AttackResult:
             "intensities": self.intensities,
             "sizes": self.perturbation.describe(self.original),
         }
+
+    @checked
+    def save(
+        self,
+        folder: str | Path,
+        evaluation: Evaluation | None = None,
+        *,
+        model: SegmentationModel | None = None,
+        ending: Literal[".nii.gz", ".nrrd"] = ".nii.gz",
+    ) -> Path:
+        """Write the folder of results that a job writes for an attack, whole or not at all; `read_attack` reads it again.
+
+        Args:
+            folder: where; an earlier result is replaced, anything else is refused.
+            evaluation: what the attack did; None: it is measured.
+            model: the network that is measured, and that the record describes; None: the attacked one.
+            ending: of the images' files.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: there is no network to measure, or the folder cannot be written.
+        """
+        network = model if model is not None else self.network
+        if network is None:
+            raise InputError("A result without a network is saved with one to be measured on; give it (model=...).")
+        write_attack(Path(folder), self, evaluate(self, network) if evaluation is None else evaluation, network, ending)
+        return Path(folder)
 
     def change(self) -> np.ndarray:
         """What the attack changed of the intensities, in whichever way: (C, K, J, I) float32, in intensity units."""

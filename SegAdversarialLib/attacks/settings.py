@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -47,7 +47,11 @@ def parameter(
 
 def one_or_many(value: Any) -> tuple[Any, ...]:
     """A setting that takes several values, given as one of them or as a list."""
-    return (value,) if isinstance(value, (str, int)) else tuple(value)
+    if isinstance(value, (str, int)):
+        return (value,)
+    if not isinstance(value, Iterable):
+        raise ValueError("give one of them, or a list")
+    return tuple(value)
 
 
 def some_or_none(noun: str, value: Any) -> tuple[Any, ...]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import MOST_SNAPSHOTS, parameter
 from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.objectives import OBJECTIVES
@@ -26,7 +28,7 @@ _MOST_DRAWS = 50
 
 
 class SquareAttack(AgainstReference, AdditiveAttack):
-    """Square attack: random cubes of the budget's corners, each kept where the answer gets worse; no gradient is asked for.
+    """Square attack: random cubes of +-epsilon, each kept where the answer gets worse; no gradient is asked for.
 
     From stripes of +-epsilon, every query sets a random cube to original +- epsilon, one random sign for each channel, and
     keeps it if the loss has grown. The share of the volume that a cube takes is halved at fixed parts of the query budget
@@ -37,6 +39,7 @@ class SquareAttack(AgainstReference, AdditiveAttack):
 
     name: ClassVar[str] = "square"
     title: ClassVar[str] = "Square attack"
+    groups: ClassVar[tuple[Group, ...]] = ("black-box",)
     citation: ClassVar[str] = "Andriushchenko et al. 2020, ECCV; part of AutoAttack, Croce & Hein 2020, ICML"
 
     epsilon: float = parameter(0.02, "Largest change of a voxel.", EPSILON_UNIT, ge=0)
@@ -59,6 +62,11 @@ class SquareAttack(AgainstReference, AdditiveAttack):
         label="Keep every",
         ge=0,
     )
+
+    @property
+    def cost(self) -> Cost:
+        """The queries."""
+        return Cost(answers=self.queries)
 
     def share(self, query: int) -> float:
         """The share of the volume that the cube of a query takes (query 0 is the first cube's)."""

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import WithJsonSchema, field_serializer, field_validator, model_validator
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter
@@ -48,6 +51,7 @@ class Transfer(AdditiveAttack):
 
     name: ClassVar[str] = "transfer"
     title: ClassVar[str] = "Transfer"
+    groups: ClassVar[tuple[Group, ...]] = ("black-box",)
     citation: ClassVar[str] = "Papernot et al. 2016, arXiv:1605.07277"
     needs: ClassVar[str] = "source"
 
@@ -113,6 +117,12 @@ class Transfer(AdditiveAttack):
         return made
 
     @property
+    def cost(self) -> Cost:
+        """What the attack asks of the source network."""
+        cost: Cost = self.method.cost
+        return cost
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the attack that is made works against the reference."""
         return bool(self.method.needs_reference)
@@ -128,6 +138,7 @@ class Transfer(AdditiveAttack):
         """The budget of the attack that is made."""
         return self.attack.budget
 
+    @checked
     def __call__(
         self,
         model: SegmentationModel | None,
@@ -146,7 +157,7 @@ class Transfer(AdditiveAttack):
             raise InputError(f"{self.title} needs a network to measure the attack on; give one.")
         self.check(model, case)
         found = self._on_shared_channels(model, case)(self.source_model(model), case, progress=progress, cancel=cancel)
-        return replace(found, attack=self, model=model.name)
+        return replace(found, attack=self, model=model.name, network=model)
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether the attack that is made fits the source network and the case."""

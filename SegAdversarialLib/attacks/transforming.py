@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from SegAdversarialLib.attacks.attack import Found
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import LOSS_TEXTS, KeepsSnapshots, ScalesLogits, parameter
 from SegAdversarialLib.attacks.untargeted import StopsAtDrop
 from SegAdversarialLib.errors import InputError
@@ -30,6 +32,8 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     Where the anatomy moves, the reference moves with it: the loss and the trace's Dice are against the moved one, and the
     gradient counts how it moves, so that merely moving the anatomy gains nothing.
     """
+
+    groups: ClassVar[tuple[Group, ...]] = ("realistic",)
 
     loss: SmoothLoss = parameter(
         "soft_dice",
@@ -69,6 +73,12 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
         ge=1,
         le=1000,
     )
+
+    @property
+    def cost(self) -> Cost:
+        """The first draws, the steps and the end of all restarts, and what the reference takes."""
+        draws = self.first_draws if self.steps else 0
+        return Cost(self.steps, draws + 1).times(self.restarts) + self._cost_of_reference
 
     @property
     def moves(self) -> bool:

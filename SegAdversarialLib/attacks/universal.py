@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 from pydantic import ValidationError, WithJsonSchema, field_serializer, field_validator
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.engine.pattern import Cases, Pattern
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, first_problem
 from SegAdversarialLib.volumes.case import Case
@@ -34,6 +36,7 @@ class UniversalPerturbation(AdditiveAttack):
     name: ClassVar[str] = "universal-perturbation"
     title: ClassVar[str] = "Learned universal perturbation"
     citation: ClassVar[str] = "Moosavi-Dezfooli et al. 2017, CVPR; learned as in Shafahi et al. 2020, AAAI"
+    groups: ClassVar[tuple[Group, ...]] = ("black-box",)
     asks_network: ClassVar[bool] = False
     needs: ClassVar[str] = "perturbation"
 
@@ -71,6 +74,7 @@ class UniversalPerturbation(AdditiveAttack):
         return {"channels": list(given.channels), "shape": list(given.values.shape), "fingerprint": given.fingerprint}
 
     @classmethod
+    @checked
     def learn(
         cls,
         model: SegmentationModel,
@@ -106,8 +110,8 @@ class UniversalPerturbation(AdditiveAttack):
         refused = {"perturbation", "fingerprint"} & set(settings)
         if refused:
             raise InputError(f"{refused.pop()} is what learning gives; leave it out.")
+        attack = cls(**{key: value for key, value in settings.items() if key in cls.model_fields})
         try:
-            attack = cls(**{key: value for key, value in settings.items() if key in cls.model_fields})
             how = Learning(**{key: value for key, value in settings.items() if key not in cls.model_fields})
         except ValidationError as error:
             raise InputError(f"{cls.title}: {first_problem(error)}") from None

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import field_validator
 
 from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
@@ -59,6 +60,11 @@ class AgainstReference(CountsStructures):
     def needs_reference(self) -> bool:
         """Whether it works against the reference."""
         return self.against == "label"
+
+    @property
+    def _cost_of_reference(self) -> Cost:
+        """What it takes to know what the attack works against, and when it may stop."""
+        return Cost(answers=self.against == "prediction" or getattr(self, "stop_at_drop", None) is not None)
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether there is a reference."""

@@ -8,6 +8,8 @@ import numpy as np
 from pydantic import WithJsonSchema, field_serializer, model_validator
 
 from SegAdversarialLib.attacks.attack import Attack, Found
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.attacks.transforming import TransformingAttack
@@ -33,6 +35,7 @@ class WorstOfK(AgainstReference):
 
     name: ClassVar[str] = "worst-of-k"
     title: ClassVar[str] = "Worst of K"
+    groups: ClassVar[tuple[Group, ...]] = ("random",)
     citation: ClassVar[str] = "Engstrom et al. 2019, ICML (worst-of-k)"
 
     method: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
@@ -67,6 +70,12 @@ class WorstOfK(AgainstReference):
     def can_draw(cls, kind: type[Attack]) -> bool:
         """Whether a kind of attack draws at random: it asks no network, or can do without its gradient."""
         return not kind.asks_network or issubclass(kind, TransformingAttack)
+
+    @property
+    def cost(self) -> Cost:
+        """What each draw takes, and an answer to it."""
+        drawn: Cost = self.draw(0).cost + Cost(answers=1)
+        return drawn.times(self.draws) + self._cost_of_reference
 
     @property
     def by_channel(self) -> bool:

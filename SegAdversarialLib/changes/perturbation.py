@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import sizes
 
 _REMAINDER = 1e-4
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Perturbation:
     """The difference between an image and its adversarial version, in up to three parts; each may be absent.
@@ -49,6 +52,14 @@ class Perturbation:
         if len(set(grids.values())) > 1:
             raise InputError(f"All parts of a perturbation must lie on one grid; their shapes are {grids}.")
 
+    def __repr__(self) -> str:
+        units = {"displacement": "mm", "log_bias": "(logarithm)", "additive": "(intensity)"}
+        parts = [
+            f"{name} {len(values)} x {sizes(values.shape[1:])} up to {np.abs(values).max(initial=0):.3g} {units[name]}"
+            for name, values in self.parts().items()
+        ]
+        return f"<Perturbation: {', '.join(parts) or 'none'}>"
+
     @classmethod
     def between(
         cls, original: Case, adversarial: Case, *, log_bias: np.ndarray | None = None, displacement: np.ndarray | None = None
@@ -70,6 +81,7 @@ class Perturbation:
         named = {"displacement": self.displacement, "log_bias": self.log_bias, "additive": self.additive}
         return {name: values for name, values in named.items() if values is not None}
 
+    @checked
     def apply(
         self,
         case: Case,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from SegAdversarialLib.cli.arguments import build_parser
-from SegAdversarialLib.cli.console import Console
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status: 0 done, 2 something that the user gave is wrong, 130 stopped."""
+    from SegAdversarialLib.cli.arguments import build_parser
+    from SegAdversarialLib.cli.console import Console
+
     options = build_parser().parse_args(arguments)
     if options.command == "worker":
         from SegAdversarialLib.jobs.worker import serve

@@ -51,8 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_learning(training)
     training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
 
-    listing = _command(commands, "attacks", "List the attacks, or all about one: parameters, units, bounds.")
-    listing.add_argument("attack", nargs="?", help="the attack to explain")
+    listing = _command(commands, "attacks", "List the attacks, or all about one: settings, units, bounds.")
+    listing.add_argument("attack", nargs="?", metavar="NAME", help="the attack to explain, or the group to list")
     listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
 
     runner = _command(commands, "run", "Run a job from its JSON specification.")
@@ -188,7 +188,13 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
     _add_case(parser)
     _add_model(parser)
     group = parser.add_argument_group("the attack")
-    group.add_argument("--attack", action="append", required=True, metavar="NAME", help='see "attacks"; repeatable, or "all"')
+    group.add_argument(
+        "--attack",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help='see "attacks" (repeatable); or several: a group (paper, gradient, realistic, random, black-box), or all',
+    )
     group.add_argument(
         "--set",
         action="append",

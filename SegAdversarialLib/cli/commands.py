@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from SegAdversarialLib.attacks import ATTACKS, Attack, attack_class, make_attack
+from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
@@ -126,21 +127,6 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
     _run(job, console)
 
 
-def list_attacks(options: argparse.Namespace, console: Console) -> None:
-    """List the attacks, or explain one."""
-    chosen = [attack_class(options.attack)] if options.attack else list(ATTACKS.values())
-    if options.json:
-        print(json.dumps({cls.name: cls.model_json_schema() for cls in chosen}, indent=2, ensure_ascii=False))
-        return
-    for cls in chosen:
-        console.say(f"{cls.name}: {cls.title}. {cls.one_line()}\n  {cls.citation}")
-        properties = cls.model_json_schema()["properties"]
-        for name, field in properties.items():
-            console.say(f"    {name} = {_shown(field.get('default'))}{_limits(field)}\n        {field.get('description', '')}")
-        console.emit({"event": "attack", "name": cls.name, "schema": cls.model_json_schema()})
-        console.say()
-
-
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
     _run(read_job(options.specification), console)
@@ -148,8 +134,8 @@ def run_file(options: argparse.Namespace, console: Console) -> None:
 
 def info(options: argparse.Namespace, console: Console) -> None:
     """Versions and devices, or what a network is."""
+    from SegAdversarialLib.evaluation.files import versions
     from SegAdversarialLib.formats import builtin
-    from SegAdversarialLib.jobs.results import versions
     from SegAdversarialLib.jobs.running import open_source
     from SegAdversarialLib.model.devices import advice, list_devices
 
@@ -286,7 +272,7 @@ def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...
     """The configurations of the named attacks; a plain setting goes to every one of them that has it."""
     given = settings_of(settings, "SETTING=VALUE")
     able = [cls for cls in ATTACKS.values() if not cls.needs or {cls.needs, f"{cls.name}.{cls.needs}"} & set(given)]
-    classes = able if "all" in names else [attack_class(name) for name in names]
+    classes = _chosen(names, able)
     configured: list[dict[str, Any]] = [{"attack": cls.name} for cls in classes]
     for key, value in given.items():
         owner, dot, field = key.rpartition(".")
@@ -304,6 +290,18 @@ def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...
     return tuple(configured)
 
 
+def _chosen(names: list[str], able: list[type[Attack]]) -> list[type[Attack]]:
+    """The attacks that names mean: "all" and groups those that can run as they are set, each once."""
+    classes: list[type[Attack]] = []
+    for name in names:
+        several = able if name == "all" else GROUPS.get(name)
+        if several is None:
+            classes.append(attack_class(name))
+        else:
+            classes += [cls for cls in several if cls in able and cls not in classes]
+    return classes
+
+
 def _is_relative(cls: type[Attack]) -> bool:
     """Whether an attack's epsilon is, unless told otherwise, a fraction of the largest intensity."""
     units = cls.model_fields.get("epsilon_units")
@@ -315,22 +313,3 @@ def _made(cls: type[Settings], **values: Any) -> Settings:
         return cls(**values)
     except ValidationError as error:
         raise InputError(first_problem(error)) from None
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _limits(field: dict[str, Any]) -> str:
-    parts = []
-    for alternative in field.get("anyOf", [field]):
-        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<=")):
-            if key in alternative:
-                parts.append(f"{sign} {alternative[key]}")
-        if "const" in alternative:
-            parts.append(f"or {alternative['const']}")
-        if "enum" in alternative:
-            parts.append("one of " + ", ".join(map(str, alternative["enum"])))
-    if field.get("unit"):
-        parts.insert(0, field["unit"])
-    return f"  ({', '.join(parts)})" if parts else ""

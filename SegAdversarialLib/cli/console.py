@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from SegAdversarialLib.cli.interruption import STOPPED
+from SegAdversarialLib.cli.progress import Progress
 from SegAdversarialLib.errors import Cancelled, InputError
 
 INPUT_WRONG = 2
-STOPPED = 130
 
 
 class Console:
@@ -25,8 +26,7 @@ class Console:
 
     def __init__(self, events: bool = False) -> None:
         self._events = events
-        self._bar: Any = None
-        self._last_message = ""
+        self._progress = Progress(sys.stderr)
         self.status = 0
 
     def emit(self, event: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Console:
         if self._events:
             print(json.dumps(event, ensure_ascii=False), flush=True)
         elif event["event"] == "progress":
-            self._show_progress(event["fraction"], event["message"])
+            self._progress.show(event["fraction"], event["message"])
         elif event["event"] == "log":
             self.say(event["message"], sys.stderr)
 
@@ -42,7 +42,7 @@ class Console:
         """Print text for people; programs that read events get none of it."""
         if self._events:
             return
-        self._pause_bar()
+        self._progress.pause()
         print(text, file=stream or sys.stdout, flush=True)
 
     @contextmanager
@@ -67,39 +67,15 @@ class Console:
         finally:
             logger.removeHandler(handler)
             logger.propagate = propagated
-            self._close_bar()
+            self._progress.close()
 
     def _fail(self, message: str, status: int) -> None:
         self.status = status
-        self._close_bar()
+        self._progress.close()
         if self._events:
             self.emit({"event": "error", "message": message})
         else:
             print(f"segadversarial: {message}", file=sys.stderr, flush=True)
-
-    def _show_progress(self, fraction: float, message: str) -> None:
-        if not sys.stderr.isatty():
-            if message != self._last_message:
-                print(f"{fraction:4.0%}  {message}", file=sys.stderr, flush=True)
-            self._last_message = message
-            return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            layout = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}  {desc}"
-            self._bar = tqdm(total=1.0, file=sys.stderr, leave=False, dynamic_ncols=True, bar_format=layout)
-        self._bar.set_description_str(message, refresh=False)
-        self._bar.n = max(self._bar.n, fraction)
-        self._bar.refresh()
-
-    def _pause_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 class _ToConsole(logging.Handler):

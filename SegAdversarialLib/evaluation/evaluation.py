@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.evaluation import notebook
+from SegAdversarialLib.evaluation.attacked import AttackedCase
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -22,7 +25,6 @@ from SegAdversarialLib.volumes.geometry import describe_two_grids, same_grid
 if TYPE_CHECKING:
     import pandas
 
-    from SegAdversarialLib.attacks.result import AttackResult
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 COLUMNS = ("structure", "channel", "metric", "unit", "before", "after", "drop", "success", "value")
@@ -65,6 +67,12 @@ class Evaluation:
     attacked: np.ndarray
     reference: str
 
+    def __repr__(self) -> str:
+        return notebook.evaluation_line(self.rows, self.reference)
+
+    def _repr_html_(self) -> str:
+        return notebook.table(self.rows, COLUMNS, f"Before and after, against the {self.reference}")
+
     @property
     def success(self) -> dict[str, bool]:
         """Whether the attack succeeded on each structure: a relative drop of Dice of 30 % or more (Chen et al. 2019)."""
@@ -84,10 +92,12 @@ class Evaluation:
         raise InputError(f"The evaluation has no {metric} of {name}; it has {known}.")
 
     def frame(self) -> pandas.DataFrame:
-        """The rows as a pandas data frame with the columns `COLUMNS`; what a row lacks is missing."""
-        import pandas
+        """The rows as a pandas data frame with the columns `COLUMNS`; what a row lacks is missing.
 
-        return pandas.DataFrame(self.rows, columns=list(COLUMNS))
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return notebook.frame(self.rows, COLUMNS)
 
     def table(self) -> str:
         """The rows as text for a terminal, structures above, channels below; nan reads "undefined"."""
@@ -105,8 +115,9 @@ class Evaluation:
         return write_table(self.rows, path, COLUMNS)
 
 
+@checked(result="an attack's result")
 def evaluate(
-    result: AttackResult,
+    result: AttackedCase,
     model: SegmentationModel,
     regions: Mapping[str, Sequence[int]] | None = None,
     clean: Prediction | None = None,
@@ -125,6 +136,7 @@ def evaluate(
     return _evaluate(result.original, result.adversarial, model, regions, clean, attacked, result.perturbation)
 
 
+@checked
 def evaluate_pair(
     original: Case,
     adversarial: Case,
@@ -185,6 +197,7 @@ def _evaluate(
     return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
 
 
+@checked
 def compare(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     """Line up several attacks, one row for each: Dice before and after for each structure, and the mean PSNR.
 
@@ -208,7 +221,7 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     Column names are broken at spaces, so that a table with many columns stays narrow; no rows make an empty text.
     """
     columns = _columns(rows)
-    texts = [[_text(row.get(column)) for column in columns] for row in rows]
+    texts = [[notebook.cell(row.get(column)) for column in columns] for row in rows]
     words = [column.split() for column in columns]
     height = max(map(len, words), default=0)
     header = list(zip(*([""] * (height - len(parts)) + parts for parts in words)))
@@ -379,15 +392,3 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if _is_nan(value):
-        return "undefined"
-    if isinstance(value, float):
-        return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
-    return str(value)

@@ -10,6 +10,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
 from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
@@ -17,6 +18,7 @@ from SegAdversarialLib.model.segmentation_model import SegmentationModel
 __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 
 
+@checked(path="a network's file or folder, or the name of a built-in one")
 def open_model(
     path: str | Path,
     *,

@@ -1,4 +1,4 @@
-"""Results as files: a folder for each attack, written whole or not at all, one table over all of them, and the way back.
+"""Results as files: a folder for each attack (`attacks.files`), one table over all of them, and the way back.
 
 Reading needs neither torch nor the network: it is what the graphical interface does with what its worker has written.
 """
@@ -6,39 +6,31 @@ Reading needs neither torch nor the network: it is what the graphical interface 
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib import __version__
 from SegAdversarialLib.attacks import Attack, AttackResult, Snapshot, make_attack
+from SegAdversarialLib.attacks.files import ITERATIONS, MOVED_LABEL, REGION, file_names
+from SegAdversarialLib.changes.files import read_parts
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation.evaluation import Evaluation, write_table
-from SegAdversarialLib.jobs.json_data import exact, number
-from SegAdversarialLib.jobs.parts import DISPLACEMENT, LOG_BIAS, own_names, read_parts, write_parts
+from SegAdversarialLib.evaluation.evaluation import Evaluation
+from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import (
     RESULT_MARKER,
     check_replaceable,
     check_writable,
-    file_name,
-    whole_file,
-    whole_folder,
 )
+from SegAdversarialLib.volumes.json_data import number
 from SegAdversarialLib.volumes.reading import read_channel, read_label
-from SegAdversarialLib.volumes.writing import stored, write_volume
-
-if TYPE_CHECKING:
-    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+from SegAdversarialLib.volumes.writing import write_volume
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"
@@ -47,8 +39,6 @@ PERTURBATION_FILE = "perturbation.safetensors"
 EVALUATION = "evaluation"
 """The folder of what an evaluation job finds."""
 
-_CLEAN, _ATTACKED, _REGION, _ITERATIONS = "segmentation-clean", "segmentation-attacked", "region", "iterations"
-_LABEL = "label-moved"
 _ENDINGS = (".nii.gz", ".nrrd")
 _TEXTS = ("structure", "channel", "metric", "unit")
 """The columns of tables that hold texts, not numbers."""
@@ -56,7 +46,7 @@ _TEXTS = ("structure", "channel", "metric", "unit")
 
 def clean_file(folder: Path, ending: str) -> Path:
     """Where a job keeps the segmentation of the unchanged case."""
-    return folder / f"{_CLEAN}{ending}"
+    return folder / f"{CLEAN}{ending}"
 
 
 def prepare_output(folder: Path, runs: Sequence[str], inputs: Sequence[Path]) -> None:
@@ -89,81 +79,6 @@ def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Pa
     return path
 
 
-def write_attack(
-    folder: Path, result: AttackResult, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
-) -> None:
-    """Write one attack: adversarial channels, the perturbation's parts, reference labels that were moved with the anatomy,
-    segmentations, iterations, metrics, trace and configuration."""
-    case, moved = result.original, _moved_label(result)
-    with whole_folder(folder) as temporary:
-        changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
-        parts = write_parts(temporary, result.perturbation, case, _file_names(case.channels), ending)
-        if moved is not None:
-            write_volume(temporary / f"{_LABEL}{ending}", moved, case.affine, case.space)
-        if isinstance(result.attack.region, np.ndarray):  # a region that is a file stays where it is
-            write_volume(
-                temporary / f"{_REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine, case.space
-            )
-        snapshots = [_write_snapshot(temporary / _ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
-        if result.trace:
-            write_table(result.trace, temporary / "trace.csv")
-        record = {**result.describe(), "seconds": result.seconds, "snapshots": snapshots}
-        record |= {"parts": parts, "label_moved": moved is not None}
-        _write_evaluation(temporary, evaluation, case, model, ending, {**record, "changed": changed})
-
-
-def write_evaluation(
-    folder: Path, adversarial: Case, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
-) -> None:
-    """Write what a change of a case's images did: both segmentations and all metrics."""
-    with whole_folder(folder) as temporary:
-        record = {"case": adversarial.name, "channels": list(adversarial.channels)}
-        _write_evaluation(temporary, evaluation, adversarial, model, ending, record)
-
-
-def _write_evaluation(
-    folder: Path, evaluation: Evaluation, case: Case, model: SegmentationModel, ending: str, record: Mapping[str, Any]
-) -> None:
-    for name, labels in ((_CLEAN, evaluation.clean), (_ATTACKED, evaluation.attacked)):
-        write_volume(folder / f"{name}{ending}", labels, case.affine, case.space)
-    evaluation.write_csv(folder / "metrics.csv")
-    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference}
-    made = {"network": model.describe(), "versions": versions(), "ending": ending}
-    write_json(folder / RESULT_MARKER, {**record, **measured, **made})
-
-
-def _write_snapshot(folder: Path, case: Case, snapshot: Snapshot, ending: str) -> dict[str, Any]:
-    start = f"{snapshot.iteration:04d}-"
-    changed = _write_changed(folder, start, case, snapshot.image, ending)
-    write_volume(folder / f"{start}segmentation{ending}", snapshot.segmentation, case.affine, case.space)
-    return {"iteration": snapshot.iteration, "changed": changed}
-
-
-def _write_changed(folder: Path, start: str, case: Case, image: np.ndarray, ending: str) -> list[str]:
-    """Write the channels of an image (C, K, J, I) that differ from the case's, and return their names."""
-    changed = []
-    assert case.dtypes is not None
-    for n, (channel, name) in enumerate(zip(case.channels, _file_names(case.channels))):
-        if not np.array_equal(case.image[n], image[n]):
-            write_volume(folder / f"{start}{name}{ending}", stored(image[n], case.dtypes[n]), case.affine, case.space)
-            changed.append(channel)
-    return changed
-
-
-def _file_names(channels: Sequence[str]) -> list[str]:
-    """A file name without ending for each channel, different from each other and from the other files of a result."""
-    taken, names = {_CLEAN, _ATTACKED, _REGION, _LABEL, DISPLACEMENT, LOG_BIAS, "segmentation"}, []
-    for channel in channels:
-        base = file_name(channel)
-        for name in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))):
-            own = {x.lower() for x in (name, *own_names(name))}
-            if not own & taken:
-                break
-        taken |= own
-        names.append(name)
-    return names
-
-
 def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluation]:
     """Read back what `write_attack` wrote, equal to what it was given.
 
@@ -181,7 +96,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
         image = _changed_image(folder, "", case, record["changed"], record["ending"])
         adversarial = case.with_image(image)
         if record.get("label_moved"):
-            adversarial = replace(adversarial, label=read_label(folder / f"{_LABEL}{record['ending']}", case.grid))
+            adversarial = replace(adversarial, label=read_label(folder / f"{MOVED_LABEL}{record['ending']}", case.grid))
         result = AttackResult(
             original=case,
             adversarial=adversarial,
@@ -191,7 +106,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
             trace=_trace(folder / "trace.csv"),
             restart=record["restart"],
             iteration=record.get("iteration", 0),
-            snapshots=[_snapshot(folder / _ITERATIONS, case, x, record["ending"]) for x in record["snapshots"]],
+            snapshots=[_snapshot(folder / ITERATIONS, case, x, record["ending"]) for x in record["snapshots"]],
             gradient_evaluations=record["gradient_evaluations"],
             forward_evaluations=record["forward_evaluations"],
             seconds=record["seconds"],
@@ -252,21 +167,15 @@ def _record(folder: Path, case: Case) -> dict[str, Any]:
 def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
     settings = dict(record["attack"])
     if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
-        settings["region"] = read_label(folder / f"{_REGION}{record['ending']}", case.grid) != 0
+        settings["region"] = read_label(folder / f"{REGION}{record['ending']}", case.grid) != 0
     return make_attack(settings.pop("attack"), settings)
-
-
-def _moved_label(result: AttackResult) -> np.ndarray | None:
-    """The adversarial case's reference labels, where they differ from the original's."""
-    before, after = result.original.label, result.adversarial.label
-    return None if after is None or (before is not None and np.array_equal(before, after)) else after
 
 
 def _perturbation(folder: Path, record: Mapping[str, Any], adversarial: Case, case: Case) -> Perturbation:
     parts = record.get("parts")
     if not parts or not (parts["bias_fields"] or parts["displacement"]):
         return Perturbation.between(case, adversarial)
-    return read_parts(folder, parts, case, _file_names(case.channels), record["ending"])
+    return read_parts(folder, parts, case, file_names(case.channels), record["ending"])
 
 
 def _snapshot(folder: Path, case: Case, record: Mapping[str, Any], ending: str) -> Snapshot:
@@ -277,7 +186,7 @@ def _snapshot(folder: Path, case: Case, record: Mapping[str, Any], ending: str) 
 
 def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str], ending: str) -> np.ndarray:
     image = case.image.copy()
-    for n, (channel, name) in enumerate(zip(case.channels, _file_names(case.channels))):
+    for n, (channel, name) in enumerate(zip(case.channels, file_names(case.channels))):
         if channel in changed:
             image[n] = read_channel(folder / f"{start}{name}{ending}", case.grid)
     return image
@@ -285,7 +194,7 @@ def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str],
 
 def _evaluation(folder: Path, record: Mapping[str, Any], case: Case) -> Evaluation:
     rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
-    labels = [read_label(folder / f"{name}{record['ending']}", case.grid) for name in (_CLEAN, _ATTACKED)]
+    labels = [read_label(folder / f"{name}{record['ending']}", case.grid) for name in (CLEAN, ATTACKED)]
     return Evaluation(rows, labels[0], labels[1], record["reference"])
 
 
@@ -310,20 +219,3 @@ def _cell(text: str) -> float:
 
 def _damaged(folder: Path, error: Exception) -> InputError:
     return InputError(f"The result in {folder} is damaged or of another version ({type(error).__name__}: {error}).")
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON data, whole or not at all; nan becomes null, and infinities the texts "Infinity" and "-Infinity"."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(exact(data), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result was made with."""
-    found = {"SegAdversarial": __version__, "python": platform.python_version()}
-    for package in ("torch", "monai", "SimpleITK", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

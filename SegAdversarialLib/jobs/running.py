@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,15 @@ import numpy as np
 
 from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
+from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.attacks.transfer import Transfer
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.evaluation.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
+from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.jobs import results
-from SegAdversarialLib.jobs.json_data import plain
+from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
     AttackJob,
@@ -33,6 +36,7 @@ from SegAdversarialLib.jobs.specification import (
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable, file_name
+from SegAdversarialLib.volumes.json_data import plain, write_json
 from SegAdversarialLib.volumes.reading import read_channel
 
 if TYPE_CHECKING:
@@ -58,9 +62,6 @@ Observe = Callable[[AttackOutcome], None]
 
 Opener = Callable[[ModelSource], "SegmentationModel"]
 """Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
-
-_CLEAN_SHARE = 0.05
-"""The part of an attack job's progress bar that segmenting the unchanged case takes."""
 
 
 def run(
@@ -161,7 +162,7 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     results.prepare_output(folder, [], job.case.files)
     prediction = model.predict(case, _part_of(emit, 0.1, 0.95), cancel)
     path = results.write_clean(folder, prediction.labels, case, job.ending)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows = _clean_rows(prediction, model, case)
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
@@ -204,9 +205,9 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
     evaluation = evaluate_pair(case, adversarial, model, job.regions, clean, attacked)
     check_cancel(cancel)
     results.write_clean(folder, clean.labels, case, job.ending)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     place = folder / results.EVALUATION
-    results.write_evaluation(place, adversarial, evaluation, model, job.ending)
+    write_evaluation(place, adversarial, evaluation, model, job.ending)
     rows = compare({results.EVALUATION: evaluation})
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": results.EVALUATION, "folder": str(place), "row": plain(rows[-1])})
@@ -239,7 +240,7 @@ def _run_learn_universal(
         open_model(job.model), _CasesOnDemand(job.cases), progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings
     )
     learned.save(path)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
     write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": job.kind, "file": str(path), "rows": plain(rows)})
@@ -262,7 +263,7 @@ def _run_train_generator(
         raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
     emit(_progress(0.0, "reading"))
     model, earlier = open_model(job.model), Generator.read(start) if start else None
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     trained = train_generator(
         model,
         _CasesOnDemand(job.cases),
@@ -299,13 +300,18 @@ def _run_attack(
         attack.check(model, case)
     check_regions(model.head, job.regions)
     results.prepare_output(folder, list(runs), job.case.files)
-    clean = model.predict(case, _part_of(emit, 0.0, _CLEAN_SHARE), cancel)
+    costs = {name: attack.cost for name, attack in runs.items()}
+    first, started = share_of_clean(costs), time.perf_counter()
+    clean = model.predict(case, _part_of(emit, 0.0, first), cancel)
+    expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
+    if expected.is_worth_telling():
+        emit({"event": "log", "level": "info", "message": expected.sentence()})
     results.write_clean(folder, clean.labels, case, job.ending)
-    results.write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = []
-    for done, (name, attack) in enumerate(runs.items()):
-        start, end = (_CLEAN_SHARE + (1 - _CLEAN_SHARE) * n / len(runs) for n in (done, done + 1))
-        outcome = _one_attack(name, attack, model, case, clean, job, _part_of(emit, start, end), cancel)
+    for name, attack in runs.items():
+        progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
+        outcome = _one_attack(name, attack, model, case, clean, job, progress, expected.searching(name), cancel)
         rows += compare({name: outcome.evaluation})
         write_table(rows, folder / results.TABLE_FILE)
         for row in outcome.result.trace:
@@ -324,17 +330,20 @@ def _one_attack(
     clean: Prediction,
     job: AttackJob,
     progress: ProgressCallback,
+    searching: float,
     cancel: CancelCheck | None,
 ) -> AttackOutcome:
-    """Attack, measure and write."""
-    result = attack(model, case, progress=lambda x, text: progress(0.8 * x, text), cancel=cancel)
-    measuring = f"{attack.title}: measuring"
-    attacked = model.predict(result.adversarial, lambda x, text: progress(0.8 + 0.1 * x, measuring), cancel)
-    progress(0.9, measuring)
+    """Attack, measure and write; `searching` is the share of its time in which it attacks."""
+    result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
+    measuring, asked = f"{attack.title}: measuring", (1 + searching) / 2
+    attacked = model.predict(
+        result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
+    )
+    progress(asked, measuring)
     evaluation = evaluate(result, model, job.regions, clean, attacked)
     check_cancel(cancel)
     folder = Path(job.output) / name
-    results.write_attack(folder, result, evaluation, model, job.ending)
+    write_attack(folder, result, evaluation, model, job.ending)
     return AttackOutcome(name, result, evaluation, model.head, folder)
 
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
 from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import Cancelled, InputError, check_cancel
 from SegAdversarialLib.jobs.failures import failure
-from SegAdversarialLib.jobs.json_data import plain
+from SegAdversarialLib.volumes.json_data import plain
 
 if TYPE_CHECKING:
     from SegAdversarialLib.jobs.model_cache import ModelCache

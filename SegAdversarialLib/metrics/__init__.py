@@ -4,3 +4,7 @@ from SegAdversarialLib.metrics.image_quality import largest_change, perceptibili
 from SegAdversarialLib.metrics.overlap import dice, hd95, iou, volume_ml
 
 __all__ = ["dice", "hd95", "iou", "largest_change", "perceptibility", "psnr", "rmse", "ssim", "volume_ml"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

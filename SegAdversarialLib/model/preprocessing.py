@@ -13,18 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from SegAdversarialLib.arguments import InOneSentence
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
 
 if TYPE_CHECKING:
     import torch
+    from pydantic._internal._model_construction import ModelMetaclass
 
     from SegAdversarialLib.model.standardization import Inside
+else:
+    ModelMetaclass = type(BaseModel)
 
 Shape = tuple[int, int, int]
 MaskKind = Literal["all", "positive", "nonzero", "above_mean"]
 
 
-class _Settings(BaseModel):
+class _Called(InOneSentence, ModelMetaclass):
+    """What is given wrongly is said in one sentence."""
+
+
+class _Settings(BaseModel, metaclass=_Called):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 

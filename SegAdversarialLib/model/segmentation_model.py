@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
 from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
@@ -18,6 +19,7 @@ from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import sizes
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +38,10 @@ class Prediction:
 
     labels: np.ndarray
     masks: np.ndarray
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{np.count_nonzero(mask)}" for mask in self.masks)
+        return f"<Prediction of {sizes(self.labels.shape)} voxels; its outputs claim {counts}>"
 
 
 class _Windows(NamedTuple):
@@ -104,7 +110,19 @@ class SegmentationModel:
         self._outputs = NetworkOutputs(len(head.labels), head.kind, said.key)
         self._said, self._is_examined, self._notes = said, False, tuple[str, ...]()
 
+    def __repr__(self) -> str:
+        window = f"windows of {'x'.join(map(str, self.window))}" if self.window else "the whole volume at once"
+        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        return (
+            f"<SegmentationModel {self.name}: {', '.join(self.channels)} -> {', '.join(self.head.names)}; {self.head.kind}, "
+            f"{window}, {parameters:,} parameters, on {self.device}>"
+        )
+
     @classmethod
+    @checked(
+        network="a torch module; open_model opens a file",
+        classes='{label value: name} in the order of the outputs, such as {0: "background", 1: "tumour"}',
+    )
     def from_network(
         cls,
         network: torch.nn.Module,
@@ -156,15 +174,18 @@ class SegmentationModel:
         switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
+    @checked
     def logits(self, case: Case) -> np.ndarray:
         """Logits on the case's own grid: (N, K, J, I), in the network's float type."""
         with self.on(case) as bound:
             return bound.logits(bound.image).cpu().numpy()
 
+    @checked
     def segment(self, case: Case) -> np.ndarray:
         """Label map on the case's own grid: (K, J, I) int16."""
         return self.predict(case).labels
 
+    @checked
     def predict(self, case: Case, progress: ProgressCallback | None = None, cancel: CancelCheck | None = None) -> Prediction:
         """Label map, and what each output claims, on the case's own grid.
 
@@ -185,6 +206,7 @@ class SegmentationModel:
             check_cancel(cancel)
             return Prediction(self.head.label_map(logits).cpu().numpy(), self.head.predicted(logits).cpu().numpy())
 
+    @checked
     def value_and_gradient(self, case: Case, objective: Objective) -> tuple[float, np.ndarray]:
         """The objective of the whole volume and its exact gradient with respect to the case's image.
 

@@ -52,3 +52,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     )
 }
 """The objectives by the name that configurations use."""
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

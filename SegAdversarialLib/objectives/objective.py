@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.output_head import OutputHead
 
@@ -38,13 +39,18 @@ class Objective(ABC):
 
     name: str
 
+    def __init_subclass__(cls) -> None:
+        if "__init__" in vars(cls):
+            cls.__init__ = checked(cls.__init__)  # type: ignore[method-assign]
+
+    @checked
     def __init__(
         self,
         reference: np.ndarray,
         *,
         classes: Sequence[str | int] | None = None,
         region: np.ndarray | None = None,
-        temperature: Temperature = 1.0,
+        temperature: float | Literal["auto"] = 1.0,
     ) -> None:
         if reference is None:
             raise InputError("The objective needs a reference; give a label map, or attack against the prediction.")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.phantom.anatomy import Tissues, healthy_brain
 from SegAdversarialLib.phantom.fields import Grid
@@ -26,6 +27,11 @@ _SMALLEST = 32
 _ANATOMY, _TUMOUR, _SCANNER = range(3)
 
 
+@checked(
+    seed="a whole number of 0 or more",
+    shape="three whole numbers (K, J, I) of 32 or more",
+    spacing="one or three numbers of mm above 0",
+)
 def subject(seed: int = 0, shape: tuple[int, int, int] = (64, 64, 64), spacing: float | Sequence[float] | None = None) -> Case:
     """Make one subject: T1, T1ce, T2 and FLAIR of a skull-stripped brain with a tumour, and its labels as in BraTS
     (1 necrotic core, 2 oedema, 4 enhancing tumour).
@@ -106,3 +112,7 @@ def _affine(grid: Grid) -> np.ndarray:
     affine = np.diag([-i, -j, k, 1.0])
     affine[:3, 3] = [axis[0] for axis in grid.axes]
     return affine
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

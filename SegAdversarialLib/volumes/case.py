@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import file_name
-from SegAdversarialLib.volumes.geometry import Grid, check_affine, spacing_of
+from SegAdversarialLib.volumes.geometry import Grid, check_affine, sizes, spacing_of
 from SegAdversarialLib.volumes.nifti_place import Prefer
 from SegAdversarialLib.volumes.reading import checked_label, read_images
 from SegAdversarialLib.volumes.volume import Space
 from SegAdversarialLib.volumes.writing import stored, write_volume
 
 
+@checked(image="an array (channels, slices, rows, columns); Case.read reads files")
 @dataclass(frozen=True, eq=False)
 class Case:
     """One subject as it came from the scanner. Arrays are kept as they are given where that is possible, not copied.
@@ -46,7 +48,10 @@ class Case:
     space: Space = field(default_factory=Space)
 
     def __post_init__(self) -> None:
-        image = np.ascontiguousarray(self.image, dtype=np.float32)
+        try:
+            image = np.ascontiguousarray(self.image, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"The image must hold numbers ({error}).") from None
         channels = (self.channels,) if isinstance(self.channels, str) else tuple(str(x) for x in self.channels)
         if image.ndim != 4 or image.shape[0] != len(channels) or 0 in image.shape:
             raise InputError(
@@ -72,6 +77,12 @@ class Case:
         object.__setattr__(self, "dtypes", tuple(str(np.dtype(x)) for x in dtypes))
         object.__setattr__(self, "label_names", dict(self.label_names) if self.label_names else None)
 
+    def __repr__(self) -> str:
+        name = f" {self.name}" if self.name else ""
+        spacing = "x".join(f"{x:.3g}" for x in self.spacing)
+        reference = "with a reference" if self.label is not None else "without a reference"
+        return f"<Case{name}: {', '.join(self.channels)}; {sizes(self.shape)} voxels of {spacing} mm; {reference}>"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(K, J, I): slices, rows, columns."""
@@ -88,6 +99,7 @@ class Case:
         """Voxel size in mm along i, j, k."""
         return spacing_of(self.affine)
 
+    @checked
     def channel(self, name: str) -> np.ndarray:
         """The (K, J, I) array of one channel.
 
@@ -96,6 +108,7 @@ class Case:
         """
         return self.image[self.channel_index(name)]
 
+    @checked
     def channel_index(self, name: str) -> int:
         """The position of a channel, found by its name; capitals do not matter.
 
@@ -109,11 +122,13 @@ class Case:
             return lowered.index(name.lower())
         raise InputError(f"There is no channel {name} in {self.name or 'the case'}; it has {', '.join(self.channels)}.")
 
+    @checked
     def with_image(self, image: np.ndarray) -> Case:
         """The same subject with other intensities; shape (C, K, J, I)."""
         return replace(self, image=image)
 
     @classmethod
+    @checked(channels='a file for each channel name, such as {"T1": "t1.nii.gz"}')
     def read(
         cls,
         channels: Mapping[Any, str | Path],
@@ -148,6 +163,7 @@ class Case:
         subject = name or Path(next(iter(channels.values()))).resolve().parent.name
         return cls(read.image, read.channels, read.affine, read.label, label_names, subject, read.dtypes, read.space)
 
+    @checked
     def write(self, folder: str | Path, extension: str = ".nii.gz") -> dict[str, Path]:
         """Write each channel, and the labels as `label`, into `folder`; files are written whole or not at all.
 

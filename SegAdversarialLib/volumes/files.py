@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,26 @@ from SegAdversarialLib.errors import InputError
 
 RESULT_MARKER = "result.json"
 """The file that tells a folder of results made by this software from anybody else's folder."""
+
+_UNFINISHED: list[Callable[[], None]] = []
+"""What makes the files and folders that are being written disappear."""
+
+
+def remove_unfinished() -> None:
+    """Remove what is being written, for a process that ends at once."""
+    for remove in reversed(_UNFINISHED):
+        remove()
+
+
+@contextmanager
+def _removed_if_unfinished(remove: Callable[[], None]) -> Iterator[None]:
+    """Call `remove` when the block ends, however it ends, the end of the process included."""
+    _UNFINISHED.append(remove)
+    try:
+        yield
+    finally:
+        remove()
+        _UNFINISHED.remove(remove)
 
 
 @contextmanager
@@ -27,15 +47,18 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(_unwritable(path, error)) from error
-    finally:
+
+    def remove() -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+    with _removed_if_unfinished(remove):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+        except OSError as error:
+            raise InputError(_unwritable(path, error)) from error
 
 
 @contextmanager
@@ -52,19 +75,23 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     check_replaceable(path)
     temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
     retired = path.with_name(f".replaced-{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            os.replace(path, retired)
-        os.replace(temporary, path)
-    except OSError as error:
-        if retired.exists() and not path.exists():
-            os.replace(retired, path)
-        raise InputError(_unwritable(path, error)) from error
-    finally:
+
+    def remove() -> None:
+        with suppress(OSError):
+            if retired.exists() and not path.exists():  # it was on the way out, and nothing has taken its place
+                os.replace(retired, path)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+    with _removed_if_unfinished(remove):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                os.replace(path, retired)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise InputError(_unwritable(path, error)) from error
 
 
 def is_file(path: Path) -> bool:

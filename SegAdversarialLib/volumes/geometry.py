@@ -6,6 +6,7 @@ reverse of the affine's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, NamedTuple
@@ -145,9 +146,14 @@ def resize(tensor: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
     return functional.interpolate(tensor[None], size=tuple(shape), mode="trilinear", align_corners=False)[0]
 
 
+def sizes(shape: Sequence[int]) -> str:
+    """A shape (K, J, I) as people say it, along i, j, k: "256x256x24"."""
+    return "x".join(str(n) for n in reversed(shape))
+
+
 def describe_grid(shape: tuple[int, ...], affine: np.ndarray, digits: int = 4) -> str:
     """A grid in words: size and spacing along i, j, k, orientation, origin in RAS mm."""
-    size = "x".join(str(n) for n in reversed(shape[-3:]))
+    size = sizes(shape[-3:])
     spacing = "x".join(f"{x:.{digits}g}" for x in spacing_of(affine))
     origin = ", ".join(f"{x:.{digits}g}" for x in affine[:3, 3] + 0.0)
     return f"{size} voxels of {spacing} mm, axes {orientation_of(affine)}, origin ({origin}) mm"

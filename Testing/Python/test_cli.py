@@ -87,8 +87,7 @@ def test_segment_phantom_and_listing(files: dict[str, str], tmp_path: Path, caps
     capsys.readouterr()
     assert main(["attacks"]) == 0
     shown = capsys.readouterr().out
-    for cls in attacks.ATTACKS.values():
-        assert cls.name in shown and cls.citation in shown
+    assert all(cls.name in shown for cls in attacks.ATTACKS.values())
     assert main(["attacks", "pgd", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pgd"]["properties"]["restarts"]["minimum"] == 1
     assert main(["info", "--model", files["model"], "--trust"]) == 0

@@ -17,6 +17,7 @@ import torch
 from conftest import ROOT, oblique_affine, tiny_network, toy_case
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, evaluate
+from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.jobs import AttackJob, EvaluateJob, ModelSource, SegmentJob, results, run
 from SegAdversarialLib.jobs.model_cache import ModelCache
@@ -97,7 +98,7 @@ def test_awkward_names_and_a_region_as_an_array(tmp_path: Path) -> None:
     mask[3:9, 4:9, 5:9] = 1
     result = attacks.make_attack("pgd", {"steps": 2, "snapshot_every": 1, "region": mask})(model, case)
     evaluation = evaluate(result, model)
-    results.write_attack(tmp_path / "run", result, evaluation, model, ".nrrd")
+    write_attack(tmp_path / "run", result, evaluation, model, ".nrrd")
     read = results.read_attack(tmp_path / "run", case)
     np.testing.assert_array_equal(read[0].attack.region, mask)
     assert_same(read, (result, evaluation))

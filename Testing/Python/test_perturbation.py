@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from SegAdversarialLib import SegmentationModel, attacks, evaluate
+from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import ALL_CHANNELS, Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import UNWARPED
-from SegAdversarialLib.jobs.results import read_attack, write_attack
+from SegAdversarialLib.jobs.results import read_attack
 from SegAdversarialLib.metrics import dice
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import RESULT_MARKER

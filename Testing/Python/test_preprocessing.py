@@ -7,9 +7,8 @@ import pytest
 import SimpleITK
 import torch
 from conftest import oblique_affine, tiny_network, toy_case
-from pydantic import ValidationError
 
-from SegAdversarialLib import Preprocessing, SegmentationModel
+from SegAdversarialLib import InputError, Preprocessing, SegmentationModel
 from SegAdversarialLib.model.standardization import standardize
 from SegAdversarialLib.volumes.geometry import itk_image
 
@@ -139,7 +138,7 @@ def test_channels_can_be_normalized_differently() -> None:
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(InputError):
         Preprocessing(**settings)
 
 

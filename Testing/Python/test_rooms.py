@@ -15,8 +15,8 @@ PACKAGE = LIBRARY.name
 
 # a room may import from rooms to the right of it only
 ROOMS = (
-    *("cli", "jobs", "training", "scene", "evaluation", "attacks", "networks", "formats", "model", "phantom"),
-    *("objectives", "changes", "metrics", "volumes", "structures", "errors"),
+    *("cli", "jobs", "training", "scene", "attacks", "evaluation", "networks", "formats", "model", "phantom"),
+    *("objectives", "changes", "metrics", "volumes", "structures", "arguments", "errors"),
 )
 
 AT_THE_ROOT = {"__init__", "__main__", "errors"}

@@ -27,8 +27,8 @@ from scipy.ndimage import gaussian_filter
 
 from SegAdversarialLib import scene as scenes
 from SegAdversarialLib.attacks.result import AttackResult
+from SegAdversarialLib.changes.files import write_displacement
 from SegAdversarialLib.changes.perturbation import Perturbation
-from SegAdversarialLib.jobs.parts import write_displacement
 from SegAdversarialLib.scene import application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
 from SegAdversarialLib.scene.transforms import add_displacement, displacement_of

@@ -24,8 +24,9 @@ from transform_helpers import (
 
 from SegAdversarialLib import InputError, attacks, evaluate
 from SegAdversarialLib.attacks.engine.transforms import bias_limits
+from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.changes.fields import warp
-from SegAdversarialLib.jobs.results import read_attack, write_attack
+from SegAdversarialLib.jobs.results import read_attack
 from SegAdversarialLib.jobs.running import _varied
 
 

@@ -1,10 +1,14 @@
-"""Numbers that JSON lacks. Nothing but the standard library is imported here."""
+"""Numbers that JSON lacks, and files of JSON. Nothing but the standard library is imported here."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from SegAdversarialLib.volumes.files import whole_file
 
 _INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -24,6 +28,12 @@ def number(value: Any) -> Any:
     if value is None:
         return math.nan
     return _INFINITIES.get(value, value) if isinstance(value, str) else value
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON data, whole or not at all; nan becomes null, and infinities the texts "Infinity" and "-Infinity"."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(exact(data), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _mapped(data: Any, change: Callable[[float], Any]) -> Any:

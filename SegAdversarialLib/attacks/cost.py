@@ -1,0 +1,32 @@
+"""What an attack will ask of its network, known before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ANSWER = 0.4
+"""What an answer costs beside a gradient, where nobody has measured it: a gradient is an answer or two and a backward pass."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """How often an attack will differentiate its network and ask it without a gradient, if it goes on to its end.
+
+    Attributes:
+        gradients: as `AttackResult.gradient_evaluations` counts them.
+        answers: as `AttackResult.forward_evaluations` counts them; one more may come where a result is rounded.
+    """
+
+    gradients: int = 0
+    answers: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.gradients + other.gradients, self.answers + other.answers)
+
+    def times(self, count: int) -> Cost:
+        """The same several times."""
+        return Cost(count * self.gradients, count * self.answers)
+
+    def seconds(self, gradient: float, answer: float) -> float:
+        """How long that takes, from the seconds that one gradient and one answer take."""
+        return self.gradients * gradient + self.answers * answer

@@ -1,0 +1,120 @@
+"""An attack's result as a folder of files, written whole or not at all; `jobs.results` reads it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from SegAdversarialLib.changes.files import DISPLACEMENT, LOG_BIAS, own_names, write_parts
+from SegAdversarialLib.changes.perturbation import Perturbation
+from SegAdversarialLib.evaluation.evaluation import Evaluation, write_table
+from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN, write_measured
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import file_name, whole_folder
+from SegAdversarialLib.volumes.writing import stored, write_volume
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+
+REGION, ITERATIONS, MOVED_LABEL = "region", "iterations", "label-moved"
+"""The names, without ending, of what only some results have."""
+
+
+class Written(Protocol):
+    """What is written: an `AttackResult`."""
+
+    @property
+    def original(self) -> Case:
+        """The case before."""
+
+    @property
+    def adversarial(self) -> Case:
+        """The case after."""
+
+    @property
+    def perturbation(self) -> Perturbation:
+        """What was done."""
+
+    @property
+    def attack(self) -> Any:
+        """The attack's configuration."""
+
+    @property
+    def trace(self) -> Sequence[Mapping[str, Any]]:
+        """A row for each iteration."""
+
+    @property
+    def snapshots(self) -> Sequence[Any]:
+        """The iterations that were kept."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+    def describe(self) -> dict[str, Any]:
+        """The record."""
+
+
+def write_attack(
+    folder: Path, result: Written, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+) -> None:
+    """Write one attack: adversarial channels, the perturbation's parts, reference labels that were moved with the anatomy,
+    segmentations, iterations, metrics, trace and configuration."""
+    case, moved = result.original, _moved_label(result)
+    with whole_folder(folder) as temporary:
+        changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
+        parts = write_parts(temporary, result.perturbation, case, file_names(case.channels), ending)
+        if moved is not None:
+            write_volume(temporary / f"{MOVED_LABEL}{ending}", moved, case.affine, case.space)
+        if isinstance(result.attack.region, np.ndarray):  # a region that is a file stays where it is
+            write_volume(
+                temporary / f"{REGION}{ending}", (result.attack.region != 0).astype(np.uint8), case.affine, case.space
+            )
+        snapshots = [_write_snapshot(temporary / ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
+        if result.trace:
+            write_table(result.trace, temporary / "trace.csv")
+        record = {**result.describe(), "seconds": result.seconds, "snapshots": snapshots}
+        record |= {"parts": parts, "label_moved": moved is not None}
+        write_measured(temporary, evaluation, case, model, ending, {**record, "changed": changed})
+
+
+def _write_snapshot(folder: Path, case: Case, snapshot: Any, ending: str) -> dict[str, Any]:
+    start = f"{snapshot.iteration:04d}-"
+    changed = _write_changed(folder, start, case, snapshot.image, ending)
+    write_volume(folder / f"{start}segmentation{ending}", snapshot.segmentation, case.affine, case.space)
+    return {"iteration": snapshot.iteration, "changed": changed}
+
+
+def _write_changed(folder: Path, start: str, case: Case, image: np.ndarray, ending: str) -> list[str]:
+    """Write the channels of an image (C, K, J, I) that differ from the case's, and return their names."""
+    changed = []
+    assert case.dtypes is not None
+    for n, (channel, name) in enumerate(zip(case.channels, file_names(case.channels))):
+        if not np.array_equal(case.image[n], image[n]):
+            write_volume(folder / f"{start}{name}{ending}", stored(image[n], case.dtypes[n]), case.affine, case.space)
+            changed.append(channel)
+    return changed
+
+
+def file_names(channels: Sequence[str]) -> list[str]:
+    """A file name without ending for each channel, different from each other and from the other files of a result."""
+    taken, names = {CLEAN, ATTACKED, REGION, MOVED_LABEL, DISPLACEMENT, LOG_BIAS, "segmentation"}, []
+    for channel in channels:
+        base = file_name(channel)
+        for name in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))):
+            own = {x.lower() for x in (name, *own_names(name))}
+            if not own & taken:
+                break
+        taken |= own
+        names.append(name)
+    return names
+
+
+def _moved_label(result: Written) -> np.ndarray | None:
+    """The adversarial case's reference labels, where they differ from the original's."""
+    before, after = result.original.label, result.adversarial.label
+    return None if after is None or (before is not None and np.array_equal(before, after)) else after

@@ -1,0 +1,81 @@
+"""The list of attacks, and all about one of them."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import shutil
+import textwrap
+from collections.abc import Iterator
+
+from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class
+from SegAdversarialLib.attacks.documentation import settings_of
+from SegAdversarialLib.attacks.groups import DESCRIPTIONS
+from SegAdversarialLib.cli.console import Console
+
+_ENDING = (
+    "All about one of them: segadversarial attacks NAME. The command attack takes names, groups (--attack paper) and all; "
+    "those that need a file of their own only where it is given."
+)
+
+
+def list_attacks(options: argparse.Namespace, console: Console) -> None:
+    """List the attacks, or those of a group, or explain one."""
+    chosen = GROUPS.get(options.attack) or ([attack_class(options.attack)] if options.attack else list(ATTACKS.values()))
+    if options.json:
+        print(json.dumps({cls.name: cls.model_json_schema() for cls in chosen}, indent=2, ensure_ascii=False))
+        return
+    width = max(40, shutil.get_terminal_size((100, 24)).columns)
+    lines = _explained(chosen[0], width) if options.attack and options.attack not in GROUPS else _listed(chosen, width)
+    console.say("\n".join(lines))
+    for cls in chosen:
+        console.emit({"event": "attack", "name": cls.name, "groups": list(cls.groups), "schema": cls.model_json_schema()})
+
+
+def _listed(chosen: list[type[Attack]], width: int) -> Iterator[str]:
+    """A line for each attack, under the first of its groups."""
+    column = max(len(cls.name) for cls in chosen)
+    for group, description in DESCRIPTIONS.items():
+        if own := [cls for cls in chosen if cls.groups[0] == group]:
+            yield from textwrap.wrap(f"{group}: {description}", width)
+            yield from (_line(cls, column, width) for cls in own)
+            yield ""
+    yield from textwrap.wrap(_ENDING, width)
+
+
+def _line(cls: type[Attack], column: int, width: int) -> str:
+    """Name and description, shortened to one line."""
+    start = f"  {cls.name.ljust(column)}"
+    before, colon, after = cls.one_line().partition(": ")
+    said = (after if colon and len(before) < 50 else cls.one_line()).rstrip(".")
+    room = width - len(start) - 2
+    return f"{start}  {_shortened(said[0].upper() + said[1:], room)}" if room >= 20 else start.rstrip()
+
+
+def _shortened(text: str, room: int) -> str:
+    """A sentence without its last parts, where there is no room for them."""
+    if len(text) <= room:
+        return text
+    ends = [n for n, letter in enumerate(text[: room + 1]) if letter in ",;" and 2 * n > room]
+    return text[: ends[-1]] if ends else textwrap.shorten(text, room, placeholder=" ...")
+
+
+def _explained(cls: type[Attack], width: int) -> Iterator[str]:
+    """All about one attack."""
+    yield from textwrap.wrap(f"{cls.name}: {cls.title}. {cls.one_line()}", width)
+    about = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\n")[2].strip()
+    for paragraph in about.split("\n\n") if about else ():
+        yield ""
+        yield from textwrap.wrap(" ".join(paragraph.split()), width)
+    yield ""
+    yield from textwrap.wrap(f"Source: {cls.citation}.", width)
+    yield from textwrap.wrap(f"Groups: {', '.join(cls.groups)}.", width)
+    settings = settings_of(cls)
+    for advanced, heading in ((False, "Settings"), (True, "Settings that most people leave alone")):
+        chosen = [setting for setting in settings if setting.advanced == advanced]
+        if chosen:
+            yield ""
+            yield f"{heading}:"
+            for setting in chosen:
+                yield from setting.lines(width, indent="  ")
