@@ -91,9 +91,8 @@ def test_a_slice_view_is_as_wide_as_its_bar_and_takes_letters_from_long_names(pa
 
 
 def test_a_loaded_volume_is_in_all_slice_views_and_in_those_to_come(parts: Any, scene: Any, tmp_path: Path) -> None:
-    import slicer
-
     import SimpleITK
+    import slicer
 
     path = str(tmp_path / "loaded.nrrd")
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(512, dtype=np.int16).reshape(8, 8, 8)), path)
