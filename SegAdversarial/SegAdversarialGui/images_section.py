@@ -21,6 +21,7 @@ from SegAdversarialGui.wrapping import breakable, shortened
 _VOLUMES = ["vtkMRMLScalarVolumeNode"]
 _LABELS = ["vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"]
 _FIRST_CHANNEL_ROW = 1
+_LONGEST_LABEL = 16
 _FIRST = 1000.0
 _LATER = 100
 """Milliseconds after which a scene that is being loaded is looked at again."""
@@ -197,7 +198,7 @@ class ImagesSection(VTKObservationMixin):
             selector.objectName = f"channelSelector{n}"
             selector.accessibleName = channel
             selector.setMRMLScene(self._scene)
-            label = qt.QLabel(shortened(channel))
+            label = qt.QLabel(shortened(channel, _LONGEST_LABEL))
             label.objectName = f"channelSelector{n}Label"
             label.textFormat = qt.Qt.PlainText
             label.setBuddy(selector)

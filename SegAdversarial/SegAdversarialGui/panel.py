@@ -133,7 +133,9 @@ class Panel(VTKObservationMixin):
             self._refreshing = False
 
     def cleanup(self) -> None:
-        """Stop what runs and listen to nothing any more."""
+        """Stop what runs and listen to nothing any more; again is harmless."""
+        if self._closed:
+            return
         self._closed = True
         self._timer.stop()
         self.logic.runner.cancel()
