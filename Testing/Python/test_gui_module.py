@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from gui_helpers import _clean, click, finish, messages, openModule, waitUntil  # noqa: F401  (a fixture)
 
 
