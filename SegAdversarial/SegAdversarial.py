@@ -24,7 +24,7 @@ except ModuleNotFoundError:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from SegAdversarialGui.logic import Logic
-from SegAdversarialGui.worker import Worker, stopSharedWorker
+from SegAdversarialGui.worker import Worker, holdSharedWorker, releaseSharedWorker, stopSharedWorker
 
 _OURS = ("SegAdversarialGui", "SegAdversarialLib")
 _LAST = -1000.0
@@ -77,6 +77,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from SegAdversarialGui.installer import Installer
         from SegAdversarialGui.panel import Panel
 
+        holdSharedWorker(self)
         self.logic = SegAdversarialLogic()
         self.panel = Panel(self.layout, self.logic, Installer())
         self.panel.setScene(slicer.mrmlScene)
@@ -92,7 +93,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.cleanup()
-        stopSharedWorker()
+        releaseSharedWorker(self)
 
     def enter(self) -> None:
         """The user opens the module."""
@@ -106,6 +107,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The scene is about to be emptied: what runs was meant for it."""
         self.logic.runner.cancel()
         self.panel.setParameterNode(None)
+        self.panel.results.leaveViews()
 
     def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
         """The scene was emptied."""
@@ -122,8 +124,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Show the scene's parameter node; it is made where there is none."""
-        if self.panel.state is None or not slicer.mrmlScene.IsNodePresent(self.panel.state.node):
-            self.panel.setParameterNode(self.logic.getParameterNode())
+        self.panel.ensureParameterNode()
 
     def onReload(self) -> None:
         """Load the module anew from its files, the library's included."""

@@ -29,6 +29,9 @@ ATTACKS = {
 }
 """Of which pictures are drawn, with settings that are not the usual ones."""
 
+WINDOW = (1366, 768)
+"""Of the panel's pictures, in pixels: what a laptop has."""
+
 WIDTH = 1400
 """Of the attacks' pictures, in pixels."""
 
@@ -52,6 +55,7 @@ class Tour:
         self.folder, self.host, self.helpers, self.module = folder, host, gui_helpers, slicer_module
         self.window = slicer_module.window()
         self.panel: Any = gui_helpers.openModule()
+        self.window.takeSize(*WINDOW)
 
     def run(self) -> None:
         """All of it."""

@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 from SegAdversarialGui import widgets
 from SegAdversarialGui.editors import Choice, Editor, unknown
 from SegAdversarialGui.fields import Field
+from SegAdversarialGui.wrapping import shortened
 
 _LONGEST_IN_TWO_COLUMNS = 14
-_LONGEST = 26
 
 
 class SeveralEditor(Editor):
@@ -28,6 +28,7 @@ class SeveralEditor(Editor):
         self._layout = qt.QGridLayout(box)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._empty = qt.QLabel(_("all (choose a network to see them)"))
+        widgets.shrink(self._empty)
         self._empty.wordWrap = True
         self._layout.addWidget(self._empty, 0, 0, 1, 2)
         self._nullable = field.nullable
@@ -118,11 +119,6 @@ class OneEditor(Editor):
 
     def _read(self) -> Any:
         return self._values[self.widget.currentIndex]
-
-
-def shortened(text: str) -> str:
-    """A text of a length that a check box can have in a narrow panel; the tool tip has all of it."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _hashable(value: Any) -> Any:

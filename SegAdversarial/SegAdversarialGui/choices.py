@@ -10,10 +10,12 @@ from typing import Any
 import slicer
 
 from SegAdversarialGui.guess import guessChannels
+from SegAdversarialGui.result_nodes import ROLE, RUN, proxiesOf
 
 _EMPTIED = "Emptied"
-_ROLE = "SegAdversarial.Role"
-_OURS = {"adversarial", "perturbation", "iterations"}
+_INPUT, _BROWSER = "input", "vtkMRMLSequenceBrowserNode"
+_BASE_NAME = "Sequences.BaseName"
+"""What Slicer writes on the nodes in which sequences are shown; everything else that was written on them gets lost."""
 
 
 @contextmanager
@@ -46,10 +48,10 @@ def setEmptied(state: Any, roles: set[str]) -> None:
 def guessVolumes(scene: Any, channels: Sequence[str], fixed: Mapping[str, Any]) -> dict[str, Any]:
     """A volume of the scene for each channel that can be guessed; the fixed ones keep theirs.
 
-    Images that this software has made by an attack are never guessed.
+    Nothing that a run of this software has made is ever guessed.
     """
-    volumes = list(fixed.values())
-    volumes += [x for x in _nodes(scene, "vtkMRMLScalarVolumeNode") if _mayBeInput(x) and x not in volumes]
+    volumes, shown = list(fixed.values()), _shownByOthers(scene)
+    volumes += [x for x in _nodes(scene, "vtkMRMLScalarVolumeNode") if _mayBeInput(x, shown) and x not in volumes]
     guessed = guessChannels(
         channels,
         [x.GetName() or "" for x in volumes],
@@ -59,24 +61,22 @@ def guessVolumes(scene: Any, channels: Sequence[str], fixed: Mapping[str, Any]) 
     return {channel: volumes[n] for channel, n in guessed.items() if n is not None}
 
 
-def guessReference(scene: Any, volumes: Sequence[Any]) -> Any:
-    """The reference segmentation that lies on the grid of one of these volumes, or None."""
-    identifiers = {x.GetID() for x in volumes}
-    grid = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    for node in _nodes(scene, "vtkMRMLSegmentationNode"):
-        if node.GetAttribute(_ROLE) == "reference" and node.GetNodeReferenceID(grid) in identifiers:
-            return node
-    return None
-
-
 def _nodes(scene: Any, className: str) -> list[Any]:
     """The nodes of a class, without those of its derived classes."""
     found = [scene.GetNthNodeByClass(n, className) for n in range(scene.GetNumberOfNodesByClass(className))]
     return [x for x in found if x.GetClassName() == className]
 
 
-def _mayBeInput(volume: Any) -> bool:
-    return volume.GetAttribute(_ROLE) not in _OURS and not volume.GetHideFromEditors()
+def _mayBeInput(volume: Any, shownByOthers: set[Any]) -> bool:
+    if volume.GetAttribute(RUN) or volume.GetAttribute(ROLE) not in (None, _INPUT) or volume.GetHideFromEditors():
+        return False
+    # an item of the user's own sequence may be an input, one of our iterations, or what is left of them, is none
+    return not volume.GetAttribute(_BASE_NAME) or volume in shownByOthers
+
+
+def _shownByOthers(scene: Any) -> set[Any]:
+    """The nodes in which the user's own sequence browsers show the selected items."""
+    return {x for browser in _nodes(scene, _BROWSER) if not browser.GetAttribute(RUN) for x in proxiesOf(browser)}
 
 
 def _folderOf(scene: Any, node: Any) -> int | None:

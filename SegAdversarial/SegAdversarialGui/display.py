@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import vtk
 
 from SegAdversarialGui import layout
 from SegAdversarialGui.result_nodes import (
@@ -17,6 +15,7 @@ from SegAdversarialGui.result_nodes import (
     largestSection,
     living,
     proxies,
+    proxiesOf,
     selectedIteration,
 )
 
@@ -25,8 +24,12 @@ if TYPE_CHECKING:
 
 _IMAGE_OF = {layout.ORIGINAL: "original", layout.ADVERSARIAL: "adversarial", layout.DIFFERENCE: "difference"}
 
-# places of a legend in its view, from 0 to 1: where it has room to move, and its short and long side
-_BENEATH, _BESIDE, _LEGEND_SIZE = (0.5, 0.03), (0.98, 0.5), (0.12, 0.6)
+# the place of a legend in its view, from 0 to 1: where it has room to move, and its short and long side; below it stand the
+# texts that Slicer writes into the lowest eighth of the view
+_LEGEND_PLACE, _LEGEND_SIZE = (0.98, 0.5), (0.12, 0.6)
+
+_PLACED = "SegAdversarial.Placed"
+"""The attribute of a slice view that says for which run it went to the finding."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ def showResult(
         chart: the chart beneath; the run's own unless given.
 
     Returns:
-        The slice views that show another grid than before, and were fitted to it. Those that have just appeared get their
-        size only when Qt has laid them out: call `finishViews` for them then.
+        The slice views that went to the finding: those that show another run than before, or another grid. Those that have
+        just appeared get their size only when Qt has laid them out: call `finishViews` for them then.
     """
     scene = layoutManager.mrmlScene()
     contents = _contents(result, channel)
@@ -67,9 +70,9 @@ def showResult(
         layout.leaveLayout(layoutManager)
         shown = dict.fromkeys(layout.usersSliceViews(layoutManager), contents[view])
     shown.pop(None, None)
-    moved = [node for node, content in shown.items() if _fill(scene, node, content, opacity)]
+    moved = [node for node, content in shown.items() if _fill(scene, node, content, opacity, result.run)]
     _showSegmentations(scene, shown, view, result)
-    _showLegends([content.foreground for content in shown.values()], view == "compare")
+    _showLegends([content.foreground for content in shown.values()])
     if moved:
         _placeViews(layoutManager, result, moved)
     return moved
@@ -83,10 +86,24 @@ def finishViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -
             widget.tableView().resizeColumnsToContents()
 
 
+def drawLegends(scene: Any, views: Iterable[Any]) -> None:
+    """Let slice views draw colour legends that are older than themselves.
+
+    Slicer does so only after a change that is said to be a user's, and only once the view is there.
+    """
+    for view in views:
+        composite = layout.viewNode(scene, "vtkMRMLSliceCompositeNode", view.GetLayoutName()) if alive(view) else None
+        if composite is not None:
+            composite.SetInteractionFlags(composite.ForegroundVolumeFlag)
+            composite.Modified()
+            composite.SetInteractionFlags(0)
+
+
 def showSample(layoutManager: Any, case: Any) -> None:
     """Show a case that has just been added in the slice views of the user: its first channel, where most is labelled."""
     if layoutManager is None:
         return
+    layout.leaveLayout(layoutManager)
     volume = next(iter(case.channels.values()))
     where = largestSection(case.reference)
     for view in layout.usersSliceViews(layoutManager):
@@ -107,8 +124,9 @@ def setOpacity(layoutManager: Any, result: ResultNodes, opacity: float) -> None:
             composite.SetForegroundOpacity(opacity)
 
 
-def _placeViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> None:
-    """Fit slice views to their volume, and jump to the axial section in which the labels have the largest area."""
+def _placeViews(layoutManager: Any, result: ResultNodes, views: Sequence[Any]) -> None:
+    """Fit slice views to their volume, and jump to the axial section in which the labels have the largest area. The compared
+    views get one scale."""
     where = next((x for x in map(largestSection, (result.reference, result.clean, result.attacked)) if x is not None), None)
     for view in views:
         widget = layoutManager.sliceWidget(view.GetLayoutName())
@@ -118,6 +136,16 @@ def _placeViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -
             widget.sliceLogic().FitSliceToBackground()
         if where is not None:
             view.JumpSliceByOffsetting(*where)
+    _scaleEqually([view for view in views if view.GetLayoutName() in layout.SLICES])
+
+
+def _scaleEqually(views: Sequence[Any]) -> None:
+    """Give axial views that are fitted to one volume, and differ in size, the smallest of their scales."""
+    scales = [view.GetFieldOfView()[0] / view.GetDimensions()[0] for view in views if view.GetDimensions()[0] > 0]
+    for view in views:
+        width, height, _depth = view.GetDimensions()
+        view.SetFieldOfView(max(scales, default=1.0) * width, max(scales, default=1.0) * height, view.GetFieldOfView()[2])
+        view.UpdateMatrices()
 
 
 def _contents(result: ResultNodes, channel: str) -> dict[str, _Content]:
@@ -135,26 +163,28 @@ def _contents(result: ResultNodes, channel: str) -> dict[str, _Content]:
     }
 
 
-def _fill(scene: Any, view: Any, content: _Content, opacity: float) -> bool:
+def _fill(scene: Any, view: Any, content: _Content, opacity: float, run: str) -> bool:
     """Put the volumes into a slice view.
 
     Returns:
-        Whether the view shows another grid than before.
+        Whether the view shows another run, or another grid, than before.
     """
     composite = layout.viewNode(scene, "vtkMRMLSliceCompositeNode", view.GetLayoutName())
     if composite is None or content.background is None:
         return False
     before = scene.GetNodeByID(composite.GetBackgroundVolumeID() or "")
     modifying = composite.StartModify()
-    # in a view that is younger than the legend, Slicer draws the legend only after a change that is said to be a user's
-    composite.SetInteractionFlags(composite.ForegroundVolumeFlag)
     composite.SetBackgroundVolumeID(content.background.GetID())
     composite.SetForegroundVolumeID(content.foreground.GetID() if content.foreground is not None else None)
     if content.foreground is not None:
         composite.SetForegroundOpacity(opacity)
+    if view.GetLayoutName() in layout.SLICES:
+        # Slicer shows a loaded label map also in views that are made later
+        composite.SetLabelVolumeID(None)
     composite.EndModify(modifying)
-    composite.SetInteractionFlags(0)
-    return before is None or _bounds(before) != _bounds(content.background)
+    another = view.GetAttribute(_PLACED) != run
+    view.SetAttribute(_PLACED, run)
+    return another or before is None or _bounds(before) != _bounds(content.background)
 
 
 def _showSegmentations(scene: Any, shown: Mapping[Any, _Content], view: str, result: ResultNodes) -> None:
@@ -185,10 +215,7 @@ def _segmentations(scene: Any, reference: Any) -> list[Any]:
     # a sequence browser takes the marks off the node in which it shows the selected iteration
     for browser in layout.nodesOfClass(scene, "vtkMRMLSequenceBrowserNode"):
         if browser.GetAttribute(RUN):
-            shown = vtk.vtkCollection()
-            browser.GetAllProxyNodes(shown)
-            proxies = [shown.GetItemAsObject(n) for n in range(shown.GetNumberOfItems())]
-            ours += [x for x in proxies if x.IsA("vtkMRMLSegmentationNode")]
+            ours += [x for x in proxiesOf(browser) if x.IsA("vtkMRMLSegmentationNode")]
     return [x for x in dict.fromkeys(ours) if x.GetDisplayNode() is not None]
 
 
@@ -204,17 +231,14 @@ def _show(display: Any, views: list[str], *, visible: bool = True, filled: bool 
     display.EndModify(modifying)
 
 
-def _showLegends(volumes: Iterable[Any], compared: bool) -> None:
-    """Show the colour legends of perturbations; Slicer draws them in the views that show their volumes only.
-
-    The compared views are high and narrow: there is room beneath the image, elsewhere beside it.
-    """
+def _showLegends(volumes: Iterable[Any]) -> None:
+    """Show the colour legends of perturbations; Slicer draws them in the views that show their volumes only."""
     for volume in set(volumes) - {None}:
         for n in range(volume.GetNumberOfDisplayNodes()):
             legend = volume.GetNthDisplayNode(n)
             if legend is not None and legend.IsA("vtkMRMLColorLegendDisplayNode"):
-                legend.SetOrientation(legend.Horizontal if compared else legend.Vertical)
-                legend.SetPosition(*(_BENEATH if compared else _BESIDE))
+                legend.SetOrientation(legend.Vertical)
+                legend.SetPosition(*_LEGEND_PLACE)
                 legend.SetSize(*_LEGEND_SIZE)
                 legend.SetVisibility(True)
                 # a slice view that has just taken the volume up draws the legend only when it hears of it again

@@ -265,6 +265,7 @@ class OptionalEditor(Editor):
 def dress(box: Any, field: Field) -> None:
     """Give a spin box its unit, a word for its lowest value where the description has one, and leave to be narrow."""
     box.suffix = field.suffix
+    widgets.shrink(box)
     box.minimumWidth = _NARROWEST_BOX
     least = Bounds.of(field.schema).low
     if field.explanation(f"{least:g}"):

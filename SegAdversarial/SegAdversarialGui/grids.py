@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
+import slicer
 import vtk
 from slicer.i18n import tr as _
 
@@ -30,10 +31,32 @@ def sameGrid(a: Any, b: Any) -> bool:
     size = a.GetImageData().GetDimensions()
     if size != b.GetImageData().GetDimensions():
         return False
-    here, there = _matrixOf(a), _matrixOf(b)
+    return _samePlaces(_matrixOf(a), _matrixOf(b), size, min(a.GetSpacing()))
+
+
+def liesOn(node: Any, volume: Any) -> bool:
+    """Whether a label map volume, or the image that a segmentation was drawn on, has a volume's grid and transform."""
+    if node.GetTransformNodeID() != volume.GetTransformNodeID():
+        return False
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        return hasVoxels(node) and sameGrid(node, volume)
+    geometry, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
+    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
+    text = node.GetSegmentation().GetConversionParameter(name)
+    if not text or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, geometry, False):
+        return False
+    first, size = geometry.GetExtent()[::2], geometry.GetDimensions()
+    if tuple(first) != (0, 0, 0) or size != volume.GetImageData().GetDimensions():
+        return False
+    geometry.GetImageToWorldMatrix(matrix)
+    return _samePlaces(matrix, _matrixOf(volume), size, min(volume.GetSpacing()))
+
+
+def _samePlaces(here: Any, there: Any, size: tuple[int, ...], side: float) -> bool:
+    """Whether two matrices put the corners of a grid to the same places, as far as its smallest voxel side goes."""
     for corner in product(*((0, n) for n in size)):
         places = zip(here.MultiplyPoint((*corner, 1.0)), there.MultiplyPoint((*corner, 1.0)))
-        if max(abs(x - y) for x, y in places) > _LARGEST_DISTANCE * min(a.GetSpacing()):
+        if max(abs(x - y) for x, y in places) > _LARGEST_DISTANCE * side:
             return False
     return True
 
@@ -48,6 +71,22 @@ def gridProblems(volumes: Mapping[str, Any]) -> list[str]:
     ]
     whole = [volume for volume in chosen if hasVoxels(volume)]
     return problems + [problem for volume in whole[1:] if (problem := _difference(whole[0], volume))]
+
+
+def gridHints(volumes: Mapping[str, Any]) -> list[str]:
+    """What may be a mistake in the choice of a network's channels, and may be meant: a sentence for each."""
+    found = []
+    for volume in dict.fromkeys(volumes.values()):
+        channels = [channel for channel, node in volumes.items() if node is volume]
+        if len(channels) > 1:
+            sentence = _("{name} is chosen for several channels ({channels}).")
+            found.append(sentence.format(name=volume.GetName(), channels=", ".join(channels)))
+        if hasVoxels(volume):
+            low, high = volume.GetImageData().GetScalarRange()
+            if low == high:
+                sentence = _("All voxels of {name} ({channels}) have the same value, {value}.")
+                found.append(sentence.format(name=volume.GetName(), channels=", ".join(channels), value=f"{low:g}"))
+    return found
 
 
 def _difference(first: Any, other: Any) -> str:

@@ -12,14 +12,16 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from SegAdversarialGui import grids, widgets
-from SegAdversarialGui.choices import emptied, guessReference, guessVolumes, oneChange, setEmptied
+from SegAdversarialGui.choices import emptied, guessVolumes, oneChange, setEmptied
+from SegAdversarialGui.own_reference import guessReference
 from SegAdversarialGui.region_rows import RegionRows, nodeSelector
 from SegAdversarialGui.state import CHANNEL_ROLE, REFERENCE_ROLE
-from SegAdversarialGui.wrapping import breakable
+from SegAdversarialGui.wrapping import breakable, shortened
 
 _VOLUMES = ["vtkMRMLScalarVolumeNode"]
 _LABELS = ["vtkMRMLSegmentationNode", "vtkMRMLLabelMapVolumeNode"]
 _FIRST_CHANNEL_ROW = 1
+_LONGEST_LABEL = 16
 _FIRST = 1000.0
 _LATER = 100
 """Milliseconds after which a scene that is being loaded is looked at again."""
@@ -53,8 +55,10 @@ class ImagesSection(VTKObservationMixin):
         self._makeReference()
         self._region = RegionRows(self._form, self._look)
         self.gridNote = widgets.note("gridNote")
+        self.hintNote = widgets.note("imagesHintNote", italic=True)
         self.problemNote = widgets.note("imagesProblemNote", problem=True)
         self._form.addRow(self.gridNote)
+        self._form.addRow(self.hintNote)
         self._form.addRow(self.problemNote)
         self._timer = qt.QTimer(self.widget)
         self._timer.objectName = "imagesTimer"
@@ -194,7 +198,7 @@ class ImagesSection(VTKObservationMixin):
             selector.objectName = f"channelSelector{n}"
             selector.accessibleName = channel
             selector.setMRMLScene(self._scene)
-            label = qt.QLabel(channel)
+            label = qt.QLabel(shortened(channel, _LONGEST_LABEL))
             label.objectName = f"channelSelector{n}Label"
             label.textFormat = qt.Qt.PlainText
             label.setBuddy(selector)
@@ -263,18 +267,21 @@ class ImagesSection(VTKObservationMixin):
             self._state.reference = guessReference(self._scene, list(self.volumes().values()))
 
     def _observeVolumes(self) -> None:
-        """Look again when the voxels or the place of a chosen volume change."""
+        """Look again when the voxels or the place of a chosen volume change; another matrix is a plain change of the node."""
         volumes = list(self.volumes().values())
         if volumes == self._observed:
             return
         self.removeObservers(self._look)
         self._observed = volumes
         for volume in dict.fromkeys(volumes):
+            self.addObserver(volume, vtk.vtkCommand.ModifiedEvent, self._look)
             self.addObserver(volume, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, self._look)
             self.addObserver(volume, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._look)
 
     def _showNotes(self) -> None:
-        volumes = [volume for volume in self.volumes().values() if grids.hasVoxels(volume)]
+        chosen = self.volumes()
+        volumes = [volume for volume in chosen.values() if grids.hasVoxels(volume)]
         widgets.say(self.gridNote, grids.gridInWords(volumes[0]) if volumes else "")
+        widgets.say(self.hintNote, breakable("\n".join(grids.gridHints(chosen))))
         problems = [*self.problems(), *self.regionProblems()] if self._state is not None else []
         widgets.say(self.problemNote, breakable("\n".join(problems)))

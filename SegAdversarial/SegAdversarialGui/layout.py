@@ -1,4 +1,5 @@
-"""The layout in which a result is compared: original, adversarial and difference side by side, chart and table beneath."""
+"""The layout in which a result is compared: original and adversarial side by side, beneath them the difference, and chart and
+table."""
 
 from __future__ import annotations
 
@@ -24,30 +25,35 @@ _GROUP = 5710
 
 
 def layoutDescription() -> str:
-    """The layout in Slicer's XML. All views are our own, so that the user's views keep what they show."""
-    slices = "".join(
-        f'<item><view class="vtkMRMLSliceNode" singletontag="{tag}">'
+    """The layout in Slicer's XML. All views are our own, so that the user's views keep what they show.
+
+    Two slice views stand beside each other, not three: each is as wide as its bar at least, and a laptop's screen holds two
+    beside the panel. The names are short, because a narrow bar cuts them off.
+    """
+    original, adversarial, difference = (
+        f'<item splitSize="500"><view class="vtkMRMLSliceNode" singletontag="{tag}">'
         '<property name="orientation" action="default">Axial</property>'
         f"{_property('viewlabel', label)}{_property('viewcolor', color)}{_property('viewgroup', _GROUP)}"
         "</view></item>"
         for tag, label, color in (
-            (ORIGINAL, _("Original"), "#4C9BE0"),
-            (ADVERSARIAL, _("Adversarial"), "#E0823C"),
-            (DIFFERENCE, _("Difference"), "#A56CC9"),
+            (ORIGINAL, _("Orig"), "#4C9BE0"),
+            (ADVERSARIAL, _("Adv"), "#E0823C"),
+            (DIFFERENCE, _("Diff"), "#A56CC9"),
         )
     )
-    beneath = "".join(
+    figures = "".join(
         f'<item splitSize="{size}"><view class="{className}" singletontag="{tag}">'
         f"{_property('viewlabel', label)}</view></item>"
         for className, tag, label, size in (
-            ("vtkMRMLPlotViewNode", PLOT, _("Chart"), 470),
-            ("vtkMRMLTableViewNode", TABLE, _("Metrics"), 530),
+            ("vtkMRMLPlotViewNode", PLOT, _("Chart"), 600),
+            ("vtkMRMLTableViewNode", TABLE, _("Metrics"), 400),
         )
     )
     return (
         '<layout type="vertical" split="true">'
-        f'<item splitSize="660"><layout type="horizontal">{slices}</layout></item>'
-        f'<item splitSize="340"><layout type="horizontal" split="true">{beneath}</layout></item>'
+        f'<item splitSize="500"><layout type="horizontal" split="true">{original}{adversarial}</layout></item>'
+        f'<item splitSize="500"><layout type="horizontal" split="true">{difference}'
+        f'<item splitSize="500"><layout type="vertical" split="true">{figures}</layout></item></layout></item>'
         "</layout>"
     )
 

@@ -21,7 +21,7 @@ from SegAdversarialGui.state import State
 
 MODULE_NAME = "SegAdversarial"
 SHOWN = "SegAdversarial.Shown"
-"""The node attribute of the parameter node that the panel shows."""
+"""The node attribute of the parameter node that a panel shows."""
 
 
 class Panel(VTKObservationMixin):
@@ -39,8 +39,11 @@ class Panel(VTKObservationMixin):
         self.logic, self.installer = logic, installer
         self.state: State | None = None
         self._scene: Any = None
-        self._refreshing = self._refreshDue = self._loading = self._closed = False
+        self._refreshing = self._loading = self._closed = False
         self._makeTop(layout)
+        self._timer = qt.QTimer(self.installBox)
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._refreshLater)
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
@@ -62,9 +65,11 @@ class Panel(VTKObservationMixin):
         return [self.images, self.network, self.attack, self.run, self.results]
 
     def setScene(self, scene: Any) -> None:
-        """Show the nodes of a scene; None: of no scene."""
+        """Offer the nodes of a scene; None: of no scene. Its parameter node is shown by `setParameterNode`."""
         self._scene = scene
-        self.parameterNodes.setMRMLScene(scene)
+        # the selector takes the first node at once, and would tell of it before the sections know the scene
+        with widgets.blocked(self.parameterNodes):
+            self.parameterNodes.setMRMLScene(scene)
         for section in self.sections:
             section.setScene(scene)
         if scene is not None and not self.hasObserver(scene, scene.NodeAddedEvent, self._nodesChanged):
@@ -87,6 +92,13 @@ class Panel(VTKObservationMixin):
         for section in self.sections:
             section.setState(self.state)
         self.refresh()
+
+    def ensureParameterNode(self) -> None:
+        """Show a parameter node of the scene, where none is shown that is in it: of several the one that was shown when the
+        scene was saved; it is made where there is none."""
+        if self.state is None or not self._scene.IsNodePresent(self.state.node):
+            shown = next((x for x in self.logic.getAllParameterNodes() if x.GetAttribute(SHOWN)), None)
+            self.setParameterNode(shown if shown is not None else self.logic.getParameterNode())
 
     def holdChoices(self) -> None:
         """A scene is about to be loaded: Slicer's selectors will drop the nodes that they show, which is no user's choice."""
@@ -121,8 +133,11 @@ class Panel(VTKObservationMixin):
             self._refreshing = False
 
     def cleanup(self) -> None:
-        """Stop what runs and listen to nothing any more."""
+        """Stop what runs and listen to nothing any more; again is harmless."""
+        if self._closed:
+            return
         self._closed = True
+        self._timer.stop()
         self.logic.runner.cancel()
         self.removeObservers()
         self.results.cleanup()
@@ -260,17 +275,14 @@ class Panel(VTKObservationMixin):
 
     def _nodesChanged(self, _caller: Any = None, _event: Any = None) -> None:
         """Nodes often come and go by the dozen: look once, when all of them are there."""
-        if not self._refreshDue:
-            self._refreshDue = True
-            qt.QTimer.singleShot(0, self._refreshLater)
+        self._timer.start(0)
 
     def _refreshLater(self) -> None:
-        self._refreshDue = False
         if self._closed:
             return
-        if self.state is not None and not self._scene.IsNodePresent(self.state.node):
-            # the user has removed the set of choices that is shown
-            self.setParameterNode(self.logic.getParameterNode())
+        if self.state is not None:
+            # the user may have removed the set of choices that is shown
+            self.ensureParameterNode()
         self.refresh()
 
     def _showInstallation(self) -> None:
@@ -286,6 +298,7 @@ class Panel(VTKObservationMixin):
         self.parameterNodes.addEnabled = False
         self.parameterNodes.removeEnabled = True
         self.parameterNodes.renameEnabled = True
+        widgets.narrow(self.parameterNodes.findChild(qt.QComboBox))
         self.parameterNodes.connect("currentNodeChanged(vtkMRMLNode*)", self._parameterNodeChosen)
         widgets.row(
             form,

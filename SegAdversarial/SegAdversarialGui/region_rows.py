@@ -146,7 +146,7 @@ def nodeSelector(nodeTypes: list[str]) -> Any:
     selector.addEnabled = False
     selector.removeEnabled = False
     # of the box inside: the selector's own property is of another class's enumeration, which PythonQt may not know
-    selector.findChild(qt.QComboBox).sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+    widgets.narrow(selector.findChild(qt.QComboBox))
     return selector
 
 

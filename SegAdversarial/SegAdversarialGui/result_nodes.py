@@ -69,8 +69,11 @@ def iterationValue(result: ResultNodes, index: int) -> str:
 
 
 def selectedIteration(result: ResultNodes) -> int:
-    """The place of the iteration that the browser shows, from 0; the last where none is selected."""
-    selected, last = result.browser.GetSelectedItemNumber(), iterationCount(result) - 1
+    """The place of the iteration that the browser shows, from 0; the last where none is selected, 0 where there are none."""
+    last = iterationCount(result) - 1
+    if last < 0:
+        return 0
+    selected = result.browser.GetSelectedItemNumber()
     return selected if 0 <= selected <= last else last
 
 
@@ -90,6 +93,13 @@ def proxies(result: ResultNodes) -> tuple[dict[str, Any], Any]:
     channels = next((x for x in (result.inputs, result.perturbation) if len(x) == len(volumes)), {})
     segmentation = next((x for x in nodes if alive(x) and x.IsA("vtkMRMLSegmentationNode")), None)
     return dict(zip(channels, volumes)), segmentation
+
+
+def proxiesOf(browser: Any) -> list[Any]:
+    """All nodes in which a sequence browser shows the selected item."""
+    shown = vtk.vtkCollection()
+    browser.GetAllProxyNodes(shown)
+    return [shown.GetItemAsObject(n) for n in range(shown.GetNumberOfItems())]
 
 
 def largestSection(segmentation: Any) -> tuple[float, float, float] | None:

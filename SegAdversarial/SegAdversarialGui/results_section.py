@@ -10,8 +10,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SegAdversarialGui import display, layout, result_nodes, widgets
+from SegAdversarialGui import display, layout, own_reference, result_nodes, widgets
+from SegAdversarialGui.configuration_window import ConfigurationWindow
 from SegAdversarialGui.parts_rows import PartsRows
+from SegAdversarialGui.shown_views import ShownViews
 from SegAdversarialGui.state import State
 from SegAdversarialGui.verdict import verdict
 
@@ -35,6 +37,7 @@ class ResultsSection:
     Attributes:
         widget: the section.
         confirm: asks the user a question and returns whether the answer was yes.
+        configuration: the window that says how a result was made.
     """
 
     def __init__(self, findResults: Callable[[], list[Any]], layoutManager: Callable[[], Any]) -> None:
@@ -44,7 +47,9 @@ class ResultsSection:
         self._scene: Any = None
         self._results: list[ResultNodes] = []
         self._charts: list[Any] = []
-        self._channel, self._closed, self._dialog = "", False, None
+        self._channel, self._closed = "", False
+        self.configuration = ConfigurationWindow()
+        self._iteration = ("", 0)
         self.widget, form = widgets.section(_("Results"), "resultsSection")
         self.emptyNote = widgets.note("noResultsNote")
         self.emptyNote.text = _("No results yet. Attack the network, or load a scene with results.")
@@ -58,6 +63,7 @@ class ResultsSection:
         self._makeViews(inner)
         self._makeFigures(inner)
         self._makeButtons(inner)
+        self._views = ShownViews(self.content, layoutManager, self._browserMoved)
 
     def setScene(self, scene: Any) -> None:
         """Show the results of a scene; None: of no scene."""
@@ -90,6 +96,8 @@ class ResultsSection:
         result = self._current()
         self.emptyNote.setVisible(result is None)
         self.content.setVisible(result is not None)
+        self._views.watch(result.browser if result is not None and result_nodes.alive(result.browser) else None)
+        self._keepReferenceHidden(result)
         if result is None:
             self.table.setMRMLTableNode(None)
             return
@@ -101,6 +109,10 @@ class ResultsSection:
         self._showFigures(result)
         self._showCharts(result)
 
+    def leaveViews(self) -> None:
+        """Give back the layout and the reference as they were before results were shown."""
+        self._views.leave(self._scene)
+
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
         return [
@@ -111,7 +123,8 @@ class ResultsSection:
     def cleanup(self) -> None:
         """Do nothing any more, also not what is due already."""
         self._closed = True
-        self._closeDialog()
+        self._views.cleanup()
+        self.configuration.close()
         self.setScene(None)
         self.setState(None)
 
@@ -173,9 +186,7 @@ class ResultsSection:
 
     def _makeButtons(self, form: Any) -> None:
         self.chartButton = widgets.button(_("Show chart"), "showChartButton", _("Show the chart beneath the images"))
-        self.configurationButton = widgets.button(
-            _("How it was made..."), "configurationButton", _("All settings with which this result can be made again")
-        )
+        self.configurationButton = widgets.button(_("How it was made..."), "configurationButton", "")
         self.deleteButton = widgets.button(
             _("Delete..."), "deleteResultButton", _("Remove this run's images, segmentations and tables from the scene")
         )
@@ -233,11 +244,10 @@ class ResultsSection:
         if self.table.mrmlTableNode() is not result.metrics:
             self.table.setMRMLTableNode(result.metrics)
             self.table.resizeColumnsToContents()
-        self.configurationButton.setEnabled(result_nodes.alive(result.configuration))
+        known = result_nodes.alive(result.configuration)
+        self.configurationButton.setEnabled(known)
         self.configurationButton.toolTip = (
-            _("All settings with which this result can be made again")
-            if result_nodes.alive(result.configuration)
-            else _("The configuration was deleted from the scene")
+            _("All settings with which this result can be made again") if known else _("It was deleted from the scene")
         )
 
     def _showCharts(self, result: ResultNodes) -> None:
@@ -287,22 +297,24 @@ class ResultsSection:
     def _show(self, chart: Any = None) -> None:
         """Let the views show what is chosen, as far as it is there."""
         self.refresh()
-        result, manager = self._current(), self._layoutManager()
-        if self._state is None or result is None:
-            return
-        view = self._shownView(result)
-        if not view:
+        result = self._current()
+        view = self._shownView(result) if result is not None else ""
+        if self._state is None or result is None or not view:
             return
         shown = self.parts.over(result, self._channel)
-        moved = display.showResult(manager, shown, view, self._state.settings.opacity, self._channel, chart)
-        if moved:
-            # views that have just appeared get their size when Qt has laid them out
-            qt.QTimer.singleShot(0, lambda: self._finishViews(moved))
+        self._iteration = result.run, result_nodes.selectedIteration(result)
+        self._views.show(shown, view, self._state.settings.opacity, self._channel, self._state.reference, chart)
 
-    def _finishViews(self, moved: list[Any]) -> None:
-        result, manager = self._current(), self._layoutManager()
-        if not self._closed and result is not None and manager is not None:
-            display.finishViews(manager, result, moved)
+    def _browserMoved(self) -> None:
+        """Somebody may have moved the browser from outside: slider and views follow."""
+        result = self._current()
+        if self._closed or self._state is None or result is None or not result_nodes.iterationCount(result):
+            return
+        self._showIterations(result)
+        view = self._shownView(result)
+        seen = view == "adversarial" or (view == "compare" and self._views.compares())
+        if seen and self._iteration != (result.run, result_nodes.selectedIteration(result)):
+            self._show()
 
     def _showChart(self) -> None:
         place = self.charts.currentIndex
@@ -312,27 +324,8 @@ class ResultsSection:
 
     def _showConfiguration(self) -> None:
         result = self._current()
-        if result is None or not result_nodes.alive(result.configuration):
-            return
-        self._closeDialog()
-        self._dialog = qt.QDialog(self.widget.window())
-        self._dialog.objectName = "configurationDialog"
-        self._dialog.windowTitle = result.summary
-        box = qt.QVBoxLayout(self._dialog)
-        text = qt.QPlainTextEdit()
-        text.objectName = "configurationText"
-        text.toolTip = _("Copy what is needed to run it again")
-        text.readOnly = True
-        text.setPlainText(result.configuration.GetText())
-        box.addWidget(text)
-        self._dialog.resize(560, 480)
-        self._dialog.show()
-
-    def _closeDialog(self) -> None:
-        if self._dialog is not None:
-            self._dialog.close()
-            self._dialog.deleteLater()
-            self._dialog = None
+        if result is not None and result_nodes.alive(result.configuration):
+            self.configuration.show(self.widget.window(), result.summary, result.configuration.GetText())
 
     def _delete(self) -> None:
         result = self._current()
@@ -343,8 +336,14 @@ class ResultsSection:
         self._channel = ""
         self._state.change(run="")
         self._show()
-        if not self._results and self._layoutManager() is not None:
-            layout.leaveLayout(self._layoutManager())
+        if not self._results:
+            self.leaveViews()
+
+    def _keepReferenceHidden(self, result: ResultNodes | None) -> None:
+        """What was hidden comes back when another reference is chosen, which is hidden in its place, or no result is left."""
+        reference = self._state.reference if self._state is not None and result is not None else None
+        if self._scene is not None and self._state is not None and own_reference.bringBack(self._scene, reference):
+            own_reference.hide(reference)
 
     def _found(self) -> list[ResultNodes]:
         """The runs in the scene, in the order of their making."""

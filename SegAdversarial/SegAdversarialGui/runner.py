@@ -70,7 +70,8 @@ class Runner:
         self._request = ""
         self._steps: Iterator[None] | None = None
         self._afterwards: Callable[[], None] | None = None
-        self._cancelled = False
+        self._timer: Any = None
+        self._cancelled = self._stepping = False
         self._started = 0.0
 
     @property
@@ -106,10 +107,13 @@ class Runner:
         return relay.outcome
 
     def cancel(self) -> None:
-        """Ask the task to stop. Its end comes as an outcome, after three seconds at the latest."""
+        """Ask the task to stop. Its end comes as an outcome: at once between two steps of ours, after three seconds at the
+        latest while the worker works."""
         self._cancelled = True
         if self._request:
             self.worker.cancel(self._request)
+        elif self.busy and not self._stepping:
+            self._endCancelled()
 
     def _prepare(self, task: Task) -> Iterator[None]:
         self._folder = _privateFolder(self._temporaryPath())
@@ -121,6 +125,9 @@ class Runner:
         self._listener.onProgress(0.0, _("starting"), None)
         self._started = time.monotonic()
         self._request = self.worker.submit({"request": "job", "job": self._task.job(self._folder)}, self._onEvent)
+        if self._cancelled and self._request:
+            # somebody cancelled while the listener showed that the work starts
+            self.worker.cancel(self._request)
 
     def _onEvent(self, event: dict[str, Any]) -> None:
         kind = event["event"]
@@ -132,7 +139,7 @@ class Runner:
         elif kind == "log":
             self._listener.onLog(event["message"])
         elif kind == "cancelled":
-            self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
+            self._endCancelled()
         elif kind == "error":
             self._end(Outcome("failed", message=event["message"], details=event.get("details", "")))
         elif kind == "done":
@@ -147,15 +154,20 @@ class Runner:
 
     def _follow(self, steps: Iterator[None], afterwards: Callable[[], None]) -> None:
         self._steps, self._afterwards = steps, afterwards
-        qt.QTimer.singleShot(0, self._advance)
+        if self._timer is None:
+            self._timer = qt.QTimer(slicer.app)
+            self._timer.setSingleShot(True)
+            self._timer.connect("timeout()", self._advance)
+        self._timer.start(0)
 
     def _advance(self) -> None:
         """One step, and then a turn for everything else in the window."""
         if self._task is None or self._steps is None or self._afterwards is None:
             return
         if self._cancelled:
-            self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
+            self._endCancelled()
             return
+        self._stepping = True
         try:
             next(self._steps)
         except StopIteration:
@@ -164,7 +176,10 @@ class Runner:
         except Exception as error:
             self._fail(error)
             return
-        qt.QTimer.singleShot(0, self._advance)
+        finally:
+            self._stepping = False
+        if self._timer is not None:
+            self._timer.start(0)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -175,8 +190,15 @@ class Runner:
     def _fail(self, error: Exception) -> None:
         self._end(Outcome("failed", message=sentenceOf(error), details=detailsOf(error)))
 
+    def _endCancelled(self) -> None:
+        self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
+
     def _end(self, outcome: Outcome) -> None:
         listener, folder = self._listener, self._folder
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer.deleteLater()
+            self._timer = None
         self._task, self._steps, self._afterwards, self._folder = None, None, None, None
         self._request, self._listener = "", Listener()
         if folder is not None:

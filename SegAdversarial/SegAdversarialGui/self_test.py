@@ -10,6 +10,12 @@ from typing import Any
 
 import slicer
 
+from SegAdversarialGui import layout
+from SegAdversarialGui.result_nodes import ROLE, largestSection
+
+_FAR = 30.0
+"""Millimetres by which a view is moved away."""
+
 _PATIENCE = 150.0
 """Seconds after which something that should have happened has not."""
 
@@ -33,6 +39,7 @@ class SelfTest:
         """
         slicer.util.selectModule("SegAdversarial")
         self._panel = slicer.modules.segadversarial.widgetRepresentation().self().panel
+        self._views = slicer.app.layoutManager() is not None
         self.checkPanel()
         if not self._panel.installer.ready():
             self._say("PyTorch and MONAI are not installed here: the rest of the test was left out.")
@@ -40,6 +47,9 @@ class SelfTest:
         self.checkSample()
         self.checkSegmentation()
         self.checkAttack()
+        self.checkLegend()
+        self.checkOwnReference()
+        self.checkAnotherPanel()
         self.checkCancel()
         self.checkConsole()
         self.checkSavedScene()
@@ -63,12 +73,19 @@ class SelfTest:
         assert self._panel.run.segmentButton.enabled, self._panel.run.segmentButton.toolTip
 
     def checkSegmentation(self) -> None:
-        """Segment adds a segmentation on the volumes' grid."""
+        """Segment adds a segmentation on the volumes' grid, and the views go to where most is labelled."""
         self._say("Segmenting")
         before = _count("vtkMRMLSegmentationNode")
+        view = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode() if self._views else None
+        if view is not None:
+            view.SetSliceOffset(view.GetSliceOffset() + _FAR)
         self._panel.segmentNow()
         self._waitForEnd()
         assert _count("vtkMRMLSegmentationNode") == before + 1
+        if view is not None:
+            (made,) = [x for x in _nodes("vtkMRMLSegmentationNode") if x.GetAttribute(ROLE) == "segmentation"]
+            where = largestSection(made)
+            assert where is not None and abs(view.GetSliceOffset() - where[2]) < 1, f"{view.GetSliceOffset()}, not {where}"
 
     def checkAttack(self) -> None:
         """FGSM adds everything that belongs to a result, and leaves the input as it was."""
@@ -86,6 +103,44 @@ class SelfTest:
         assert 0 < change <= 0.05 * largest * (1 + 1e-5), f"{change} of {largest}"
         assert nodes.clean is not None and nodes.attacked is not None and nodes.metrics.GetNumberOfRows() > 0
         assert self._panel.state.settings.run == nodes.run
+
+    def checkLegend(self) -> None:
+        """The difference has its scale of colours, also in views that have just been made."""
+        if self._views:
+            self._wait(lambda: _drawsLegend(layout.DIFFERENCE), "the legend of the difference was drawn")
+
+    def checkOwnReference(self) -> None:
+        """A segmentation of the user's own does not cover the answers, and comes back afterwards."""
+        if not self._views:
+            return
+        self._say("Attacking with a reference of one's own")
+        given = self._panel.state.reference
+        own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "my own reference")
+        own.CreateDefaultDisplayNodes()
+        own.GetSegmentation().DeepCopy(given.GetSegmentation())
+        own.SetReferenceImageGeometryParameterFromVolumeNode(self._panel.images.volumes()["T1"])
+        self._panel.state.reference = own
+        self._panel.state.change(attack="uniform-noise")
+        self._panel.attackNow()
+        self._waitForEnd()
+        assert not own.GetDisplayNode().GetVisibility(), "it covers the answers"
+        self._panel.state.reference = given
+        self._wait(lambda: own.GetDisplayNode().GetVisibility(), "it was shown again")
+        slicer.mrmlScene.RemoveNode(own)
+
+    def checkAnotherPanel(self) -> None:
+        """A panel that is opened in a scene with results shows them at once, and leaves the first one its worker."""
+        module, before = slicer.modules.segadversarial, slicer.modules.SegAdversarialWidget
+        widget = module.createNewWidgetRepresentation()
+        another = widget.self()
+        try:
+            assert another.panel.results.runs.count == self._panel.results.runs.count > 0
+            assert another.panel.state.node is self._panel.state.node
+        finally:
+            another.cleanup()
+            widget.deleteLater()
+            slicer.modules.SegAdversarialWidget = before
+        assert self._panel.logic.worker.running
 
     def checkCancel(self) -> None:
         """A cancelled attack leaves the scene as it was, and the worker is there for the next one."""
@@ -139,6 +194,22 @@ def _results() -> list[Any]:
     from SegAdversarialLib.scene import find_results
 
     return list(find_results())
+
+
+def _nodes(className: str) -> list[Any]:
+    return layout.nodesOfClass(slicer.mrmlScene, className)
+
+
+def _drawsLegend(tag: str) -> bool:
+    """Whether a slice view has a scale of colours among what it draws."""
+    window = slicer.app.layoutManager().sliceWidget(tag).sliceView().renderWindow()
+    renderers = window.GetRenderers()
+    for renderer in (renderers.GetItemAsObject(n) for n in range(renderers.GetNumberOfItems())):
+        drawn = renderer.GetViewProps()
+        props = [drawn.GetItemAsObject(n) for n in range(drawn.GetNumberOfItems())]
+        if any(x.IsA("vtkScalarBarActor") and x.GetVisibility() for x in props):
+            return True
+    return False
 
 
 def _count(className: str) -> int:

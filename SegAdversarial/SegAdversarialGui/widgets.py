@@ -164,10 +164,19 @@ def narrow(box: Any) -> None:
     box.minimumContentsLength = _COMBO_CHARACTERS
 
 
+def shrink(widget: Any) -> None:
+    """Let a widget have whatever width is left for it, in place of the width that its longest content would like to have.
+
+    Slicer makes the panel as wide as its widgets would like to be; the views lose what it gains.
+    """
+    widget.setSizePolicy(qt.QSizePolicy.Ignored, qt.QSizePolicy.Preferred)
+
+
 def note(objectName: str, problem: bool = False, italic: bool = False) -> Any:
     """A small label of plain text that wraps; for problems in red."""
     label = qt.QLabel()
     label.objectName = objectName
+    shrink(label)
     label.wordWrap = True
     label.textFormat = qt.Qt.PlainText
     font = label.font

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -33,10 +34,10 @@ _log = logging.getLogger(__name__)
 
 def workerCommand() -> list[str]:
     """Program and arguments of the worker: Slicer's own Python, or outside Slicer the running one."""
-    home = slicer.app.slicerHome
     name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
-    beside = Path(home) / "bin" / name if home else None
-    python = str(beside) if beside is not None and beside.is_file() else shutil.which("PythonSlicer") or sys.executable
+    beside = Path(slicer.app.slicerHome or "") / "bin" / name
+    # Python inside another program may not know of any interpreter; then what should have been there is named when it fails
+    python = str(beside) if beside.is_file() else shutil.which("PythonSlicer") or sys.executable or str(beside)
     return [python, "-m", "SegAdversarialLib", "worker"]
 
 
@@ -55,10 +56,12 @@ class Worker:
         self.lines: deque[str] = deque(maxlen=_LOG_LINES)
         self.process: Any = None
         self._command = command
+        self._program = ""
         self._listeners: dict[str, OnEvent] = {}
         self._partial = {"out": b"", "err": b""}
         self._leader = 0
-        self._cancelled: set[str] = set()
+        self._cancelled: dict[str, float] = {}
+        self._insistence: Any = None
 
     @property
     def running(self) -> bool:
@@ -96,16 +99,21 @@ class Worker:
         """Ask a request to stop; if it has not after three seconds, the process and all its children are ended."""
         if identifier not in self._listeners or identifier in self._cancelled:
             return
-        self._cancelled.add(identifier)
+        self._cancelled[identifier] = time.monotonic()
         self._send({"request": "cancel", "id": identifier})
-        qt.QTimer.singleShot(PATIENCE, lambda: self._insist(identifier))
+        if self._insistence is None:
+            self._insistence = qt.QTimer(slicer.app)
+            self._insistence.setSingleShot(True)
+            self._insistence.connect("timeout()", self._insist)
+        if not self._insistence.isActive():
+            self._insistence.start(PATIENCE)
 
     def stop(self) -> None:
         """End the process, and whatever it has started, now; requests that are open end as cancelled."""
         if self.process is None:
             return
         process = self.process
-        self._cancelled.update(self._listeners)
+        self._cancelled.update(dict.fromkeys(self._listeners, 0.0))
         self._send({"request": "quit"})
         process.closeWriteChannel()
         # it leaves at once when it hears that nobody is there any more; its children do not
@@ -115,7 +123,7 @@ class Worker:
         self._finish(0, 0)
 
     def _start(self) -> None:
-        program, *arguments = self._command()
+        self._program, *arguments = self._command()
         environment = qt.QProcessEnvironment.systemEnvironment()
         root = str(libraryRoot())
         others = environment.value("PYTHONPATH") or ""
@@ -135,16 +143,23 @@ class Worker:
         self._partial = {"out": b"", "err": b""}
         self._leader = 0
         self.process = process
-        process.start(program, arguments)
+        process.start(self._program, arguments)
 
     def _send(self, request: dict[str, Any]) -> None:
         if self.process is not None:
             self.process.write((json.dumps(request) + "\n").encode("ascii"))
 
-    def _insist(self, identifier: str) -> None:
-        if identifier in self._listeners and self.process is not None:
-            endTree(self.processId)
-            self.process.kill()
+    def _insist(self) -> None:
+        """End the process if it has not stopped what it was asked to stop long enough ago."""
+        asked = [moment for identifier, moment in self._cancelled.items() if identifier in self._listeners]
+        if not asked or self.process is None:
+            return
+        left = PATIENCE - round(1000 * (time.monotonic() - min(asked)))
+        if left > 0:
+            self._insistence.start(left)
+            return
+        endTree(self.processId)
+        self.process.kill()
 
     def _readOutput(self) -> None:
         if self.process is None:
@@ -162,7 +177,7 @@ class Worker:
         identifier = event.get("id", "")
         listener = self._listeners.pop(identifier, None) if kind in _ENDS else self._listeners.get(identifier)
         if kind in _ENDS:
-            self._cancelled.discard(identifier)
+            self._cancelled.pop(identifier, None)
         if kind == "ready":
             self._leader = int(event.get("process", 0))
         elif listener is not None:
@@ -179,9 +194,9 @@ class Worker:
         return [line.decode("utf-8", "replace").rstrip("\r") for line in whole if line.strip()]
 
     def _failed(self, error: int) -> None:
-        # of all errors only this one is not followed by "finished"
+        # of all errors only this one is not followed by "finished"; its channels are closed
         if error == qt.QProcess.FailedToStart:
-            self._finish(-1, 0)
+            self._end(self._neverStarted())
 
     def _finish(self, code: int = 0, status: int = 0) -> None:
         """The process has gone: say so to everybody who waits for it."""
@@ -190,11 +205,17 @@ class Worker:
         self._readOutput()
         self._readLog()
         self.lines.extend(x for x in (self._partial["err"].decode("utf-8", "replace").strip(),) if x)
+        self._end(self._lastWords(code, status))
+
+    def _end(self, message: str) -> None:
         process, self.process = self.process, None
         process.deleteLater()
+        if self._insistence is not None:
+            self._insistence.stop()
+            self._insistence.deleteLater()
+            self._insistence = None
         waiting, self._listeners = self._listeners, {}
-        cancelled, self._cancelled = self._cancelled, set()
-        message = self._lastWords(code, status)
+        cancelled, self._cancelled = self._cancelled, {}
         for identifier, listener in waiting.items():
             if identifier in cancelled:
                 listener({"event": "cancelled", "id": identifier})
@@ -202,13 +223,15 @@ class Worker:
                 details = "\n".join(self.lines)
                 listener({"event": "error", "id": identifier, "kind": "died", "message": message, "details": details})
 
+    def _neverStarted(self) -> str:
+        """One sentence on what could not be started."""
+        return _("The worker process could not be started: {program} ({reason}); check the installation of Slicer.").format(
+            program=self._program, reason=self.process.errorString()
+        )
+
     def _lastWords(self, code: int, status: int) -> str:
         """One sentence on why the process has gone."""
         last = next((line.strip() for line in reversed(self.lines) if line.strip()), "")
-        if code == -1 and status == 0:
-            return _("The worker process could not be started ({program}); check the installation of Slicer.").format(
-                program=self._command()[0]
-            )
         # PythonSlicer ends in good order (code 1) when the Python that it has started was killed or has crashed, and says so
         behindLauncher = status != qt.QProcess.CrashExit and last.endswith(_LAUNCHER_SAYS)
         if status == qt.QProcess.CrashExit or behindLauncher:
@@ -249,15 +272,28 @@ def endTree(processId: int) -> None:
 
 
 _shared: list[Worker] = []
+_panels: list[Any] = []
 
 
 def sharedWorker() -> Worker:
-    """The worker of this Slicer, for the panel and the Python console alike; it ends with Slicer."""
+    """The worker of this Slicer, for all panels and the Python console alike; it ends with Slicer."""
     if not _shared:
         worker = Worker()
         slicer.app.connect("aboutToQuit()", worker.stop)
         _shared.append(worker)
     return _shared[0]
+
+
+def holdSharedWorker(panel: Any) -> None:
+    """Keep the shared worker until this panel lets go of it."""
+    _panels.append(panel)
+
+
+def releaseSharedWorker(panel: Any) -> None:
+    """A panel goes away; the shared worker ends with the last one."""
+    _panels[:] = [x for x in _panels if x is not panel]
+    if not _panels:
+        stopSharedWorker()
 
 
 def stopSharedWorker() -> None:

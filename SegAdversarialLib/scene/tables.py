@@ -12,6 +12,8 @@ from SegAdversarialLib.scene.segmentations import color_of
 _WITHOUT_DROP = ("HD95", "Volume")
 _DICE = "dice "
 _MEAN = "dice mean"
+# Slicer draws the legend over the upper right of the chart; as a share of the iterations
+_ROOM_FOR_LEGEND = 0.6
 _MEAN_COLOR = (0.25, 0.25, 0.25)
 
 
@@ -74,6 +76,9 @@ def add_dice_plot(
     chart.SetYAxisTitle("Dice")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
+    first, last = _iterations(tables)
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(first, last + _ROOM_FOR_LEGEND * max(last - first, 1.0))
     several = len(tables) > 1
     series = []
     for restart, table in tables.items():
@@ -103,6 +108,13 @@ def as_text(value: Any) -> str:
 
 def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
+
+
+def _iterations(tables: Mapping[int, Any]) -> tuple[float, float]:
+    """The first and the last iteration of all restarts."""
+    columns = [table.GetTable().GetColumnByName("iteration") for table in tables.values()]
+    values = [x.GetValue(n) for x in columns if x is not None for n in (0, x.GetNumberOfTuples() - 1)]
+    return (min(values), max(values)) if values else (0.0, 1.0)
 
 
 def _add_number_table(scene: Any, name: str, rows: Sequence[Mapping[str, float]]) -> Any:

@@ -85,11 +85,12 @@ def slicer_host() -> Iterator[ModuleType]:
 
 @pytest.fixture(autouse=True)
 def _no_slot_errors() -> Iterator[None]:
-    """An error in a slot is printed and swallowed by Slicer; here the test fails. So does a refused connection."""
+    """An error in a slot is printed and swallowed by Slicer; here the test fails. So do a refused connection and a warning."""
     yield
     host = sys.modules.get("host")
     if host:
-        found = [*host.slotErrors, *host.refusedConnections]
-        host.slotErrors.clear()
-        host.refusedConnections.clear()
+        lists = (host.slotErrors, host.refusedConnections, host.qtWarnings)
+        found = [x for one in lists for x in one]
+        for one in lists:
+            one.clear()
         assert not found, f"in a slot: {found}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,25 @@ def openModule() -> Any:
 
     slicer_module.loadModule(MODULE)
     return slicer_module.moduleWidget("SegAdversarial").panel
+
+
+@pytest.fixture(name="clean")
+def _clean(slicerHost: Any) -> Iterator[Any]:
+    """The host with nothing in it before and after, and the library as it was: a reload loads it anew."""
+    from host import slicer_module
+
+    slicer_module.reset()
+    before = _ours()
+    yield slicer_module
+    slicer_module.reset()
+    for name in _ours():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def _ours() -> dict[str, Any]:
+    names = ("SegAdversarial", "SegAdversarialGui", "SegAdversarialLib")
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
 
 
 @pytest.fixture(name="panel", scope="module")

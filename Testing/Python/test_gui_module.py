@@ -9,27 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-from gui_helpers import click, finish, messages, openModule, waitUntil
-
-
-@pytest.fixture
-def clean(slicerHost: Any) -> Iterator[Any]:
-    """The host with nothing in it before and after, and the library as it was: a reload loads it anew."""
-    from host import slicer_module
-
-    slicer_module.reset()
-    before = _ours()
-    yield slicer_module
-    slicer_module.reset()
-    for name in _ours():
-        del sys.modules[name]
-    sys.modules.update(before)
-
-
-def _ours() -> dict[str, Any]:
-    names = ("SegAdversarial", "SegAdversarialGui", "SegAdversarialLib")
-    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in names}
+from gui_helpers import _clean, click, finish, messages, openModule, waitUntil  # noqa: F401  (a fixture)
 
 
 def observers(node: Any) -> int:

@@ -59,14 +59,26 @@ def test_compared_views_move_together_and_alone(stage: Stage) -> None:
     assert max(pixels) / min(pixels) < 1.01
 
 
-def test_the_section_with_the_largest_tumour_is_shown_for_each_new_patient_only(stage: Stage) -> None:
-    stage.add()
+def test_the_views_go_to_the_largest_tumour_for_each_run_and_stay_while_it_is_looked_at(stage: Stage) -> None:
+    first = stage.add()
     height = -40 + 4 * 13
+    tags = (ORIGINAL, ADVERSARIAL, DIFFERENCE)
     assert stage.view(ORIGINAL).GetSliceOffset() == pytest.approx(height)
-    for tag in (ORIGINAL, ADVERSARIAL, DIFFERENCE):
+    for tag in (*tags, RED):
         stage.view(tag).SetSliceOffset(-20)
+    stage.section.channels.setCurrentIndex(1)
+    stage.section.channels.activated(1)
+    stage.section.iteration.setValue(2)
+    settle()
+    assert [stage.view(x).GetSliceOffset() for x in tags] == pytest.approx([-20] * 3)
+    stage.press("original")
+    assert stage.view(RED).GetSliceOffset() == pytest.approx(height), "these views have not shown the run before"
     stage.add()
-    assert stage.view(ORIGINAL).GetSliceOffset() == pytest.approx(-20)
+    stage.press("compare")
+    assert stage.view(ORIGINAL).GetSliceOffset() == pytest.approx(height), "another run of the same patient"
+    stage.view(ORIGINAL).SetSliceOffset(-20)
+    stage.section.select(first.run)
+    assert stage.view(ORIGINAL).GetSliceOffset() == pytest.approx(height)
     result, evaluation = made(shift=100)
     stage.section.select(scenes.add_result(result, evaluation, None, stage.scene).run)
     settle()
@@ -194,7 +206,7 @@ def test_configuration_can_be_read(stage: Stage) -> None:
 
     nodes = stage.add()
     stage.section.configurationButton.click()
-    text = stage.section._dialog.findChild(qt.QPlainTextEdit)
+    text = stage.section.configuration.dialog.findChild(qt.QPlainTextEdit)
     assert text.toPlainText() == nodes.configuration.GetText()
 
 

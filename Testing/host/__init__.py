@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .signals import refusedConnections, slotErrors
+from .signals import qtWarnings, refusedConnections, slotErrors
 
-__all__ = ["grab", "processEvents", "refusedConnections", "slotErrors", "start", "stop"]
+__all__ = ["grab", "processEvents", "qtWarnings", "refusedConnections", "slotErrors", "start", "stop"]
 
 _started: list[Any] = []
 

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 slotErrors: list[BaseException] = []
 refusedConnections: list[str] = []
+qtWarnings: list[str] = []
+
+
+def warn(message: str) -> None:
+    """What Qt 5 would print, and Qt 6 does not."""
+    print(message, file=sys.stderr)
+    qtWarnings.append(message)
 
 
 def guarded(function: Callable, trim: bool = True) -> Callable:

@@ -20,6 +20,7 @@ class IOManager(QtCore.QObject):
         super().__init__(parent)
         self.reader = headless.io_manager
         self.scene = headless.scene
+        self.applicationLogic = headless.app_logic
 
     def fileType(self, path: str) -> str:
         return _ENDINGS.get(Path(path).suffix.lower(), "NoFile")
@@ -35,6 +36,10 @@ class IOManager(QtCore.QObject):
         for node in nodes:
             if loaded is not None:
                 loaded.AddItem(node)
+        if nodes and properties.get("show", True):
+            # into all slice views, also those that are made later
+            self.applicationLogic.GetSelectionNode().SetActiveVolumeID(nodes[-1].GetID())
+            self.applicationLogic.PropagateVolumeSelection()
         return bool(nodes)
 
     def loadScene(self, path: str, clear: bool = True) -> bool:

@@ -132,6 +132,8 @@ def reset() -> None:
     """Unload the modules, empty the scene, forget what was recorded, and take the first layout."""
     import slicer
 
+    from .view_window import SIZE
+
     i18n.pseudo = False
     application().options.testing = False
     application().modules.unloadScripted()
@@ -141,6 +143,8 @@ def reset() -> None:
     while slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode"):
         slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLScriptedModuleNode"))
     application().layouts.setLayout(_FOUR_UP)
+    application().applicationLogic().GetSelectionNode().SetActiveVolumeID(None)
+    window().takeSize(*SIZE)
     packaging(False)
     slicer_dialogs.clear()
     window().settle()

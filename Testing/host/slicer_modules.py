@@ -14,7 +14,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Signal
 
 from .gate import hostWidget, wrap
-from .mrml_widget import MRMLWidget
+from .mrml_widget import MRMLWidget, Observers
 from .slicer_app import nameless
 
 
@@ -58,6 +58,19 @@ class SequencesModule(CoreModule):
         self.activeBrowser: Any = None
         self.barVisible = False
         self.autoShow = True
+        self.observers = Observers(self)
+        self.observers.observe(slicer.mrmlScene, slicer.vtkMRMLScene.NodeAddedEvent, self._nodeAdded)
+
+    def _nodeAdded(self, _scene: Any, node: Any) -> None:
+        """A new browser comes into the tool bar, which fills the nodes that show its selected item anew: these lose all
+        attributes but one."""
+        if node.IsA("vtkMRMLSequenceBrowserNode") and self.autoShow:
+            self.showSequenceBrowser(node)
+            QtCore.QTimer.singleShot(0, self, self._fillActive)
+
+    def _fillActive(self) -> None:
+        if self.activeBrowser is not None and self.activeBrowser.GetScene() is not None:
+            self.moduleLogic.UpdateProxyNodesFromSequences(self.activeBrowser)
 
     def setToolBarActiveBrowserNode(self, node: Any) -> None:
         self.activeBrowser = node

@@ -88,9 +88,27 @@ def _settingsValue(proxy: Proxy, key: str, default: Any = None) -> Any:
 
 
 def _singleShot(milliseconds: int, function: Callable) -> None:
+    """As in Slicer the timer stays as long as the application, and with it all that the function holds."""
     if not callable(function):
         raise ValueError("QTimer.singleShot wants milliseconds and a Python callable")
-    QtCore.QTimer.singleShot(int(milliseconds), signals.guarded(function))
+    timer = QtCore.QTimer(QtCore.QCoreApplication.instance())
+    timer.setSingleShot(True)
+    timer.timeout.connect(signals.guarded(function))
+    timer.start(int(milliseconds))
+
+
+def _readAll(channel: str) -> Callable:
+    """Qt 5 warns where the channels of a process are read that could not start: they are closed."""
+
+    def read(proxy: Proxy) -> Any:
+        from .gate import realOf, wrap
+
+        process = realOf(proxy)
+        if process.error() == QtCore.QProcess.ProcessError.FailedToStart:
+            signals.warn("QIODevice::read (QProcess): device not open")
+        return wrap(getattr(process, channel)())
+
+    return read
 
 
 _QOBJECT: dict[str, Callable] = {
@@ -106,6 +124,7 @@ _QOBJECT: dict[str, Callable] = {
 _ONE_CLASS: dict[tuple[str, str], Callable] = {
     ("QSettings", "value"): _settingsValue,
     ("QTimer", "singleShot"): lambda _proxy, *args: _singleShot(*args),
+    **{("QProcess", x): _readAll(x) for x in ("readAllStandardOutput", "readAllStandardError")},
 }
 _STATIC: dict[tuple[str, str], Callable] = {("QTimer", "singleShot"): _singleShot}
 

@@ -65,7 +65,8 @@ class ControllerBar(MRMLWidget):
         self.setAutoFillBackground(True)
         self.label = QtWidgets.QLabel(self)
         self.label.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.label.setMinimumWidth(14)
+        # so that a bar that is pressed takes the letters of a longer name away
+        self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance("XX"))
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(6, 0, 4, 0)
         row.setSpacing(4)

@@ -157,6 +157,14 @@ class LayoutManager(QtCore.QObject):
         make = _WIDGETS.get(node.GetClassName())
         if make is not None and node.GetID() not in self.widgets:
             self.widgets[node.GetID()] = make(node, self.applicationLogic)
+            if make is SliceWidget:
+                self._showActiveVolume(self.widgets[node.GetID()].mrmlSliceCompositeNode())
+
+    def _showActiveVolume(self, composite: Any) -> None:
+        """A new view shows what was last loaded through the application."""
+        selected = self.applicationLogic.GetSelectionNode().GetActiveVolumeID()
+        if composite is not None and selected and not composite.GetBackgroundVolumeID():
+            composite.SetBackgroundVolumeID(selected)
 
     def _nodeRemoved(self, _scene: Any, node: Any) -> None:
         widget = self.widgets.pop(node.GetID() or "", None)

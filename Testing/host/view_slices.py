@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
-from PySide6 import QtWidgets
+import vtk
+from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Qt
 from trame_slicer.views import SliceView
 from trame_slicer.views.render_scheduler import NoScheduleRendering
 
 from .gate import hostWidget
 from .view_base import Canvas, ControllerBar, ViewWidget, pictureOf
+
+NARROWEST = 327
+"""A slice view is never narrower than its bar, in pixels; seen in Slicer 5.13."""
+
+_LONGEST_TEXT, _TEXT_SIZE = 35, 14
+_LEGENDS = "vtkMRMLColorLegendDisplayableManager"
 
 
 class _SliceView(SliceView):
@@ -28,6 +35,15 @@ class _SliceView(SliceView):
         self._logic.SetMRMLScene(scene)
         self._logic.SetSliceNode(self.node)
         self.set_view_node(self.node)
+        self._legends().SetMRMLScene(None)
+
+    def _legends(self) -> Any:
+        return self._displayable_manager_group.GetDisplayableManagerByClassName(_LEGENDS)
+
+    def listenForLegends(self) -> None:
+        """What comes in Slicer once the view is there: colour legends that are older are not drawn before the composite node
+        says that a user has changed its volumes."""
+        self._legends().SetMRMLScene(self._scene)
 
     def _reset_node_view_properties(self) -> None:
         """The node's properties are the layout's business."""
@@ -40,6 +56,7 @@ class _SliceView(SliceView):
         self._event_observer.RemoveAllObservers()
         logics = slicer.app.applicationLogic().GetSliceLogics()
         logics.RemoveItem(self._logic)
+        self._legends().SetMRMLScene(None)
         self._displayable_manager_group.SetMRMLDisplayableNode(None)
         self._logic.SetMRMLScene(None)
         self.finalize()
@@ -59,6 +76,9 @@ class SliceController(ControllerBar):
         self.offset.setStyleSheet("color: black;")
         self.row.addWidget(self.slider, 1)
         self.row.addWidget(self.offset)
+        self.offset.setFixedWidth(self.offset.fontMetrics().horizontalAdvance("S: 000.0 mm"))
+        # in Slicer the bar has buttons, too
+        self.slider.setMinimumWidth(NARROWEST - self.row.minimumSize().width() + self.slider.minimumSizeHint().width())
         self.slider.sliderMoved.connect(self._moved)
 
     def _range(self) -> tuple[float, float]:
@@ -136,9 +156,19 @@ class SliceWidget(ViewWidget):
     def __init__(self, node: Any, applicationLogic: Any) -> None:
         super().__init__(node)
         self.view = _SliceView(node, applicationLogic)
+        QtCore.QTimer.singleShot(0, self, self._listen)
+        self.texts = vtk.vtkCornerAnnotation()
+        self.texts.SetMaximumFontSize(_TEXT_SIZE)
+        self.texts.SetMinimumFontSize(1)
+        self.texts.GetTextProperty().ShadowOn()
+        self.view.renderers()[-1].AddViewProp(self.texts)
         picture = SliceCanvas(self)
         picture.resized.connect(self._resize)
         self.fill(SliceController(self), picture)
+
+    def _listen(self) -> None:
+        if self.view is not None:
+            self.view.listenForLegends()
 
     def _resize(self, width: int, height: int) -> None:
         self.sliceLogic().ResizeSliceNode(width, height)
@@ -183,10 +213,24 @@ class SliceWidget(ViewWidget):
         width, height = max(self.picture.width(), 2), max(self.picture.height(), 2)
         self.view.render_window().SetSize(width, height)
         self.sliceLogic().ResizeSliceNode(width, height)
+        self.texts.SetText(vtk.vtkCornerAnnotation.LowerLeft, self._cornerText())
         self.view.render()
         self.picture.setImage(pictureOf(self.view.render_window()))
         self.bar.showNow()
 
+    def _cornerText(self) -> str:
+        """The names of the shown volumes, as Slicer writes them into each slice view."""
+        composite = self.mrmlSliceCompositeNode()
+        named = (("F", composite.GetForegroundVolumeID()), ("B", composite.GetBackgroundVolumeID()))
+        shown = [(letter, self.scene.GetNodeByID(identifier).GetName()) for letter, identifier in named if identifier]
+        opacity = f" ({round(100 * composite.GetForegroundOpacity())}%)"
+        return "\n".join(f"{letter}: {_shortened(name)}{opacity * (letter == 'F')}" for letter, name in shown)
+
     def finish(self) -> None:
         super().finish()
         self.view.end()
+
+
+def _shortened(name: str) -> str:
+    half = _LONGEST_TEXT // 2
+    return name if len(name) <= _LONGEST_TEXT else f"{name[: half - 1]}...{name[-half + 2 :]}"

@@ -34,6 +34,10 @@ class ModulePanel(SlicerWidget):
         self.area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.area.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn)
         self.area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+        self.holder = QtWidgets.QWidget()
+        column = QtWidgets.QVBoxLayout(self.holder)
+        column.setContentsMargins(0, 0, 0, 0)
+        self.area.setWidget(self.holder)
         layout = QtWidgets.QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -47,8 +51,14 @@ class ModulePanel(SlicerWidget):
         if isinstance(module, ScriptedModule):
             self.shown = module.widgetRepresentation()
             self.title.setText(module.title())
-            self.area.setWidget(self.shown)
+            self.holder.layout().addWidget(self.shown, 1)
+            # as in Slicer: the panel is never narrower than the module would like to be
+            policy = self.shown.sizePolicy()
+            policy.setHorizontalPolicy(QtWidgets.QSizePolicy.Policy.Minimum)
+            self.shown.setSizePolicy(policy)
             self.shown.show()
+            self.shown.installEventFilter(self)
+            self.updateGeometry()
             self.shown.enter()
 
     def leave(self) -> None:
@@ -56,15 +66,23 @@ class ModulePanel(SlicerWidget):
         if self.shown is not None:
             shown, self.shown = self.shown, None
             shown.exit()
-            self.area.takeWidget()
+            shown.removeEventFilter(self)
+            self.holder.layout().removeWidget(shown)
             shown.setParent(None)
             self.title.setText("")
+            self.updateGeometry()
+
+    def eventFilter(self, _module: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        if event.type() == QtCore.QEvent.Type.Resize:
+            self.updateGeometry()
+        return False
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        return QtCore.QSize(self.neededWidth(), super().minimumSizeHint().height())
 
     def neededWidth(self) -> int:
-        """How wide the panel must be for nothing of the module to be cut off on the right, in pixels."""
-        inside = self.area.widget()
-        bar = self.area.verticalScrollBar().sizeHint().width()
-        return 0 if inside is None else inside.minimumSizeHint().width() + bar
+        """How wide the panel makes itself, in pixels: Slicer takes a module's preferred width for its least one."""
+        return self.holder.minimumSizeHint().width() + self.area.verticalScrollBar().sizeHint().width()
 
 
 @hostWidget("slicer", "qSlicerModuleSelectorToolBar")
@@ -122,23 +140,27 @@ class MainWindow(QtWidgets.QMainWindow):
         self.setWindowTitle("3D Slicer")
         self.layouts = layouts
         self.panel = ModulePanel(manager, self)
-        self.panel.setFixedWidth(PANEL_WIDTH)
+        self.dock = QtWidgets.QDockWidget(self)
+        self.dock.setObjectName("PanelDockWidget")
+        self.dock.setTitleBarWidget(QtWidgets.QWidget(self.dock))
+        self.dock.setWidget(self.panel)
+        self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
         self.selector = ModuleSelector(manager, self.panel, self)
         self.addToolBar(self.selector)
         manager.moduleAboutToBeUnloaded.connect(self._unload)
         self.viewport = QtWidgets.QFrame(self)
         self.viewport.setObjectName("CentralWidgetLayoutFrame")
-        central = QtWidgets.QWidget(self)
-        row = QtWidgets.QHBoxLayout(central)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2)
-        row.addWidget(self.panel)
-        row.addWidget(self.viewport, 1)
-        self.setCentralWidget(central)
+        self.setCentralWidget(self.viewport)
         self.setStatusBar(QtWidgets.QStatusBar(self))
         layouts.setViewport(self.viewport)
-        self.setMinimumSize(640, 480)
-        self.resize(*SIZE)
+        self.takeSize(*SIZE)
+
+    def takeSize(self, width: int, height: int) -> None:
+        """Be of a size, as far as panel and views fit into it, with a panel of the usual width; as in Slicer a window whose
+        contents ask for more grows."""
+        self.resize(width, height)
+        self.settle()
+        self.resizeDocks([self.dock], [PANEL_WIDTH], Qt.Orientation.Horizontal)
 
     def moduleSelector(self) -> ModuleSelector:
         return self.selector
@@ -170,15 +192,15 @@ class MainWindow(QtWidgets.QMainWindow):
         Raises:
             ValueError: no module is shown.
         """
-        inside = self.panel.area.takeWidget()
-        if inside is None:
+        if self.panel.shown is None:
             raise ValueError("no module is selected")
+        inside = self.panel.area.takeWidget()
         inside.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen, True)
         try:
             inside.setFixedWidth(width)
             inside.show()
             self.settle()
-            inside.resize(width, max(inside.sizeHint().height(), inside.heightForWidth(width)))
+            inside.resize(width, max(inside.minimumSizeHint().height(), inside.heightForWidth(width)))
             self.settle()
             return _save(inside.grab(), path)
         finally:

@@ -1,0 +1,119 @@
+"""What happens in the views between two choices of the user: what has to wait for Qt, and what others change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import qt
+import vtk
+from slicer.util import VTKObservationMixin
+
+from SegAdversarialGui import display, layout, own_reference
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene import ResultNodes
+
+_LATER = 250
+"""Milliseconds after which new views are there for certain, also on a busy machine."""
+
+
+class ShownViews(VTKObservationMixin):
+    """Shows results in the slice views, and looks after what they show.
+
+    Args:
+        parent: a widget, with which the timers end.
+        layoutManager: gives Slicer's layout manager, or None where there is no window.
+        browserMoved: called, once for all that happens until then, when somebody has moved the watched sequence browser.
+    """
+
+    def __init__(self, parent: Any, layoutManager: Callable[[], Any], browserMoved: Callable[[], None]) -> None:
+        VTKObservationMixin.__init__(self)
+        self._layoutManager = layoutManager
+        self._placed: ResultNodes | None = None
+        self._moved: list[Any] = []
+        self._compared = False
+        self._reference: Any = None
+        self._browser: Any = None
+        self._finishing, self._legends, self._following = (_timer(parent) for _n in range(3))
+        self._finishing.connect("timeout()", self._finish)
+        self._legends.connect("timeout()", self._drawLegends)
+        self._following.connect("timeout()", browserMoved)
+        if layoutManager() is not None:
+            layoutManager().connect("layoutChanged(int)", self._layoutChanged)
+
+    def show(self, result: ResultNodes, view: str, opacity: float, channel: str, reference: Any, chart: Any = None) -> None:
+        """Show a result, see `display.showResult`.
+
+        Args:
+            reference: the reference that the user has chosen, which would cover the answers.
+        """
+        moved = display.showResult(self._layoutManager(), result, view, opacity, channel, chart)
+        own_reference.hide(reference)
+        self._compared, self._reference = view == "compare", reference
+        if moved:
+            # views that have just appeared get their size when Qt has laid them out
+            self._placed, self._moved = result, moved
+            self._finishing.start(0)
+
+    def watch(self, browser: Any) -> None:
+        """Look after another sequence browser; None: after none."""
+        if browser is not self._browser:
+            self.removeObservers(self._browserModified)
+            self._browser = browser
+            if browser is not None:
+                self.addObserver(browser, vtk.vtkCommand.ModifiedEvent, self._browserModified)
+
+    def compares(self) -> bool:
+        """Whether the results are compared in our layout now."""
+        return layout.isShown(self._layoutManager())
+
+    def leave(self, scene: Any) -> None:
+        """Give the user back what there was before results were shown."""
+        self._forget()
+        if self._layoutManager() is not None:
+            layout.leaveLayout(self._layoutManager())
+        if scene is not None:
+            own_reference.bringBack(scene)
+
+    def cleanup(self) -> None:
+        """Do nothing any more, also not what is due already."""
+        self._forget()
+        self._legends.stop()
+        self._following.stop()
+        self.watch(None)
+        if self._layoutManager() is not None:
+            self._layoutManager().disconnect("layoutChanged(int)", self._layoutChanged)
+
+    def _forget(self) -> None:
+        self._finishing.stop()
+        self._compared, self._reference = False, None
+
+    def _finish(self) -> None:
+        if self._layoutManager() is not None and self._placed is not None:
+            display.finishViews(self._layoutManager(), self._placed, self._moved)
+            self._drawLegends()
+            self._legends.start(_LATER)
+
+    def _drawLegends(self) -> None:
+        if self._layoutManager() is not None:
+            display.drawLegends(self._layoutManager().mrmlScene(), self._moved)
+
+    def _browserModified(self, _caller: Any = None, _event: Any = None) -> None:
+        self._following.start(0)
+
+    def _layoutChanged(self, _layout: int) -> None:
+        """The user's reference is hidden only where results are compared."""
+        if not self._compared:
+            return
+        if self.compares():
+            own_reference.hide(self._reference)
+        else:
+            own_reference.bringBack(self._layoutManager().mrmlScene())
+
+
+def _timer(parent: Any) -> Any:
+    """A timer that fires once; one of our own, because each of `QTimer.singleShot` stays as long as Slicer."""
+    timer = qt.QTimer(parent)
+    timer.setSingleShot(True)
+    return timer
