@@ -24,8 +24,7 @@ import numpy as np
 import torch
 
 from SegAdversarialLib.model.preprocessing import Preprocessing
-from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES, subject
-from SegAdversarialLib.structures.output_head import BRATS_REGIONS
+from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES, REGIONS, subject
 from SegAdversarialLib.volumes.case import Case
 
 NAME = "brain-tumour-phantom"
@@ -157,11 +156,11 @@ def _learning_rate(highest: float, finished: float) -> float:
 def dice(network: torch.nn.Module, cohort: list[Sample]) -> dict[str, list[float]]:
     """Dice of each BraTS region for each subject."""
     network.eval()
-    scores: dict[str, list[float]] = {region: [] for region in BRATS_REGIONS}
+    scores: dict[str, list[float]] = {region: [] for region in REGIONS}
     for sample in cohort:
         answer = torch.tensor(LABELS)[network(sample.image[None])[0].argmax(0)]
         truth = torch.tensor(LABELS)[sample.classes]
-        for region, labels in BRATS_REGIONS.items():
+        for region, labels in REGIONS.items():
             found, real = torch.isin(answer, torch.tensor(labels)), torch.isin(truth, torch.tensor(labels))
             scores[region].append(float(2 * (found & real).sum() / (found.sum() + real.sum())))
     return scores

@@ -54,6 +54,7 @@ class NetworkEntry:
         description: what its makers say of it.
         structures: the names of the outputs that are not background.
         targets: what an attack can lead it to: the value in a configuration, and the name.
+        outputs: what its outputs stand for (an `OutputHead`).
     """
 
     name: str
@@ -66,6 +67,7 @@ class NetworkEntry:
     description: str
     structures: tuple[str, ...] = ()
     targets: tuple[tuple[int | str, str], ...] = ()
+    outputs: Any = None
 
 
 def attacks() -> list[AttackEntry]:
@@ -154,6 +156,7 @@ def network(path: str, settings: str = "") -> NetworkEntry:
         targets=tuple(
             (label if region == (label,) else name, name) for label, name, region in zip(head.labels, head.names, head.regions)
         ),
+        outputs=head,
     )
 
 

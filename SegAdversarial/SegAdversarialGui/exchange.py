@@ -43,11 +43,13 @@ class Subject:
         scene: the scene they live in.
         channels: the volume node of each channel.
         reference: the reference segmentation or label map, or None.
+        segments: what the user says that segments of the reference are: the name of a class for each segment's ID.
     """
 
     scene: Any
     channels: dict[str, Any]
     reference: Any = None
+    segments: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Any]:
@@ -108,7 +110,10 @@ class Task(ABC):
         self._head = described.output_head()
         yield
         self._case = scene.case_of_nodes(
-            {x: self.subject.channels.get(x) for x in described.channels}, reference=self.subject.reference, head=self._head
+            {x: self.subject.channels.get(x) for x in described.channels},
+            reference=self.subject.reference,
+            head=self._head,
+            label_names=self.subject.segments,
         )
         yield
         self._files: dict[str, str] = {}

@@ -15,6 +15,7 @@ from SegAdversarialGui import grids, widgets
 from SegAdversarialGui.choices import emptied, guessVolumes, oneChange, setEmptied
 from SegAdversarialGui.own_reference import guessReference
 from SegAdversarialGui.region_rows import RegionRows, nodeSelector
+from SegAdversarialGui.segment_rows import SegmentRows
 from SegAdversarialGui.state import CHANNEL_ROLE, REFERENCE_ROLE
 from SegAdversarialGui.wrapping import breakable, shortened
 
@@ -53,6 +54,7 @@ class ImagesSection(VTKObservationMixin):
         self.widget, self._form = widgets.section(_("Images"), "imagesSection")
         self._makeButtons(loadSample)
         self._makeReference()
+        self._segments = SegmentRows(self._form, self._look)
         self._region = RegionRows(self._form, self._look)
         self.gridNote = widgets.note("gridNote")
         self.hintNote = widgets.note("imagesHintNote", italic=True)
@@ -88,11 +90,13 @@ class ImagesSection(VTKObservationMixin):
         """Show another parameter node; None: none, as while a scene is closed."""
         self._state, self._lastChosen, self._leaving = state, "", set()
         self._region.setState(state)
+        self._segments.setState(state)
         self.refresh()
         self._look()
 
     def setNetwork(self, entry: Any) -> None:
         """Ask for the volumes that a network takes (a `NetworkEntry`); None: for none."""
+        self._segments.setOutputs(entry.outputs if entry is not None else None)
         channels = tuple(entry.channels) if entry is not None else ()
         if channels == self._channels:
             return
@@ -109,6 +113,7 @@ class ImagesSection(VTKObservationMixin):
                 selector.setCurrentNode(state.channelNode(channel) if state is not None else None)
         with widgets.blocked(self.referenceSelector):
             self.referenceSelector.setCurrentNode(state.reference if state is not None else None)
+        self._segments.refresh()
         self._region.refresh()
         self._observeVolumes()
         self._showNotes()
@@ -129,7 +134,11 @@ class ImagesSection(VTKObservationMixin):
             found.append(_("Choose a volume for the channel {channel}.").format(channel=missing[0]))
         elif missing:
             found.append(_("Choose volumes for the channels {channels}.").format(channels=", ".join(missing)))
-        return found + grids.gridProblems(volumes)
+        return found + grids.gridProblems(volumes) + self._segments.problems()
+
+    def segments(self) -> dict[str, str]:
+        """What the user says that segments of the reference are: the name of a class for each segment's ID."""
+        return self._segments.answers()
 
     def regionProblems(self) -> list[str]:
         """What is missing before the region can be attacked, as sentences."""
@@ -152,8 +161,8 @@ class ImagesSection(VTKObservationMixin):
 
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
-        buttons = [self.sampleButton, self.guessButton]
-        return [*buttons, *self._selectors.values(), self.referenceSelector, *self._region.tabOrder()]
+        chosen = [self.sampleButton, self.guessButton, *self._selectors.values(), self.referenceSelector]
+        return [*chosen, *self._segments.tabOrder(), *self._region.tabOrder()]
 
     def _makeButtons(self, loadSample: Callable[[], None]) -> None:
         self.sampleButton = widgets.button(

@@ -148,7 +148,7 @@ class Panel(VTKObservationMixin):
     def subject(self) -> Subject:
         """What is chosen to be segmented or attacked."""
         assert self.state is not None
-        return Subject(self._scene, self.images.volumes(), self.state.reference)
+        return Subject(self._scene, self.images.volumes(), self.state.reference, self.images.segments())
 
     def region(self) -> Region:
         """Where the attack may work."""

@@ -39,6 +39,7 @@ class Settings:
         view: what the slice views show of a result: "" (left alone), "original", "adversarial", "difference" or "compare".
         opacity: of the perturbation over the original, from 0 to 1.
         run: the identifier of the result that is shown.
+        segments: what the user says that segments of the reference are: the name of a class for each segment's ID.
     """
 
     network: str = "builtin:brain-tumour-phantom"
@@ -51,6 +52,7 @@ class Settings:
     view: str = ""
     opacity: float = 0.7
     run: str = ""
+    segments: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no panel would have written.
@@ -68,6 +70,8 @@ class Settings:
             raise ValueError(f"region {self.region!r}, view {self.view!r} or opacity {self.opacity!r} is unknown")
         if not all(isinstance(x, dict) for x in self.attackSettings.values()):
             raise ValueError("attackSettings must hold a dictionary for each attack")
+        if not all(isinstance(x, str) for x in self.segments.values()):
+            raise ValueError("segments must hold the name of a class for each segment")
         object.__setattr__(self, "attackSettings", withoutTrust(self.attackSettings))
 
     @classmethod
@@ -134,6 +138,8 @@ class State:
 
     @reference.setter
     def reference(self, node: Any) -> None:
+        if node is not self.reference:
+            self.change(segments={})
         self._refer(REFERENCE_ROLE, node)
 
     @property

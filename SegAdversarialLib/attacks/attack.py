@@ -27,7 +27,7 @@ from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.intensity import IntensityRange, RangeKind
-from SegAdversarialLib.volumes.reading import read_label
+from SegAdversarialLib.volumes.reading import read_mask
 
 if TYPE_CHECKING:
     import torch
@@ -184,6 +184,7 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
         """
         if model is None and self.asks_network:
             raise InputError(f"{self.title} needs a network to attack; give one.")
+        case = case if model is None else case.in_terms_of(model.head)
         self.check(model, case)
         started = time.perf_counter()
         with self.running(model, case, progress, cancel) as run:
@@ -304,7 +305,7 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
                 raise InputError("The region is the reference, but the case has no reference label map; give one.")
             mask = case.label != 0
         else:
-            mask = read_label(self.region, case.grid) != 0
+            mask = read_mask(self.region, case.grid)
         if not mask.any():
             raise InputError("The region is empty: no voxel could be attacked.")
         return mask

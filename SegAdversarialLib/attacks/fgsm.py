@@ -125,7 +125,7 @@ class TIFGSM(ChosenLoss, KeepsBest, GradientAttack):
     def _target_map(self, head: OutputHead, case: Case) -> np.ndarray:
         """The target as a label map (K, J, I)."""
         if isinstance(self.target, str) and self.target.lower() not in [name.lower() for name in head.names]:
-            target = read_label(self.target, case.grid)
+            target = read_label(self.target, case.grid, head)
         elif isinstance(self.target, np.ndarray):
             target = self.target
         elif isinstance(self.target, int) and self.target in {value for region in head.regions for value in region}:

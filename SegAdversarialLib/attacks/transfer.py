@@ -155,14 +155,19 @@ class Transfer(AdditiveAttack):
         """
         if model is None:
             raise InputError(f"{self.title} needs a network to measure the attack on; give one.")
+        case = case.in_terms_of(model.head)
         self.check(model, case)
-        found = self._on_shared_channels(model, case)(self.source_model(model), case, progress=progress, cancel=cancel)
-        return replace(found, attack=self, model=model.name, network=model)
+        source = self.source_model(model)
+        found = self._on_shared_channels(model, case)(source, _for_source(case, source), progress=progress, cancel=cancel)
+        # the source network may number its classes otherwise
+        adversarial = case.with_image(found.adversarial.image)
+        return replace(found, original=case, adversarial=adversarial, attack=self, model=model.name, network=model)
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether the attack that is made fits the source network and the case."""
         super().check(model, case)
-        self._on_shared_channels(model, case).check(self.source_model(model), case)
+        source = self.source_model(model)
+        self._on_shared_channels(model, case).check(source, _for_source(case, source))
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: of those that were chosen, or that both networks take.
@@ -222,7 +227,8 @@ class Transfer(AdditiveAttack):
         """The image alone, for attacks that are made of others."""
         import torch
 
-        found = self._on_shared_channels(run.model, run.case)(self.source_model(run.model), run.case)
+        source = self.source_model(run.model)
+        found = self._on_shared_channels(run.model, run.case)(source, _for_source(run.case, source))
         return torch.from_numpy(found.adversarial.image).to(run.original)
 
     def _on_shared_channels(self, model: SegmentationModel | None, case: Case) -> AdditiveAttack:
@@ -234,3 +240,19 @@ class Transfer(AdditiveAttack):
     def _opened(self) -> dict[tuple[str, bool, str], SegmentationModel]:
         """Opened once for each device, and shared with copies, as a job makes them for single channels."""
         return {}
+
+
+def _for_source(case: Case, source: SegmentationModel) -> Case:
+    """A case whose reference is in the attacked network's classes, in those of the source network.
+
+    Raises:
+        InputError: it is not known which class of the one is which of the other.
+    """
+    try:
+        return case.in_terms_of(source.head)
+    except InputError as error:
+        named = ", ".join(dict.fromkeys((case.label_names or {}).values()))
+        raise InputError(
+            f"It is not known which classes of the source network {source.name} ({source.head.describe()}) are those of the "
+            f"reference ({named}); give them the same names, in the JSON file beside the source network."
+        ) from error

@@ -41,8 +41,9 @@ class CountsStructures(Attack):
         """Also whether the network has the classes."""
         super().check(model, case)
         if model is not None:
-            if case.label is not None:
-                model.head.check_label(case.label)
+            label = case.in_terms_of(model.head).label
+            if label is not None:
+                model.head.check_label(label)
             for structure in self.classes or ():
                 model.head.output(structure)
 

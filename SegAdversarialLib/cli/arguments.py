@@ -66,15 +66,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def key_values(pairs: Sequence[str], what: str) -> dict[str, str]:
-    """["a=b"] as {"a": "b"}.
+def key_values(pairs: Sequence[str], what: str, last: bool = False) -> dict[str, str]:
+    """["a=b"] as {"a": "b"}; of several "=" the first counts, or the last.
 
     Raises:
         InputError: a pair has no "=" or nothing on one side, or a key comes twice.
     """
     found: dict[str, str] = {}
     for pair in pairs:
-        key, sign, value = pair.partition("=")
+        key, sign, value = pair.partition("=") if not last else pair.rpartition("=")
         if not sign or not key.strip() or not value.strip():
             raise InputError(f'"{pair}" is not of the form {what}.')
         if key.strip() in found:
@@ -133,7 +133,15 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
         help="an image, or a folder of a DICOM series, and the name of its channel (repeatable); a file with several: "
         "A,B,C=FILE; one of several series: NAME=FOLDER#NUMBER",
     )
-    group.add_argument("--label", metavar="FILE", help="reference label map")
+    group.add_argument("--label", metavar="FILE", help="reference label map, or a segmentation of Slicer's (.seg.nrrd)")
+    group.add_argument(
+        "--label-names",
+        action="append",
+        default=[],
+        metavar="SEGMENT=CLASS",
+        help='class of the network that a segment (or a label value) is, where its name does not say: "left=kidney_left" '
+        '(repeatable); "background" for none',
+    )
     group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
     group.add_argument("--phantom-size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
     group.add_argument("--name", default="", help="the subject's name")

@@ -194,6 +194,7 @@ def _case(options: argparse.Namespace) -> CaseSource:
         CaseSource,
         channels=key_values(options.channel, "NAME=FILE"),
         label=options.label,
+        label_names=key_values(options.label_names, "SEGMENT=CLASS", last=True),
         name=options.name,
         resample=options.resample,
         replace_nonfinite=options.replace_nonfinite,

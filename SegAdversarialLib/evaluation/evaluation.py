@@ -17,7 +17,8 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.evaluation.attacked import AttackedCase
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
-from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
+from SegAdversarialLib.structures.brats import brats_regions
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import whole_file
 from SegAdversarialLib.volumes.geometry import describe_two_grids, same_grid
@@ -33,7 +34,6 @@ COLUMNS = ("structure", "channel", "metric", "unit", "before", "after", "drop", 
 SUCCESSFUL_DROP = 0.3
 """The relative drop of Dice from which on Chen et al. 2019 call an attack on a structure a success."""
 
-_BRATS_LABELS = {0, 1, 2, 4}
 UNWARPED = "Dice unwarped"
 """The metric of Dice against the reference left in place, where an attack has moved the anatomy."""
 
@@ -147,8 +147,8 @@ def evaluate_pair(
 ) -> Evaluation:
     """Measure what any change of a case's images, however it was made, does to a model's answer and to the images.
 
-    The structures are the foreground outputs of the model by their names and, for a softmax model with BraTS' labels 0, 1,
-    2 and 4, the regions WT, TC and ET; or, in the place of these regions, the caller's.
+    The structures are the foreground outputs of the model by their names and, for a softmax model whose classes are by
+    their names those of BraTS, the regions WT, TC and ET; or, in the place of these regions, the caller's.
 
     Args:
         original: the case before, with the reference labels if there are any.
@@ -174,7 +174,9 @@ def _evaluate(
     attacked: Prediction | None,
     perturbation: Perturbation,
 ) -> Evaluation:
-    case, head = original, model.head
+    head = model.head
+    original, adversarial = original.in_terms_of(head), adversarial.in_terms_of(head)
+    case = original
     _check_same(original, adversarial)
     for known in (x.label for x in (original, adversarial) if x.label is not None):
         head.check_label(known)
@@ -256,9 +258,7 @@ def check_regions(head: OutputHead, regions: Mapping[str, Sequence[int]] | None)
     """
     names = {head.names[n] for n in head.foreground}
     if regions is None:
-        plain = head.regions == tuple((label,) for label in head.labels)
-        fits = head.kind == "softmax" and plain and set(head.labels) == _BRATS_LABELS
-        return {name: values for name, values in BRATS_REGIONS.items() if name not in names} if fits else {}
+        return brats_regions(head)
     taken = sorted(names & set(regions))
     if taken:
         raise InputError(f"The region name(s) {', '.join(taken)} are names of the model's own outputs; give other names.")

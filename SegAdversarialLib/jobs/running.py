@@ -101,15 +101,18 @@ def run(
     return _run_attack(job, emit, cancel, observe, open_model)
 
 
-def open_case(source: CaseSource) -> Case:
-    """Read, or make, the case that a job works on."""
+def open_case(source: CaseSource, head: OutputHead | None = None) -> Case:
+    """Read, or make, the case that a job works on, with its reference in the labels of the job's network."""
     if source.phantom is not None:
         from SegAdversarialLib import phantom
 
-        return phantom.subject(seed=source.phantom.seed, shape=source.phantom.shape)
+        case = phantom.subject(seed=source.phantom.seed, shape=source.phantom.shape)
+        return case if head is None else case.in_terms_of(head)
     return Case.read(
         dict(source.channels),
         source.label,
+        label_names=source.label_names,
+        head=head,
         name=source.name,
         resample=source.resample,
         replace_nonfinite=source.replace_nonfinite,
@@ -172,7 +175,8 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
 def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
     """The case and the network of a job, which fit each other."""
     emit(_progress(0.0, "reading"))
-    case, model = open_case(job.case), open_model(job.model)
+    model = open_model(job.model)
+    case = open_case(job.case, model.head)
     model.channel_positions(case)
     if case.label is not None:
         model.head.check_label(case.label)
@@ -217,14 +221,14 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
 class _CasesOnDemand(Sequence[Case]):
     """Cases that are read when they are asked for, so that a cohort need not lie in memory."""
 
-    def __init__(self, sources: Sequence[CaseSource]) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sequence[CaseSource], head: OutputHead) -> None:
+        self._sources, self._head = sources, head
 
     def __len__(self) -> int:
         return len(self._sources)
 
     def __getitem__(self, number: Any) -> Any:
-        return open_case(self._sources[number])
+        return open_case(self._sources[number], self._head)
 
 
 def _run_learn_universal(
@@ -236,9 +240,9 @@ def _run_learn_universal(
     if path.exists() and not (folder / results.JOB_FILE).is_file():
         raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
     emit(_progress(0.0, "reading"))
-    learned = UniversalPerturbation.learn(
-        open_model(job.model), _CasesOnDemand(job.cases), progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings
-    )
+    model = open_model(job.model)
+    cases = _CasesOnDemand(job.cases, model.head)
+    learned = UniversalPerturbation.learn(model, cases, progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings)
     learned.save(path)
     write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
@@ -266,7 +270,7 @@ def _run_train_generator(
     write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     trained = train_generator(
         model,
-        _CasesOnDemand(job.cases),
+        _CasesOnDemand(job.cases, model.head),
         job.settings,
         generator=job.generator,
         start=earlier,

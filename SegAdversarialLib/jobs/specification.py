@@ -41,7 +41,11 @@ class CaseSource(_Strict):
     channels: dict[str, str] = Field(
         default_factory=dict, description='A file for each channel name; "A,B,C" names a file of three channels.'
     )
-    label: str | None = Field(None, description="Reference label map.")
+    label: str | None = Field(None, description="Reference label map, or a segmentation of Slicer's (.seg.nrrd).")
+    label_names: dict[str, str] = Field(
+        default_factory=dict,
+        description='Which class of the network a segment or label value is, where names do not say: {"left": "kidney_left"}.',
+    )
     name: str = Field("", description="The subject's name; none: the first file's folder.")
     resample: bool = Field(False, description="Put everything onto the first channel's grid.")
     replace_nonfinite: float | None = Field(None, description="What takes the place of NaN and infinities; none: refused.")
@@ -55,9 +59,11 @@ class CaseSource(_Strict):
     def _one_source(self) -> CaseSource:
         if bool(self.channels) == (self.phantom is not None):
             raise ValueError("a case needs image files for its channels, or else a phantom")
-        repairs = self.label or self.resample or self.replace_nonfinite is not None or self.prefer
+        repairs = self.label or self.label_names or self.resample or self.replace_nonfinite is not None or self.prefer
         if self.phantom is not None and repairs:
             raise ValueError("a phantom brings its own label map and needs no repair; leave label, resample and the like out")
+        if self.label_names and not self.label:
+            raise ValueError("label names belong to a reference; give one (label), or leave them out")
         return self
 
     @property

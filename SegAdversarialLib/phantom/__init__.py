@@ -17,9 +17,11 @@ from SegAdversarialLib.phantom.scanner import CHANNELS, acquire
 from SegAdversarialLib.phantom.tumour import Tumour, label_map, paint_tumour, with_mass_effect
 from SegAdversarialLib.volumes.case import Case
 
-__all__ = ["CHANNELS", "LABEL_NAMES", "cohort", "subject", "tissues_of"]
+__all__ = ["CHANNELS", "LABEL_NAMES", "REGIONS", "cohort", "subject", "tissues_of"]
 
 LABEL_NAMES = {0: "background", 1: "necrotic core", 2: "oedema", 4: "enhancing tumour"}
+REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
+"""BraTS' whole tumour, tumour core and enhancing tumour as sets of these labels."""
 
 # mm along k, j, i that every head fits into
 _HEAD = (160.0, 172.0, 158.0)

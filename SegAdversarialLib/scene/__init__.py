@@ -7,6 +7,7 @@ The same code works inside 3D Slicer and outside it, on the packages `slicer-cor
 from SegAdversarialLib.scene.application import headless_application, new_application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
 from SegAdversarialLib.scene.inputs import case_of_nodes, mask_of_node
+from SegAdversarialLib.scene.meaning import segments_of_reference, undecided_segments
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.pictures import picture
 from SegAdversarialLib.scene.results import add_case, add_evaluation, add_result, add_segmentation_result
@@ -33,5 +34,7 @@ __all__ = [
     "new_application",
     "picture",
     "read_scene",
+    "segments_of_reference",
+    "undecided_segments",
     "write_scene",
 ]

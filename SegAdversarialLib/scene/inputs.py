@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.scene.meaning import labels_of_segments, names_of
+from SegAdversarialLib.scene.meaning import painted_segments
 from SegAdversarialLib.scene.rasterization import (
     is_on_grid_of,
     matrix_between,
@@ -16,6 +16,8 @@ from SegAdversarialLib.scene.rasterization import (
     segment_masks,
     volume_affine,
 )
+from SegAdversarialLib.structures.matching import understood
+from SegAdversarialLib.structures.segments import Segment, named_values, renamed, values_in
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.geometry import Grid, check_right_angles, describe_two_grids
 
@@ -28,21 +30,28 @@ _LARGEST_WHOLE = 2**24
 
 
 def case_of_nodes(
-    channels: Mapping[str, Any], *, reference: Any = None, head: OutputHead | None = None, name: str = ""
+    channels: Mapping[str, Any],
+    *,
+    reference: Any = None,
+    head: OutputHead | None = None,
+    name: str = "",
+    label_names: Mapping[Any, str] | None = None,
 ) -> Case:
     """A case from a scene's nodes. Its arrays are copies.
 
     A reference segmentation is put on the volumes' grid (a voxel belongs to a segment if its centre does), whatever
-    transforms lie above it. Its segments mean: the network's class of the same name, capitals aside; else their label
-    value. Nested regions of a network (whole tumour, tumour core, enhancing tumour) may be drawn overlapping or one within
-    the other: a voxel gets the label that belongs to exactly the regions that claim it, or else to the fewest more.
+    transforms lie above it. Its segments are the network's classes of the same names, as those of a file are
+    (`structures.matching.match`). Nested regions of a network (whole tumour, tumour core, enhancing tumour) may be drawn
+    overlapping or one within the other: a voxel gets the label that belongs to exactly the regions that claim it, or else to
+    the fewest more.
 
     Args:
         channels: the scalar volume node of each channel; all on one grid, and under the same parent transform.
         reference: a segmentation node, or a label map volume on the same grid, or None.
-        head: the network's classes, which give the reference its meaning; without them label values count, or, where two
-            segments have the same, their order.
+        head: the network's classes, which give the reference its meaning; without them segments keep their names and their
+            label values (or their order, where two have the same value), and may not overlap.
         name: the subject's name; that of the first volume unless given.
+        label_names: what the network calls segments, by their identifiers, names or label values, where these do not say.
 
     Raises:
         InputError: a volume is missing, has no voxels, more than one component, or values that are not finite; the grids or
@@ -59,12 +68,13 @@ def case_of_nodes(
     for channel, node in channels.items():
         _check_place(node, nodes[0], f"the volume of channel {channel}")
     dtypes = [_checked_type(node, array) for node, array in zip(nodes, arrays)]
-    labels, label_names = None, None
+    labels, names = None, None
     if reference is not None:
-        labels, label_names = _reference(reference, nodes[0], head)
+        labels, segments = _reference(reference, nodes[0], label_names)
+        labels, names = understood(labels, segments, None, head, f"The reference {reference.GetName()}")
     image = np.stack([array.astype(np.float32, copy=False) for array in arrays])
     title = name or nodes[0].GetName() or ""
-    return Case(image, tuple(channels), volume_affine(nodes[0]), labels, label_names, title, tuple(dtypes))
+    return Case(image, tuple(channels), volume_affine(nodes[0]), labels, names, title, tuple(dtypes))
 
 
 def mask_of_node(node: Any, like: Any, segment: str = "") -> np.ndarray:
@@ -164,10 +174,10 @@ def _checked_type(node: Any, array: np.ndarray) -> str:
     return "float32"
 
 
-def _reference(node: Any, like: Any, head: OutputHead | None) -> tuple[np.ndarray, Mapping[int, str] | None]:
-    """The reference's label map on a volume's grid, and the values' names."""
+def _reference(node: Any, like: Any, answers: Mapping[Any, str] | None) -> tuple[np.ndarray, tuple[Segment, ...] | None]:
+    """The reference's label map on a volume's grid, and its segments where they are named."""
     if node.IsA("vtkMRMLSegmentationNode"):
-        return labels_of_segments(node, like, head)
+        return painted_segments(node, like, answers)
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(
             f"{node.GetName()} cannot be the reference ({node.GetNodeTagName()}); "
@@ -175,10 +185,7 @@ def _reference(node: Any, like: Any, head: OutputHead | None) -> tuple[np.ndarra
         )
     labels = _voxels(node, "the reference").copy()
     _check_place(node, like, "the reference")
-    if head is None:
-        return labels, None
-    head.check_label(labels)
-    return labels, names_of(head)
+    return labels, renamed(named_values(None, values_in(labels)), answers) if answers else None
 
 
 def _segment_id(node: Any, wanted: str) -> str:

@@ -148,7 +148,7 @@ def _on_grid(image: Any, like: Any, transform: Any) -> np.ndarray:
         return _pasted(image, grid.GetExtent())
     if not resample.ResampleOrientedImageToReferenceOrientedImage(image, grid, result, False, False, transform):
         raise InputError(f"The segmentation cannot be resampled onto {like.GetName()}; harden the transforms above both.")
-    return _array(result)
+    return voxels_of(result)
 
 
 def _is_identity(transform: Any) -> bool:
@@ -166,11 +166,11 @@ def _pasted(image: Any, extent: Sequence[int]) -> np.ndarray:
         low, high = max(own[2 * axis], extent[2 * axis]), min(own[2 * axis + 1], extent[2 * axis + 1]) + 1
         source.append(slice(low - own[2 * axis], max(high, low) - own[2 * axis]))
         target.append(slice(low - extent[2 * axis], max(high, low) - extent[2 * axis]))
-    whole[tuple(target)] = _array(image)[tuple(source)]
+    whole[tuple(target)] = voxels_of(image)[tuple(source)]
     return whole
 
 
-def _array(image: Any) -> np.ndarray:
+def voxels_of(image: Any) -> np.ndarray:
     """An image's voxels (K, J, I), not copied; the image must stay."""
     from vtk.util.numpy_support import vtk_to_numpy
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.scene.application import add_node
+from SegAdversarialLib.structures.terminology import entry_of
 
 # Red, green, blue and yellow for the values 1 to 4 (BraTS: necrotic core, oedema, unused, enhancing tumour), further ones
 # as far from these as they get; they begin anew after the last.
@@ -23,32 +24,6 @@ _PALETTE = (
     (0.60, 0.78, 0.22),
     (0.70, 0.52, 0.40),
 )
-
-_ALTERED = "SCT^49755003^Morphologically Altered Structure"
-_ANATOMY = "SCT^123037004^Anatomical Structure"
-_TISSUE = "SCT^85756007^Tissue~SCT^85756007^Tissue"
-# Words in a class's name and what they mean in Slicer's list; the first that fits counts.
-_TERMS = (
-    (("necro", "ncr", "non-enhancing", "nonenhancing"), f"{_ALTERED}~SCT^6574001^Necrosis"),
-    (("edema", "oedema"), f"{_ALTERED}~SCT^79654002^Edema"),
-    (("tumor", "tumour", "lesion", "enhancing", "cancer", "metasta", "glioma", "mass"), f"{_ALTERED}~SCT^4147007^Mass"),
-    (("liver",), f"{_ANATOMY}~SCT^10200004^Liver"),
-    (("spleen",), f"{_ANATOMY}~SCT^78961009^Spleen"),
-    (("kidney",), f"{_ANATOMY}~SCT^64033007^Kidney"),
-    (("aorta",), f"{_ANATOMY}~SCT^15825003^Aorta"),
-    (("gallbladder",), f"{_ANATOMY}~SCT^28231008^Gallbladder"),
-    (("bladder",), f"{_ANATOMY}~SCT^89837001^Bladder"),
-    (("pancreas",), f"{_ANATOMY}~SCT^15776009^Pancreas"),
-    (("stomach",), f"{_ANATOMY}~SCT^69695003^Stomach"),
-    (("prostate",), f"{_ANATOMY}~SCT^41216001^Prostate"),
-    (("lung",), f"{_ANATOMY}~SCT^39607008^Lung"),
-    (("heart",), f"{_ANATOMY}~SCT^80891009^Heart"),
-    (("white matter",), f"{_ANATOMY}~SCT^389080008^White Matter"),
-    (("gray matter", "grey matter"), f"{_ANATOMY}~SCT^389081007^Gray Matter"),
-    (("brain",), f"{_ANATOMY}~SCT^12738006^Brain"),
-)
-_LIST = "Segmentation category and type - 3D Slicer General Anatomy list"
-_REGION = "~^^~Anatomic codes - DICOM master list~^^~^^"
 
 
 def color_of(value: int) -> tuple[float, float, float]:
@@ -99,7 +74,7 @@ def fill_segmentation(node: Any, labels: np.ndarray, affine: np.ndarray, classes
         segment.SetName(name)
         segment.SetColor(*color_of(value))
         segment.SetLabelValue(value)
-        segment.SetTag(segment.GetTerminologyEntryTagName(), terminology_of(name))
+        segment.SetTag(segment.GetTerminologyEntryTagName(), entry_of(name))
         segment.AddRepresentation(representation, image)
         segmentation.AddSegment(segment, segment_id(value))
 
@@ -107,13 +82,6 @@ def fill_segmentation(node: Any, labels: np.ndarray, affine: np.ndarray, classes
 def segment_id(value: int) -> str:
     """The identifier of a class's segment in every segmentation."""
     return f"Segment_{value}"
-
-
-def terminology_of(name: str) -> str:
-    """The terminology entry, in Slicer's notation, that a class's name suggests; "Tissue" if none."""
-    lowered = name.lower()
-    term = next((meaning for words, meaning in _TERMS if any(word in lowered for word in words)), _TISSUE)
-    return f"{_LIST}~{term}{_REGION}"
 
 
 def show_clearly(display: Any) -> None:

@@ -13,9 +13,6 @@ from SegAdversarialLib.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-BRATS_REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
-"""BraTS: whole tumour, tumour core and enhancing tumour as sets of label values."""
-
 
 @dataclass(frozen=True)
 class OutputHead:
@@ -80,6 +77,14 @@ class OutputHead:
         """The positions of the outputs that are structures, not background: those that do not stand for label 0."""
         return tuple(n for n, region in enumerate(self.regions) if 0 not in region)
 
+    @property
+    def reference_names(self) -> dict[int, str]:
+        """Each reference label's name: that of the output which stands for it and for the fewest others."""
+        names: dict[int, str] = {}
+        for name, region in sorted(zip(self.names, self.regions), key=lambda x: -len(x[1])):
+            names.update(dict.fromkeys(region, name))
+        return dict(sorted(names.items()))
+
     def output(self, structure: str | int) -> int:
         """The position of the output with this name or label value.
 
@@ -105,9 +110,11 @@ class OutputHead:
         missing = [int(x) for x in np.unique(label) if int(x) not in known]
         if missing:
             shown = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            known_name = self.names[self.foreground[0]]
             raise InputError(
                 f"The reference holds the label value(s) {shown}, which none of the network's classes ({self.describe()}) "
-                "stands for; say which class they belong to (stands_for, --stands-for) or give another reference."
+                f"stands for; say which class each of them is (label_names={{{missing[0]}: {known_name!r}}}, "
+                f'--label-names "{missing[0]}={known_name}") or give another reference.'
             )
 
     def masks(self, label: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -29,12 +30,5 @@ def patch_of(case: Case, size: Sequence[int] | None, source: np.random.Generator
     place = tuple(slice(a, a + want) for a, want in zip(start, size))
     affine = case.affine.copy()
     affine[:3, 3] = (case.affine @ [*reversed(start), 1])[:3]
-    return Case(
-        image=case.image[(slice(None), *place)],
-        channels=case.channels,
-        affine=affine,
-        label=None if case.label is None else case.label[place],
-        label_names=case.label_names,
-        name=case.name,
-        dtypes=case.dtypes,
-    )
+    label = None if case.label is None else case.label[place]
+    return replace(case, image=case.image[(slice(None), *place)], affine=affine, label=label)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.structures.matching import relabelled, understood
 from SegAdversarialLib.volumes.files import file_name
 from SegAdversarialLib.volumes.geometry import Grid, check_affine, sizes, spacing_of
 from SegAdversarialLib.volumes.nifti_place import Prefer
 from SegAdversarialLib.volumes.reading import checked_label, read_images
 from SegAdversarialLib.volumes.volume import Space
 from SegAdversarialLib.volumes.writing import stored, write_volume
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 
 @checked(image="an array (channels, slices, rows, columns); Case.read reads files")
@@ -127,6 +131,23 @@ class Case:
         """The same subject with other intensities; shape (C, K, J, I)."""
         return replace(self, image=image)
 
+    def in_terms_of(self, head: OutputHead, what: str = "The reference") -> Case:
+        """The same subject with a network's own reference labels; itself where these are its labels already.
+
+        Names count before numbers (`structures.matching.match`); where label values have no names, it is taken as it is.
+
+        Args:
+            head: the network's classes.
+            what: what messages call the reference.
+
+        Raises:
+            InputError: it is not known which class a named label value is.
+        """
+        if self.label is None or not self.label_names:
+            return self
+        label = relabelled(self.label, (), self.label_names, head, what)
+        return self if label is self.label else replace(self, label=label, label_names=head.reference_names)
+
     @classmethod
     @checked(channels='a file for each channel name, such as {"T1": "t1.nii.gz"}')
     def read(
@@ -134,11 +155,12 @@ class Case:
         channels: Mapping[Any, str | Path],
         label: str | Path | None = None,
         *,
-        label_names: Mapping[int, str] | None = None,
+        label_names: Mapping[Any, str] | None = None,
         name: str = "",
         resample: bool = False,
         replace_nonfinite: float | None = None,
         prefer: Prefer | None = None,
+        head: OutputHead | None = None,
     ) -> Case:
         """Read a subject from image files (NIfTI, NRRD, MHA, DICOM, pictures, and whatever else SimpleITK reads).
 
@@ -147,21 +169,30 @@ class Case:
                 named by all of them: `{("FLAIR", "T1"): "both.nii.gz"}` or `{"FLAIR,T1": "both.nii.gz"}`.
                 A DICOM series is the folder that holds it; of several in a folder, one is chosen after a `#`, by its number,
                 UID or description: `{"T1": "study#301"}`.
-            label: the reference label map. A picture that is only black and white gives the labels 0 and 1.
-            label_names: the label values' names.
+            label: the reference label map, or a segmentation that Slicer has saved (.seg.nrrd). A picture that is only black
+                and white gives the labels 0 and 1.
+            label_names: what a network calls the label values, or the segments by their own names: `{3: "enhancing tumour"}`,
+                `{"left kidney": "kidney_left"}`; names of a .seg.nrrd file that say so themselves need none.
             name: the subject's name; the first file's folder if left out.
             resample: put channels and labels that lie on other grids onto the first channel's (linear, labels nearest).
                 Pictures have no place: they are laid on each other pixel for pixel, and never resampled.
             replace_nonfinite: the number that takes the place of NaN and infinities; without it they are refused.
             prefer: "sform" or "qform", the position to take of a NIfTI file that gives two which contradict each other.
+            head: the classes of the network that the case is read for (`model.head`): the labels become those of the network,
+                for which segments may overlap as its regions do.
 
         Raises:
             InputError: a file is missing, incomplete or no image, its header contradicts itself, the grids differ or are
-                sheared, or an image holds NaN or infinities.
+                sheared, an image holds NaN or infinities, segments overlap, or it is not known which of the network's classes
+                they are.
         """
         read = read_images(channels, label, resample=resample, replace_nonfinite=replace_nonfinite, prefer=prefer)
         subject = name or Path(next(iter(channels.values()))).resolve().parent.name
-        return cls(read.image, read.channels, read.affine, read.label, label_names, subject, read.dtypes, read.space)
+        labels, names = read.label, label_names
+        if labels is not None:
+            labels = checked_label(labels, read.image.shape[1:])
+            labels, names = understood(labels, read.segments, label_names, head, f"The reference {label}")
+        return cls(read.image, read.channels, read.affine, labels, names, subject, read.dtypes, read.space)
 
     @checked
     def write(self, folder: str | Path, extension: str = ".nii.gz") -> dict[str, Path]:

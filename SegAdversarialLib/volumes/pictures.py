@@ -64,7 +64,7 @@ def read_picture(path: Path, names: Sequence[str]) -> list[Volume]:
     return [_volume(channel) for channel in channels]
 
 
-def read_mask(path: Path) -> Volume:
+def read_picture_mask(path: Path) -> Volume:
     """A label map from a picture: its grey values; black and white (0 and the largest value) become labels 0 and 1.
 
     Raises:

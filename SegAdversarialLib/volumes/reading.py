@@ -6,11 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.structures.matching import understood
+from SegAdversarialLib.structures.segments import Segment
 from SegAdversarialLib.volumes.dicom import holds_dicom, read_dicom
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.geometry import (
@@ -23,8 +25,12 @@ from SegAdversarialLib.volumes.geometry import (
 from SegAdversarialLib.volumes.itk_files import read_with_itk
 from SegAdversarialLib.volumes.nifti import is_nifti, read_nifti
 from SegAdversarialLib.volumes.nifti_place import Prefer, TwoPlaces
-from SegAdversarialLib.volumes.pictures import fits_pixels, is_picture, read_mask, read_picture
+from SegAdversarialLib.volumes.pictures import fits_pixels, is_picture, read_picture, read_picture_mask
+from SegAdversarialLib.volumes.segmentation_file import read_segments, segment_keys
 from SegAdversarialLib.volumes.volume import Space, Volume
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +54,7 @@ def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None,
     if holds_dicom(path):
         volumes = [read_dicom(path)]
     elif is_picture(path):
-        volumes = [read_mask(path)] if labels else read_picture(path, names)
+        volumes = [read_picture_mask(path)] if labels else read_picture(path, names)
     else:
         _check_there(path, names)
         volumes = read_nifti(path, prefer) if is_nifti(path) else read_with_itk(path)
@@ -76,6 +82,7 @@ class ReadImages:
         dtypes: the type in which each channel is stored, if that is an integer type, else "float32".
         label: (K, J, I) as it is stored, or None.
         space: what the first channel's file says that its millimetres are measured in.
+        segments: what the label map's values are, where its file says so.
     """
 
     image: np.ndarray
@@ -84,6 +91,7 @@ class ReadImages:
     dtypes: tuple[str, ...]
     label: np.ndarray | None
     space: Space
+    segments: tuple[Segment, ...] | None = None
 
 
 def read_images(
@@ -119,23 +127,39 @@ def read_images(
             arrays.append(array.astype(np.float32, copy=False))
             names.append(channel)
     assert first is not None
-    labels = None
+    labels = segments = None
     if label is not None:
-        (volume,) = read_volumes(Path(label), ("label",), prefer, labels=True)
+        volume, segments = _read_reference(Path(label), first.grid, prefer)
         notes += volume.notes
         labels = _on_grid_of(first, first_path, volume, "the label map", label, resample, linear=False)
     for note in dict.fromkeys(notes):
         _log.warning("%s", note)
-    return ReadImages(np.stack(arrays), tuple(names), first.affine, tuple(dtypes), labels, first.space)
+    return ReadImages(np.stack(arrays), tuple(names), first.affine, tuple(dtypes), labels, first.space, segments)
 
 
-def read_label(path: str | Path, grid: Grid) -> np.ndarray:
-    """Read a label map on a case's grid: (K, J, I) int16.
+def read_label(path: str | Path, grid: Grid, head: OutputHead | None = None) -> np.ndarray:
+    """Read a label map, or a segmentation of Slicer's, on a case's grid: (K, J, I) int16.
+
+    Args:
+        path: the file.
+        grid: of the case.
+        head: the network's classes, which give the segments of a segmentation their values.
+
+    Raises:
+        InputError: the file is missing or no image, lies on another grid, does not hold whole numbers, or has segments that
+            overlap or are not known to be the network's classes.
+    """
+    labels, segments = _label_on_grid(Path(path), grid)
+    return checked_label(understood(labels, segments, None, head, f"The label map {path}")[0], grid.shape)
+
+
+def read_mask(path: str | Path, grid: Grid) -> np.ndarray:
+    """Read which voxels of a case's grid have any label, or lie in any segment: (K, J, I) bool.
 
     Raises:
         InputError: the file is missing or no image, lies on another grid, or does not hold whole numbers.
     """
-    return checked_label(_read_on_grid(Path(path), grid, ("label map",), labels=True)[0], grid.shape)
+    return checked_label(_label_on_grid(Path(path), grid)[0], grid.shape) != 0
 
 
 def read_channel(path: str | Path, grid: Grid) -> np.ndarray:
@@ -184,6 +208,24 @@ def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(whole)
 
 
+def _read_reference(path: Path, grid: Grid, prefer: Prefer | None) -> tuple[Volume, tuple[Segment, ...] | None]:
+    """A label map, or the segments of a segmentation painted into one, on the grid if they lie on its voxels."""
+    _check_there(path, ("label",))
+    keys = segment_keys(path)
+    if keys is not None:
+        return read_segments(read_with_itk(path), keys, path, grid)
+    (volume,) = read_volumes(path, ("label",), prefer, labels=True)
+    return volume, None
+
+
+def _label_on_grid(path: Path, grid: Grid) -> tuple[np.ndarray, tuple[Segment, ...] | None]:
+    _check_there(path, ("label map",))
+    if segment_keys(path) is None:
+        return _read_on_grid(path, grid, ("label map",), labels=True)[0], None
+    volume, segments = _read_reference(path, grid, None)
+    return _same_voxels([[volume]], grid, "label map", path)[0], segments
+
+
 def _read_on_grid(path: Path, grid: Grid, names: Sequence[str], labels: bool = False) -> list[np.ndarray]:
     """The voxels of a file that has to lie on a grid; of the two positions that a file may give, one has to."""
     try:
@@ -191,12 +233,17 @@ def _read_on_grid(path: Path, grid: Grid, names: Sequence[str], labels: bool = F
     except TwoPlaces:
         positions: tuple[Prefer, ...] = ("sform", "qform")
         found = [read_volumes(path, names, prefer) for prefer in positions]
+    return _same_voxels(found, grid, names[0], path)
+
+
+def _same_voxels(found: list[list[Volume]], grid: Grid, what: str, path: Path) -> list[np.ndarray]:
+    """The voxels of the one of several readings of a file that lies on a grid."""
     fitting = (x for x in found if fits_pixels(grid, None, x[0].grid, path) or same_grid(*grid, *x[0].grid))
     volumes = next(fitting, None)
     if volumes is None:
         case, own, apart = describe_two_grids(grid, found[0][0].grid)
         raise InputError(
-            f"The {names[0]} {path} lies on another grid ({own}) than the case ({case}): {apart}; resample it onto the images."
+            f"The {what} {path} lies on another grid ({own}) than the case ({case}): {apart}; resample it onto the images."
         )
     return [x.array for x in volumes]
 

@@ -9,7 +9,6 @@ import pytest
 
 from SegAdversarialLib import attacks, open_model, phantom
 from SegAdversarialLib.metrics import dice
-from SegAdversarialLib.structures.output_head import BRATS_REGIONS
 
 SEEDS = range(10)
 # signs of the same size as FGSM's, drawn at random
@@ -18,7 +17,7 @@ UNIFORM = attacks.UniformNoise(epsilon=0.05)
 
 
 def region_dice(label: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    return {name: dice(np.isin(label, values), np.isin(reference, values)) for name, values in BRATS_REGIONS.items()}
+    return {name: dice(np.isin(label, values), np.isin(reference, values)) for name, values in phantom.REGIONS.items()}
 
 
 def mean_dice(seeds: Any, attack: attacks.Attack | None) -> dict[str, float]:
@@ -28,7 +27,7 @@ def mean_dice(seeds: Any, attack: attacks.Attack | None) -> dict[str, float]:
         case = phantom.subject(seed=seed, shape=(64, 64, 64))
         attacked = case if attack is None else attack(model, case).adversarial
         rows.append(region_dice(model.segment(attacked), case.label))
-    return {name: float(np.mean([row[name] for row in rows])) for name in BRATS_REGIONS}
+    return {name: float(np.mean([row[name] for row in rows])) for name in phantom.REGIONS}
 
 
 def test_honest_dice() -> None:

@@ -15,7 +15,15 @@ import torch
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation.evaluation import COLUMNS, compare, evaluate, evaluate_pair, format_table, write_table
+from SegAdversarialLib.evaluation.evaluation import (
+    COLUMNS,
+    check_regions,
+    compare,
+    evaluate,
+    evaluate_pair,
+    format_table,
+    write_table,
+)
 from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -89,6 +97,18 @@ def test_rows_hold_the_metrics_of_every_class_and_brats_region(broken):
     assert np.array_equal(found.clean, clean) and np.array_equal(found.attacked, attacked)
     assert found.success["enhancing"] and found.get("ET", "Dice")["after"] == 0.0
     assert math.isnan(found.get("et", "hd95")["after"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "regions"),
+    [
+        ({0: "background", 1: "liver", 2: "spleen", 4: "kidney"}, []),
+        ({0: "background", 1: "NCR", 2: "ED", 3: "ET lesion", 4: "ET"}, ["WT", "TC"]),
+        ({0: "background", 1: "necrosis", 2: "oedema", 3: "enhancing tumour"}, ["WT", "TC", "ET"]),
+    ],
+)
+def test_brats_regions_are_measured_for_brats_classes_only(classes, regions) -> None:
+    assert list(check_regions(OutputHead.of(classes), None)) == regions
 
 
 def test_image_rows(broken):

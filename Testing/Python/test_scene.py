@@ -31,7 +31,7 @@ from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene import application, results, view
-from SegAdversarialLib.scene.segmentations import terminology_of
+from SegAdversarialLib.structures.terminology import entry_of
 
 
 def test_the_application_starts_once_and_serves_slicer_mrml_scene() -> None:
@@ -169,19 +169,20 @@ def test_what_does_not_fit_is_refused_in_words(scene) -> None:
 
 
 def test_terminology_follows_the_names() -> None:
-    assert "^Necrosis~" in terminology_of("Necrotic and non-enhancing core")
-    assert "^Mass~" in terminology_of("enhancing tumour")
-    assert "^Liver~" in terminology_of("liver")
-    assert "^Tissue~SCT^85756007^Tissue~" in terminology_of("something")
-    assert len(terminology_of("liver").split("~")) == 7
+    assert "^Necrosis~" in entry_of("Necrotic and non-enhancing core")
+    assert "^Mass~" in entry_of("enhancing tumour")
+    assert "^Liver~" in entry_of("liver")
+    assert "^Tissue~SCT^85756007^Tissue~" in entry_of("something")
+    assert len(entry_of("liver").split("~")) == 7
 
 
 def test_terminology_is_understood_by_slicer(scene) -> None:
     logic = scenes.headless_application().terminologies_logic
     for name, meaning in (("oedema", "Edema"), ("kidney left", "Kidney"), ("whole tumour", "Mass"), ("brain", "Brain")):
         entry = slicer.vtkSlicerTerminologyEntry()
-        assert logic.DeserializeTerminologyEntry(terminology_of(name), entry)
+        assert logic.DeserializeTerminologyEntry(entry_of(name), entry)
         assert entry.GetTypeObject().GetCodeMeaning() == meaning
+        assert (entry.GetTypeModifierObject().GetCodeMeaning() or "") == ("Left" if "left" in name else "")
 
 
 def test_views_show_the_patients_right_on_the_left_and_front_on_top(drawing) -> None:

@@ -34,12 +34,12 @@ from SegAdversarialLib.scene.application import nodes_of
 from SegAdversarialLib.scene.rasterization import segment_masks
 from SegAdversarialLib.scene.segmentations import add_segmentation
 from SegAdversarialLib.scene.volumes import add_volume
-from SegAdversarialLib.structures.output_head import BRATS_REGIONS, OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.geometry import itk_image
 
 SOFTMAX = OutputHead.of({0: "background", 1: "Core", 2: "Oedema"})
 MERGING = OutputHead.of({0: "background", 1: "Lesion"}, regions={1: (3, 5)})
-BRATS = OutputHead.of({2: "WT", 1: "TC", 4: "ET"}, "sigmoid", {2: BRATS_REGIONS["WT"], 1: BRATS_REGIONS["TC"]})
+BRATS = OutputHead.of({2: "WT", 1: "TC", 4: "ET"}, "sigmoid", {2: (1, 2, 4), 1: (1, 4)})
 
 
 def test_volumes_become_a_case_of_their_values_types_and_place(scene, volumes) -> None:
@@ -197,19 +197,26 @@ def test_segments_take_the_class_of_their_name(scene, volumes) -> None:
     MERGING.check_label(case.label)
 
 
-def test_segments_with_other_names_take_their_label_value(scene, volumes) -> None:
+def test_segments_that_nobody_has_named_take_their_label_value(scene, volumes) -> None:
     affine, ring = turned_affine(), WHOLE & ~CORE
-    node = segmentation_of(scene, {"one": CORE, "two": ring}, affine, volumes["T1"], {"one": 1, "two": 2})
+    one, two = "Segment_1", "Segment_2"
+    node = segmentation_of(scene, {one: CORE, two: ring}, affine, volumes["T1"], {one: 1, two: 2})
     case = scenes.case_of_nodes(volumes, reference=node, head=SOFTMAX)
     assert np.array_equal(case.label, np.where(CORE, 1, np.where(WHOLE, 2, 0)))
-    for masks, values, which in (
-        ({"one": CORE, "two": ring}, None, "one"),  # both have the value 1
-        ({"Core": CORE, "two": ring}, None, "two"),  # 1 is the core's
-        ({"Core": CORE, "skull": ring}, {"skull": 7}, "skull"),
+    for masks, values, which, why in (
+        ({one: CORE, two: ring}, None, one, "another segment has its number"),  # both have the value 1
+        ({"Core": CORE, two: ring}, None, two, "another segment has its number"),
+        ({"Core": CORE, two: ring}, {"Core": 5, two: 1}, two, "is the class of its number"),
+        ({"Core": CORE, "skull": ring}, {"skull": 7}, "skull", "no class is called so"),
+        ({"one": CORE, two: ring}, {"one": 1, two: 2}, "one", "no class is called so"),
+        ({"oedema": CORE, one: ring}, {"oedema": 1, one: 2}, one, "is the class of its number"),
     ):
         node = segmentation_of(scene, masks, affine, volumes["T1"], values)
-        with pytest.raises(InputError, match=rf"The segment {which} .* means nothing .*Core \(1\), Oedema \(2\)"):
+        with pytest.raises(InputError, match=rf"The reference drawing leaves open .*\"{which}\" \([^)]*{why}.* Core, Oedema,"):
             scenes.case_of_nodes(volumes, reference=node, head=SOFTMAX)
+        answers = {f"id {name}": "background" for name in masks if name not in ("Core", "oedema")}
+        known = scenes.case_of_nodes(volumes, reference=node, head=SOFTMAX, label_names=answers)
+        assert not known.label[masks[which]].any()
     # a segment without a voxel needs no meaning
     node = segmentation_of(scene, {"Core": CORE, "skull": ring & CORE}, affine, volumes["T1"])
     assert np.array_equal(scenes.case_of_nodes(volumes, reference=node, head=SOFTMAX).label, CORE.astype(int))
@@ -224,6 +231,10 @@ def test_regions_may_overlap_or_lie_within_each_other(scene, volumes, nested: bo
     case = scenes.case_of_nodes(volumes, reference=node, head=BRATS)
     assert np.array_equal(case.label, NESTED)
     assert case.label_names == {1: "TC", 2: "WT", 4: "ET"}
+    if nested:
+        with pytest.raises(InputError, match=rf'"wt" and "tc" .* overlap in {CORE.sum()} voxel\(s\).*head=model.head'):
+            scenes.case_of_nodes(volumes, reference=node)
+        return
     # without a network each segment is a class of its own, numbered because all have the value 1
     case = scenes.case_of_nodes(volumes, reference=node)
     assert case.label_names == dict(enumerate(masks, 1))
@@ -233,19 +244,16 @@ def test_regions_may_overlap_or_lie_within_each_other(scene, volumes, nested: bo
 def test_regions_that_no_label_belongs_to_are_refused(scene, volumes) -> None:
     head = OutputHead.of({1: "liver", 2: "spleen"}, "sigmoid")
     node = segmentation_of(scene, {"liver": WHOLE, "spleen": CORE}, turned_affine(), volumes["T1"])
-    with pytest.raises(InputError, match=rf"{CORE.sum()} voxel\(s\) of the reference drawing lie in liver and spleen"):
+    with pytest.raises(InputError, match=rf"{CORE.sum()} voxel\(s\) of the reference drawing lie in \"liver\" and \"spleen\""):
         scenes.case_of_nodes(volumes, reference=node, head=head)
 
 
-def test_many_overlapping_segments_keep_the_last(scene, volumes) -> None:
-    affine = turned_affine()
+def test_many_segments_are_read_in_their_order(scene, volumes) -> None:
     masks = {f"s{n}": np.roll(CORE, n % 3, axis=1) for n in range(9)}
-    node = segmentation_of(scene, masks, affine, volumes["T1"])
-    assert [x for x, _ in segment_masks(node, volumes["T1"])] == [f"id s{n}" for n in range(9)]
-    wanted = np.zeros(CORE.shape, int)
-    for n, mask in enumerate(masks.values(), 1):
-        wanted[mask] = n
-    assert np.array_equal(scenes.case_of_nodes(volumes, reference=node).label, wanted)
+    node = segmentation_of(scene, masks, turned_affine(), volumes["T1"])
+    found = dict(segment_masks(node, volumes["T1"]))
+    assert list(found) == [f"id s{n}" for n in range(9)]
+    assert all(np.array_equal(found[f"id {name}"], mask) for name, mask in masks.items())
 
 
 def test_a_reference_beside_the_volume_is_refused_an_empty_one_is_not(scene, volumes) -> None:

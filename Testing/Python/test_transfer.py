@@ -63,7 +63,7 @@ def tumour_script(folder: Path) -> str:
     """A TorchScript network for the phantom that sees two of its channels."""
     path = folder / "source.ts"
     torch.jit.script(tiny_network(2, 4).float()).save(str(path))
-    classes = {0: "background", 1: "core", 2: "oedema", 4: "rim"}
+    classes = {0: "background", 1: "NCR", 2: "edema", 4: "enhancing"}
     path.with_suffix(".json").write_text(json.dumps({"channels": ["T1", "FLAIR"], "classes": classes}))
     return str(path)
 

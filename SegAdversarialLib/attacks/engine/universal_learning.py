@@ -103,6 +103,7 @@ class _Learner:
 
     def step(self, case: Case, remaining: float) -> float:
         """One step on one case; its loss before it. `remaining` shortens the step."""
+        case = case.in_terms_of(self._model.head)
         self._check(case)
         with self._model.on(case, between_windows=lambda done: check_cancel(self._cancel)) as bound:
             return self._step_on(self._run_on(case, bound), bound, remaining)
