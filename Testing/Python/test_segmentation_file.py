@@ -11,7 +11,7 @@ import SimpleITK
 import torch
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, evaluate
-from SegAdversarialLib.__main__ import main
+from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.structures.terminology import entry_of
