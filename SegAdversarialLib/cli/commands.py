@@ -182,7 +182,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
 def _run(job: AnyJob, console: Console) -> None:
     """Run a job with its scene and pictures, and print its table."""
     from SegAdversarialLib.cli.display import Display
-    from SegAdversarialLib.evaluation.evaluation import format_table
+    from SegAdversarialLib.evaluation.tables import format_table
     from SegAdversarialLib.jobs.running import run
 
     display = Display(job, console) if isinstance(job, AttackJob) and (job.scene or job.pictures) else None

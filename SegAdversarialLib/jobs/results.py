@@ -22,7 +22,8 @@ from SegAdversarialLib import __version__
 from SegAdversarialLib.attacks import Attack, AttackResult, Snapshot, make_attack
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation.evaluation import Evaluation, write_table
+from SegAdversarialLib.evaluation.evaluation import Evaluation
+from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs.json_data import exact, number
 from SegAdversarialLib.jobs.parts import DISPLACEMENT, LOG_BIAS, own_names, read_parts, write_parts
 from SegAdversarialLib.volumes.case import Case

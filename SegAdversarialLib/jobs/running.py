@@ -15,7 +15,10 @@ from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_a
 from SegAdversarialLib.attacks.transfer import Transfer
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
-from SegAdversarialLib.evaluation.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
+from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
+from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair
+from SegAdversarialLib.evaluation.structures import check_regions
+from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.jobs import results
 from SegAdversarialLib.jobs.json_data import plain

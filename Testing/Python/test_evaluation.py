@@ -15,7 +15,9 @@ import torch
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation.evaluation import COLUMNS, compare, evaluate, evaluate_pair, format_table, write_table
+from SegAdversarialLib.evaluation.evaluation import COLUMNS, compare
+from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair
+from SegAdversarialLib.evaluation.tables import format_table, write_table
 from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case

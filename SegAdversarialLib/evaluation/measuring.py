@@ -1,0 +1,189 @@
+"""Measuring what an attack, or any other change, did to a network's answer and to the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from SegAdversarialLib.changes.perturbation import Perturbation, warped
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.evaluation.evaluation import OVERLAP, UNWARPED, Evaluation
+from SegAdversarialLib.evaluation.structures import check_regions, claimed, wanted_masks
+from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.geometry import describe_grid, same_grid
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.result import AttackResult
+    from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
+
+SUCCESSFUL_DROP = 0.3
+"""The relative drop of Dice from which on Chen et al. 2019 call an attack on a structure a success."""
+
+# 0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999
+_ROUNDING = 1e-9
+
+
+def evaluate(
+    result: AttackResult,
+    model: SegmentationModel,
+    regions: Mapping[str, Sequence[int]] | None = None,
+    clean: Prediction | None = None,
+    attacked: Prediction | None = None,
+) -> Evaluation:
+    """Measure what an attack did to a model's answer and to the image: `evaluate_pair` of the case before and after.
+
+    Args:
+        result: the attack.
+        model: the model that is asked; not necessarily the one that was attacked.
+        regions, clean, attacked: see `evaluate_pair`.
+
+    Raises:
+        InputError: the reference holds labels that the model does not know, or a region does not fit the model's classes.
+    """
+    return _evaluate(result.original, result.adversarial, model, regions, clean, attacked, result.perturbation)
+
+
+def evaluate_pair(
+    original: Case,
+    adversarial: Case,
+    model: SegmentationModel,
+    regions: Mapping[str, Sequence[int]] | None = None,
+    clean: Prediction | None = None,
+    attacked: Prediction | None = None,
+) -> Evaluation:
+    """Measure what any change of a case's images, however it was made, does to a model's answer and to the images.
+
+    The structures are the foreground outputs of the model by their names and, for a softmax model with BraTS' labels 0, 1,
+    2 and 4, the regions WT, TC and ET; or, in the place of these regions, the caller's.
+
+    Args:
+        original: the case before, with the reference labels if there are any.
+        adversarial: the case after; same channels and grid. If its reference labels differ, the anatomy has moved: "after" is
+            measured against them.
+        model: the model that is asked.
+        regions: further structures as sets of reference label values, such as `{"tumour": (1, 2, 4)}`.
+        clean, attacked: the model's predictions before and after, if they are there already; it saves asking again.
+
+    Raises:
+        InputError: the cases have different channels or grids, the reference holds labels that the model does not know, or
+            a region does not fit the model's classes.
+    """
+    return _evaluate(original, adversarial, model, regions, clean, attacked, Perturbation())
+
+
+def _evaluate(
+    original: Case,
+    adversarial: Case,
+    model: SegmentationModel,
+    regions: Mapping[str, Sequence[int]] | None,
+    clean: Prediction | None,
+    attacked: Prediction | None,
+    perturbation: Perturbation,
+) -> Evaluation:
+    case, head = original, model.head
+    _check_same(original, adversarial)
+    for known in (x.label for x in (original, adversarial) if x.label is not None):
+        head.check_label(known)
+    wanted = check_regions(head, regions)
+    clean = model.predict(case) if clean is None else clean
+    _check_grid(clean, case)
+    attacked = model.predict(adversarial) if attacked is None else attacked
+    _check_grid(attacked, case)
+    before, after = claimed(clean, head, wanted), claimed(attacked, head, wanted)
+    reference = before if case.label is None else wanted_masks(case.label, head, wanted)
+    moved = _moved_reference(original, adversarial, head, wanted, before, perturbation)
+    rows: list[dict[str, Any]] = []
+    for name in before:
+        masks = (before[name], after[name], reference[name], None if moved is None else moved[name])
+        rows += _structure_rows(name, *masks, case.spacing)
+    for channel, unchanged, changed in zip(case.channels, case.image, adversarial.image):
+        rows += _channel_rows(channel, unchanged, changed)
+    rows += [_channel_row(*row) for row in perturbation.measured(case)]
+    labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
+    return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
+
+
+def _check_same(original: Case, adversarial: Case) -> None:
+    if original.channels != adversarial.channels:
+        raise InputError(
+            f"Before and after must have the same channels; they have {', '.join(original.channels)} and "
+            f"{', '.join(adversarial.channels)}."
+        )
+    if not same_grid(original.shape, original.affine, adversarial.shape, adversarial.affine):
+        raise InputError(
+            f"Before and after must lie on the same grid; they lie on {describe_grid(original.shape, original.affine)} and "
+            f"{describe_grid(adversarial.shape, adversarial.affine)}."
+        )
+
+
+def _check_grid(prediction: Prediction, case: Case) -> None:
+    if tuple(prediction.labels.shape) != case.shape:
+        raise InputError(
+            f"A prediction that was given has the shape {tuple(prediction.labels.shape)}, the case {case.shape}; "
+            "give the prediction of this case."
+        )
+
+
+def _moved_reference(
+    original: Case,
+    adversarial: Case,
+    head: OutputHead,
+    regions: Mapping[str, tuple[int, ...]],
+    before: Mapping[str, np.ndarray],
+    perturbation: Perturbation,
+) -> dict[str, np.ndarray] | None:
+    """What "after" is measured against where the anatomy has moved; None where it has not."""
+    if original.label is None:
+        if perturbation.displacement is None:
+            return None
+        masks = np.stack(list(before.values())).astype(np.uint8)
+        moved = warped(masks, perturbation.displacement, original.affine, "nearest") != 0
+        return dict(zip(before, moved))
+    if adversarial.label is None or np.array_equal(original.label, adversarial.label):
+        return None
+    return wanted_masks(adversarial.label, head, regions)
+
+
+def _structure_rows(
+    name: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    reference: np.ndarray,
+    moved: np.ndarray | None,
+    spacing: Sequence[float],
+) -> list[dict[str, Any]]:
+    goal = reference if moved is None else moved
+    measured = [
+        ("Dice", "", dice(before, reference), dice(after, goal)),
+        ("IoU", "", iou(before, reference), iou(after, goal)),
+        ("HD95", "mm", hd95(before, reference, spacing), hd95(after, goal, spacing)),
+        ("Volume", "ml", volume_ml(before, spacing), volume_ml(after, spacing)),
+    ]
+    if moved is not None:
+        measured.insert(1, (UNWARPED, "", dice(before, reference), dice(after, reference)))
+    rows: list[dict[str, Any]] = []
+    for metric, unit, old, new in measured:
+        drop = (old - new) / old if metric in OVERLAP and old else math.nan
+        rows.append({"structure": name, "metric": metric, "unit": unit, "before": old, "after": new, "drop": drop})
+    rows[0]["success"] = rows[0]["drop"] >= SUCCESSFUL_DROP - _ROUNDING
+    return rows
+
+
+def _channel_rows(channel: str, original: np.ndarray, changed: np.ndarray) -> list[dict[str, Any]]:
+    measured = [
+        ("PSNR", "dB", psnr(original, changed)),
+        ("SSIM", "", ssim(original, changed)),
+        ("RMSE", "", rmse(original, changed)),
+        ("Perceptibility", "SD", perceptibility(original, changed)),
+        ("Largest change", "intensity", largest_change(original, changed)),
+    ]
+    return [_channel_row(channel, *row) for row in measured]
+
+
+def _channel_row(channel: str, metric: str, unit: str, value: float) -> dict[str, Any]:
+    return {"channel": channel, "metric": metric, "unit": unit, "value": value}
