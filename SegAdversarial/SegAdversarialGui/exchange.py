@@ -224,7 +224,7 @@ class AttackTask(Task):
         record = _record(place)
         if self._region.kind == "node":
             record["attack"]["region"] = _regionName(self._region)
-        result = dataclasses.replace(result, original=self._merged)
+        result = result.in_classes_of(self._head)
         yield
         self.checkPresent()
         assert self.subject is not None

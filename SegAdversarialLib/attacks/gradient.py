@@ -148,6 +148,11 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
 class UntargetedAttack(AgainstReference, GradientAttack):
     """A gradient attack that leads away from (or, descending, towards) the reference or the network's own answer."""
 
+    @property
+    def followed_losses(self) -> tuple[str, ...]:
+        """The loss."""
+        return (self.loss_name,)
+
 
 class LowersDice(StopsAtDrop, UntargetedAttack):
     """Aims at a low mean Dice, and may stop once it has fallen enough."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.volumes.case import Case
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 
 class Configuration(Protocol):
@@ -28,6 +31,10 @@ class Configuration(Protocol):
     @property
     def region(self) -> Any:
         """Where it was allowed."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether it is meant to help the network, not to break its segmentation."""
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain JSON data."""
@@ -92,6 +99,26 @@ class AttackResult:
     def seed(self) -> int:
         """The seed of every random draw."""
         return self.attack.seed
+
+    @property
+    def moved_label(self) -> np.ndarray | None:
+        """The reference labels (K, J, I) where the attack has moved them with the anatomy; None where it has moved nothing.
+
+        Labels that differ without a displacement are the same reference in other words, such as merged classes.
+        """
+        before, after = self.original.label, self.adversarial.label
+        if self.perturbation.displacement is None or before is None or after is None or np.array_equal(before, after):
+            return None
+        return after
+
+    def in_classes_of(self, head: OutputHead) -> AttackResult:
+        """The same with the reference, moved or not, in the values that a network itself writes, so that a value means the
+        same in it and in the network's answers."""
+        if self.original.label is None:
+            return self
+        label, moved = head.merged(self.original.label), self.moved_label
+        after = label if moved is None else head.merged(moved)
+        return replace(self, original=replace(self.original, label=label), adversarial=replace(self.adversarial, label=after))
 
     def describe(self) -> dict[str, Any]:
         """Configuration, counts and sizes as plain JSON data; "sizes" holds those of the perturbation's parts."""

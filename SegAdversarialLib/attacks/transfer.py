@@ -113,6 +113,11 @@ class Transfer(AdditiveAttack):
         return made
 
     @property
+    def helps(self) -> bool:
+        """Whether the attack that is made does."""
+        return bool(self.method.helps)
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the attack that is made works against the reference."""
         return bool(self.method.needs_reference)

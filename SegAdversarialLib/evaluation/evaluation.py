@@ -44,12 +44,14 @@ class Evaluation:
         attacked: (K, J, I) int16, the label map of the adversarial image.
         reference: what "before" and "after" are measured against: "label", or "prediction" (the one of the original) where
             the case has no labels.
+        notes: what makes these figures say less than they seem to, one sentence each; empty where nothing does.
     """
 
     rows: list[dict[str, Any]]
     clean: np.ndarray
     attacked: np.ndarray
     reference: str
+    notes: tuple[str, ...] = ()
 
     @property
     def success(self) -> dict[str, bool]:
@@ -76,11 +78,11 @@ class Evaluation:
         return pandas.DataFrame(self.rows, columns=list(COLUMNS))
 
     def table(self) -> str:
-        """The rows as text for a terminal, structures above, channels below; nan reads "undefined"."""
+        """The rows as text for a terminal, structures above, channels below, then the notes; nan reads "undefined"."""
         blocks = [f"Before and after the attack, against the {self.reference} of the original:"]
         blocks.append(format_table([_shown(row) for row in self.rows if "structure" in row]))
         blocks.append(format_table([row for row in self.rows if "channel" in row]))
-        return "\n\n".join(blocks)
+        return "\n\n".join([*blocks, *(f"Note: {note}" for note in self.notes)])
 
     def write_csv(self, path: str | Path) -> Path:
         """Write the rows with the columns `COLUMNS`, whole or not at all; nan and what a row lacks are empty.

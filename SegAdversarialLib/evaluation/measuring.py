@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import OVERLAP, UNWARPED, Evaluation
+from SegAdversarialLib.evaluation.notes import notes_on_answer, notes_on_attack
 from SegAdversarialLib.evaluation.structures import check_regions, claimed, wanted_masks
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -27,6 +30,8 @@ SUCCESSFUL_DROP = 0.3
 # 0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999
 _ROUNDING = 1e-9
 
+_log = logging.getLogger(__name__)
+
 
 def evaluate(
     result: AttackResult,
@@ -34,18 +39,25 @@ def evaluate(
     regions: Mapping[str, Sequence[int]] | None = None,
     clean: Prediction | None = None,
     attacked: Prediction | None = None,
+    *,
+    warn: bool = True,
 ) -> Evaluation:
     """Measure what an attack did to a model's answer and to the image: `evaluate_pair` of the case before and after.
 
     Args:
         result: the attack.
         model: the model that is asked; not necessarily the one that was attacked.
-        regions, clean, attacked: see `evaluate_pair`.
+        regions, clean, attacked, warn: see `evaluate_pair`.
 
     Raises:
         InputError: the reference holds labels that the model does not know, or a region does not fit the model's classes.
     """
-    return _evaluate(result.original, result.adversarial, model, regions, clean, attacked, result.perturbation)
+    pair = result.original, result.adversarial
+    found = _evaluate(*pair, result.moved_label, model, regions, clean, attacked, result.perturbation)
+    if not result.attack.helps:
+        before, after = (_dice(found, when, model.head) for when in ("before", "after"))
+        found = replace(found, notes=(*found.notes, *notes_on_attack(before, after)))
+    return _said(found) if warn else found
 
 
 def evaluate_pair(
@@ -55,6 +67,8 @@ def evaluate_pair(
     regions: Mapping[str, Sequence[int]] | None = None,
     clean: Prediction | None = None,
     attacked: Prediction | None = None,
+    *,
+    warn: bool = True,
 ) -> Evaluation:
     """Measure what any change of a case's images, however it was made, does to a model's answer and to the images.
 
@@ -63,22 +77,27 @@ def evaluate_pair(
 
     Args:
         original: the case before, with the reference labels if there are any.
-        adversarial: the case after; same channels and grid. If its reference labels differ, the anatomy has moved: "after" is
-            measured against them.
+        adversarial: the case after; same channels and grid. If its reference labels tell structures elsewhere, the anatomy
+            has moved: "after" is measured against them.
         model: the model that is asked.
         regions: further structures as sets of reference label values, such as `{"tumour": (1, 2, 4)}`.
         clean, attacked: the model's predictions before and after, if they are there already; it saves asking again.
+        warn: log the evaluation's notes as warnings.
 
     Raises:
         InputError: the cases have different channels or grids, the reference holds labels that the model does not know, or
             a region does not fit the model's classes.
     """
-    return _evaluate(original, adversarial, model, regions, clean, attacked, Perturbation())
+    _check_same(original, adversarial)
+    moved = _label_elsewhere(original, adversarial, model.head)
+    found = _evaluate(original, adversarial, moved, model, regions, clean, attacked, Perturbation())
+    return _said(found) if warn else found
 
 
 def _evaluate(
     original: Case,
     adversarial: Case,
+    moved_label: np.ndarray | None,
     model: SegmentationModel,
     regions: Mapping[str, Sequence[int]] | None,
     clean: Prediction | None,
@@ -86,8 +105,7 @@ def _evaluate(
     perturbation: Perturbation,
 ) -> Evaluation:
     case, head = original, model.head
-    _check_same(original, adversarial)
-    for known in (x.label for x in (original, adversarial) if x.label is not None):
+    for known in (x for x in (original.label, moved_label) if x is not None):
         head.check_label(known)
     wanted = check_regions(head, regions)
     clean = model.predict(case) if clean is None else clean
@@ -96,7 +114,11 @@ def _evaluate(
     _check_grid(attacked, case)
     before, after = claimed(clean, head, wanted), claimed(attacked, head, wanted)
     reference = before if case.label is None else wanted_masks(case.label, head, wanted)
-    moved = _moved_reference(original, adversarial, head, wanted, before, perturbation)
+    moved = None
+    if moved_label is not None:
+        moved = wanted_masks(moved_label, head, wanted)
+    elif case.label is None and perturbation.displacement is not None:
+        moved = _moved_masks(before, perturbation.displacement, case.affine)
     rows: list[dict[str, Any]] = []
     for name in before:
         masks = (before[name], after[name], reference[name], None if moved is None else moved[name])
@@ -105,7 +127,38 @@ def _evaluate(
         rows += _channel_rows(channel, unchanged, changed)
     rows += [_channel_row(*row) for row in perturbation.measured(case)]
     labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
-    return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
+    found = Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
+    return replace(found, notes=tuple(notes_on_prediction(clean, head, case.label)))
+
+
+def notes_on_prediction(prediction: Prediction, head: OutputHead, label: np.ndarray | None) -> list[str]:
+    """What is odd about what a network says of an unchanged case, with its reference labels (K, J, I) if there are any."""
+    answer = claimed(prediction, head, {})
+    return notes_on_answer(answer, None if label is None else wanted_masks(label, head, {}))
+
+
+def _said(evaluation: Evaluation) -> Evaluation:
+    """The evaluation, with its notes in the log."""
+    for note in evaluation.notes:
+        _log.warning("%s", note)
+    return evaluation
+
+
+def _label_elsewhere(original: Case, adversarial: Case, head: OutputHead) -> np.ndarray | None:
+    """The reference labels after a change, if they tell any structure elsewhere than those before."""
+    before, after = original.label, adversarial.label
+    for known in (x for x in (before, after) if x is not None):
+        head.check_label(known)
+    if before is None or after is None or before is after:
+        return None
+    masks = [wanted_masks(label, head, {}) for label in (before, after)]
+    return after if any((masks[0][name] != masks[1][name]).any() for name in masks[0]) else None
+
+
+def _dice(evaluation: Evaluation, when: str, head: OutputHead) -> dict[str, float]:
+    """Dice of each of the network's own structures, "before" or "after"."""
+    own = {head.names[n] for n in head.foreground}
+    return {x["structure"]: x[when] for x in evaluation.rows if x["metric"] == "Dice" and x["structure"] in own}
 
 
 def _check_same(original: Case, adversarial: Case) -> None:
@@ -129,24 +182,10 @@ def _check_grid(prediction: Prediction, case: Case) -> None:
         )
 
 
-def _moved_reference(
-    original: Case,
-    adversarial: Case,
-    head: OutputHead,
-    regions: Mapping[str, tuple[int, ...]],
-    before: Mapping[str, np.ndarray],
-    perturbation: Perturbation,
-) -> dict[str, np.ndarray] | None:
-    """What "after" is measured against where the anatomy has moved; None where it has not."""
-    if original.label is None:
-        if perturbation.displacement is None:
-            return None
-        masks = np.stack(list(before.values())).astype(np.uint8)
-        moved = warped(masks, perturbation.displacement, original.affine, "nearest") != 0
-        return dict(zip(before, moved))
-    if adversarial.label is None or np.array_equal(original.label, adversarial.label):
-        return None
-    return wanted_masks(adversarial.label, head, regions)
+def _moved_masks(masks: Mapping[str, np.ndarray], displacement: np.ndarray, affine: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks moved with the anatomy."""
+    moved = warped(np.stack(list(masks.values())).astype(np.uint8), displacement, affine, "nearest") != 0
+    return dict(zip(masks, moved))
 
 
 def _structure_rows(

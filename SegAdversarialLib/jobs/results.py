@@ -29,8 +29,6 @@ from SegAdversarialLib.jobs.parts import DISPLACEMENT, LOG_BIAS, own_names, read
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import (
     RESULT_MARKER,
-    check_replaceable,
-    check_writable,
     file_name,
     whole_file,
     whole_folder,
@@ -47,55 +45,34 @@ PERTURBATION_FILE = "perturbation.safetensors"
 """What a learned universal perturbation is written to."""
 EVALUATION = "evaluation"
 """The folder of what an evaluation job finds."""
+PICTURES = "pictures"
+"""The folder of a job's pictures, which are called like its results."""
 
 _CLEAN, _ATTACKED, _REGION, _ITERATIONS = "segmentation-clean", "segmentation-attacked", "region", "iterations"
 _LABEL = "label-moved"
 _ENDINGS = (".nii.gz", ".nrrd")
+CLEAN_FILES = tuple(f"{_CLEAN}{ending}" for ending in _ENDINGS)
+"""What the segmentation of the unchanged case may be called in a job's folder."""
 _TEXTS = ("structure", "channel", "metric", "unit")
 """The columns of tables that hold texts, not numbers."""
 
 
-def clean_file(folder: Path, ending: str) -> Path:
-    """Where a job keeps the segmentation of the unchanged case."""
-    return folder / f"{_CLEAN}{ending}"
-
-
-def prepare_output(folder: Path, runs: Sequence[str], inputs: Sequence[Path]) -> None:
-    """Check before any work that results can be written and that nothing of the user's would be lost.
-
-    Raises:
-        InputError: the folder cannot be written to, holds files of that name from elsewhere, or an input lies in the way.
-    """
-    check_writable(folder)
-    own = [folder / TABLE_FILE, *(clean_file(folder, ending) for ending in _ENDINGS)]
-    if not (folder / JOB_FILE).is_file():
-        for path in own:
-            if path.exists():
-                raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
-    targets = [(folder / run).resolve() for run in runs]
-    for target in targets:
-        check_replaceable(target)
-    for path in inputs:
-        place = path.resolve()
-        if place in [x.resolve() for x in own] or any(target in place.parents for target in targets):
-            raise InputError(f"The input {path} lies where results would be written; give another output folder.")
-
-
 def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Path:
-    """Write the segmentation (K, J, I) of the unchanged case; that of an earlier job in another format goes."""
-    path = write_volume(clean_file(folder, ending), labels, case.affine)
-    for other in _ENDINGS:
-        if other != ending:
-            clean_file(folder, other).unlink(missing_ok=True)
-    return path
+    """Write the segmentation (K, J, I) of the unchanged case."""
+    return write_volume(folder / f"{_CLEAN}{ending}", labels, case.affine)
 
 
 def write_attack(
-    folder: Path, result: AttackResult, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+    folder: Path,
+    result: AttackResult,
+    evaluation: Evaluation,
+    model: SegmentationModel,
+    ending: str = ".nii.gz",
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one attack: adversarial channels, the perturbation's parts, reference labels that were moved with the anatomy,
-    segmentations, iterations, metrics, trace and configuration."""
-    case, moved = result.original, _moved_label(result)
+    segmentations, iterations, metrics, trace and configuration; `about` is what else its record says."""
+    case, moved = result.original, result.moved_label
     with whole_folder(folder) as temporary:
         changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
         parts = write_parts(temporary, result.perturbation, case, _file_names(case.channels), ending)
@@ -106,17 +83,22 @@ def write_attack(
         snapshots = [_write_snapshot(temporary / _ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
         if result.trace:
             write_table(result.trace, temporary / "trace.csv")
-        record = {**result.describe(), "seconds": result.seconds, "snapshots": snapshots}
+        record = {**(about or {}), **result.describe(), "seconds": result.seconds, "snapshots": snapshots}
         record |= {"parts": parts, "label_moved": moved is not None}
         _write_evaluation(temporary, evaluation, case, model, ending, {**record, "changed": changed})
 
 
 def write_evaluation(
-    folder: Path, adversarial: Case, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+    folder: Path,
+    adversarial: Case,
+    evaluation: Evaluation,
+    model: SegmentationModel,
+    ending: str = ".nii.gz",
+    about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what a change of a case's images did: both segmentations and all metrics."""
+    """Write what a change of a case's images did: both segmentations and all metrics; `about` is what else its record says."""
     with whole_folder(folder) as temporary:
-        record = {"case": adversarial.name, "channels": list(adversarial.channels)}
+        record = {**(about or {}), "case": adversarial.name, "channels": list(adversarial.channels)}
         _write_evaluation(temporary, evaluation, adversarial, model, ending, record)
 
 
@@ -126,7 +108,7 @@ def _write_evaluation(
     for name, labels in ((_CLEAN, evaluation.clean), (_ATTACKED, evaluation.attacked)):
         write_volume(folder / f"{name}{ending}", labels, case.affine)
     evaluation.write_csv(folder / "metrics.csv")
-    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference}
+    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference, "notes": list(evaluation.notes)}
     made = {"network": model.describe(), "versions": versions(), "ending": ending}
     write_json(folder / RESULT_MARKER, {**record, **measured, **made})
 
@@ -227,12 +209,17 @@ def read_segmentation(folder: str | Path) -> tuple[np.ndarray, list[dict[str, An
         InputError: the folder holds no such result, or it is damaged.
     """
     folder = Path(folder)
-    place = next((x for ending in _ENDINGS if (x := clean_file(folder, ending)).is_file()), clean_file(folder, _ENDINGS[0]))
+    place = next((x for name in CLEAN_FILES if (x := folder / name).is_file()), folder / CLEAN_FILES[0])
     labels = Case.read({"segmentation": place}).image[0].astype(np.int16)
     return labels, _table(folder / TABLE_FILE)
 
 
-def _record(folder: Path, case: Case) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record (result.json) of one result.
+
+    Raises:
+        InputError: the folder holds none, or it is damaged.
+    """
     path = folder / RESULT_MARKER
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -240,6 +227,26 @@ def _record(folder: Path, case: Case) -> dict[str, Any]:
         raise InputError(f"{path} is no readable result ({error}); give a folder of results.") from error
     if not isinstance(record, dict) or "channels" not in record:
         raise _damaged(folder, KeyError("channels"))
+    return record
+
+
+def measured_rows(record: Mapping[str, Any]) -> Evaluation:
+    """What was measured of a result, by its record, without the segmentations.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    try:
+        rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
+        nothing = np.zeros((0, 0, 0), np.int16)
+        return Evaluation(rows, nothing, nothing, record["reference"], tuple(record.get("notes", ())))
+    except (KeyError, TypeError, AttributeError) as error:
+        of = record.get("case") or "a case"
+        raise InputError(f"A result of {of} is damaged or of another version ({type(error).__name__}: {error}).") from error
+
+
+def _record(folder: Path, case: Case) -> dict[str, Any]:
+    record = read_record(folder)
     if record["channels"] != list(case.channels):
         raise InputError(
             f"The result in {folder} belongs to another case: its channels are {', '.join(map(str, record['channels']))}, "
@@ -253,12 +260,6 @@ def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
     if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
         settings["region"] = read_label(folder / f"{_REGION}{record['ending']}", case.grid) != 0
     return make_attack(settings.pop("attack"), settings)
-
-
-def _moved_label(result: AttackResult) -> np.ndarray | None:
-    """The adversarial case's reference labels, where they differ from the original's."""
-    before, after = result.original.label, result.adversarial.label
-    return None if after is None or (before is not None and np.array_equal(before, after)) else after
 
 
 def _perturbation(folder: Path, record: Mapping[str, Any], adversarial: Case, case: Case) -> Perturbation:
@@ -283,9 +284,8 @@ def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str],
 
 
 def _evaluation(folder: Path, record: Mapping[str, Any], case: Case) -> Evaluation:
-    rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
     labels = [read_label(folder / f"{name}{record['ending']}", case.grid) for name in (_CLEAN, _ATTACKED)]
-    return Evaluation(rows, labels[0], labels[1], record["reference"])
+    return replace(measured_rows(record), clean=labels[0], attacked=labels[1])
 
 
 def _trace(path: Path) -> list[dict[str, Any]]:

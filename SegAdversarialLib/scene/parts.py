@@ -27,9 +27,8 @@ def add_parts(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dic
     """
     parts, case, first = result.perturbation.parts(), result.original, next(iter(run.inputs.values()))
     found: dict[str, Any] = {"added": {}, "bias": {}, "displacement": None, "moved_reference": None}
-    before, after = case.label, result.adversarial.label
-    if after is not None and not (before is not None and np.array_equal(before, after)):
-        node = add_segmentation(run.scene, f"moved reference - {run.summary}", after, case.affine, classes, first)
+    if result.moved_label is not None:
+        node = add_segmentation(run.scene, f"moved reference - {run.summary}", result.moved_label, case.affine, classes, first)
         node.GetDisplayNode().SetVisibility(False)
         found["moved_reference"] = run.file(node, "moved reference")
     if not parts.keys() & {"displacement", "log_bias"}:

@@ -53,7 +53,7 @@ def result_of(clean: np.ndarray, attacked: np.ndarray, label: np.ndarray | None)
     original = Case(np.stack([clean.astype(np.float32), untouched]), ("T1", "FLAIR"), AFFINE, label, name="subject")
     adversarial = original.with_image(np.stack([attacked.astype(np.float32), untouched]))
     return AttackResult(
-        original, adversarial, Perturbation.between(original, adversarial), SimpleNamespace(seed=0), "stand-in"
+        original, adversarial, Perturbation.between(original, adversarial), SimpleNamespace(seed=0, helps=False), "stand-in"
     )
 
 
