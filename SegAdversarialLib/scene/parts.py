@@ -10,7 +10,7 @@ import numpy as np
 from SegAdversarialLib.scene.runs import RUN, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation
 from SegAdversarialLib.scene.transforms import add_displacement
-from SegAdversarialLib.scene.volumes import add_perturbation_volume
+from SegAdversarialLib.scene.volumes import SCANNER_UNITS, add_perturbation_volume
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.result import AttackResult
@@ -46,7 +46,9 @@ def add_parts(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dic
             values = parts["additive"][case.channel_index(channel)]
             if values.any():
                 name = f"{volume.GetName()} added - {run.summary}"
-                node = add_perturbation_volume(run.scene, name, f"added to {channel}", values, case.affine, volume)
+                node = add_perturbation_volume(
+                    run.scene, name, f"{channel} added, {SCANNER_UNITS}", values, case.affine, volume
+                )
                 found["added"][channel] = run.file(node, "added", channel)
     return found
 

@@ -23,7 +23,7 @@ from SegAdversarialLib.scene.rasterization import label_values
 from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
-from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like
+from SegAdversarialLib.scene.volumes import SCANNER_UNITS, add_input_volume, add_perturbation_volume, add_volume_like
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.writing import stored
 
@@ -233,7 +233,9 @@ def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[st
         adversarial[channel] = run.file(node, "adversarial", channel)
         if change[n].any():
             name = f"{volume.GetName()} change - {run.summary}"
-            node = add_perturbation_volume(run.scene, name, f"change of {channel}", change[n], case.affine, volume)
+            node = add_perturbation_volume(
+                run.scene, name, f"{channel} change, {SCANNER_UNITS}", change[n], case.affine, volume
+            )
             perturbation[channel] = run.file(node, "perturbation", channel)
     return adversarial, perturbation
 
