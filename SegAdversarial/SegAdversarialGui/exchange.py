@@ -162,6 +162,7 @@ class SegmentTask(Task):
     def deliver(self, folder: Path) -> Iterator[None]:
         """Add the segmentation and its table."""
         from SegAdversarialLib import scene
+        from SegAdversarialLib.evaluation.measuring import notes_on_label_map
         from SegAdversarialLib.jobs import results
 
         labels, rows = results.read_segmentation(folder / OUTPUT)
@@ -170,6 +171,7 @@ class SegmentTask(Task):
         assert self.subject is not None
         network = Path(self.source["path"]).name.removeprefix("builtin:")
         record = {"network": withoutTrust(self.source), "case": self._case.name, "rows": rows, "versions": results.versions()}
+        record["notes"] = notes_on_label_map(labels, self._head, self._case.label)
         self.nodes = scene.add_segmentation_result(
             self._case, labels, rows, self._inputs, self.subject.scene, names=self._names, title=network, record=record
         )

@@ -137,6 +137,15 @@ def notes_on_prediction(prediction: Prediction, head: OutputHead, label: np.ndar
     return notes_on_answer(answer, None if label is None else wanted_masks(label, head, {}))
 
 
+def notes_on_label_map(labels: np.ndarray, head: OutputHead, label: np.ndarray | None) -> list[str]:
+    """The same from a network's label map (K, J, I), in which regions that lie within others are painted over them."""
+    answer = {}
+    for n in head.foreground:
+        inside = [value for value, region in zip(head.labels, head.regions) if set(region) <= set(head.regions[n])]
+        answer[head.names[n]] = np.isin(labels, inside)
+    return notes_on_answer(answer, None if label is None else wanted_masks(label, head, {}))
+
+
 def _said(evaluation: Evaluation) -> Evaluation:
     """The evaluation, with its notes in the log."""
     for note in evaluation.notes:

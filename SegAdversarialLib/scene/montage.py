@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ def montage(tiles: Sequence[Tile], title: str, subtitle: str, classes: Mapping[i
 
     width, height = TILE
     columns = -(-len(tiles) // _ROWS)
-    size: tuple[float, float] = columns * width + (columns + 1) * _GAP, _TITLE + _ROWS * (_HEAD + height) + _FOOT
+    size = columns * width + (columns + 1) * _GAP, _TITLE + _ROWS * (_HEAD + height) + _FOOT
     figure = Figure(figsize=_inches(*size), dpi=DOTS_PER_INCH, facecolor=_BACKGROUND)
     FigureCanvasAgg(figure)
     foot = _FOOT + _add_legend(figure, classes, outlines)
@@ -140,7 +141,7 @@ def _write_letters(sheet: _Sheet, left: float, bottom: float) -> None:
     sheet.text(left + width / 2, bottom + height - 8, "A", "white", _NOTE, va="top", ha="center", **seen)
 
 
-def _add_legend(figure: Any, classes: Mapping[int, str], outlines: str) -> float:
+def _add_legend(figure: Any, classes: Mapping[int, str], outlines: str) -> int:
     """The classes' colours below everything, in as many lines as they need; how high it is, in pixels."""
     from matplotlib.patches import Patch
 
@@ -154,6 +155,6 @@ def _add_legend(figure: Any, classes: Mapping[int, str], outlines: str) -> float
         )  # fmt: skip
         extent = legend.get_window_extent(figure.canvas.get_renderer())
         if columns == 1 or extent.width <= figure.bbox.width:
-            return float(extent.height)
+            return math.ceil(extent.height)  # whole pixels: else the views would be smeared over their neighbours
         legend.remove()
-    return 0.0
+    return 0

@@ -216,7 +216,8 @@ def changed_positions(result: AttackResult) -> list[int]:
 
 
 def _record(about: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
-    return {**about, "evaluation": evaluation.rows, "reference": evaluation.reference}
+    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference, "notes": list(evaluation.notes)}
+    return {**about, **measured}
 
 
 def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SegAdversarialLib import InputError, SegmentationModel, attacks, evaluate
-from SegAdversarialLib.evaluation.measuring import evaluate_pair
+from SegAdversarialLib.evaluation.measuring import evaluate_pair, notes_on_label_map
 from SegAdversarialLib.evaluation.notes import LOW_DICE, notes_on_answer, notes_on_attack
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 
 CLASSES = {0: "background", 1: "tumour"}
@@ -146,3 +147,15 @@ def test_a_network_with_several_structures_is_attacked_where_one_is_there() -> N
     attacks.make_attack("fgsm", {}).check(model, only_rim)
     with pytest.raises(InputError, match=r"\(core\)"):
         attacks.make_attack("fgsm", {"classes": ["core"]}).check(model, only_rim)
+
+
+def test_a_painted_label_map_says_the_same_as_the_masks() -> None:
+    """Of nested regions the small ones are painted over the large ones, and are parts of them nevertheless."""
+    head = OutputHead.of({1: "whole", 2: "core", 3: "enhancing"}, "sigmoid", {1: (1, 2, 4), 2: (1, 4), 3: (4,)})
+    label = np.zeros((6, 6, 6), np.int16)
+    label[1:5, 1:5, 1:5], label[2:4, 2:4, 2:5], label[2, 2, 2] = 2, 1, 4
+    assert not notes_on_label_map(head.merged(label), head, label)
+    (note,) = notes_on_label_map(np.roll(head.merged(label), 3, 2), head, label)
+    assert "unchanged case is only" in note
+    (note,) = notes_on_label_map(np.zeros_like(label), head, None)
+    assert "finds nothing" in note
