@@ -234,9 +234,7 @@ def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[st
         adversarial[channel] = run.file(node, "adversarial", channel)
         if change[n].any():
             name = f"{volume.GetName()} change - {run.summary}"
-            node = add_perturbation_volume(
-                run.scene, name, f"{channel} change, {SCANNER_UNITS}", change[n], case.affine, volume
-            )
+            node = add_perturbation_volume(run.scene, name, f"{channel}, {SCANNER_UNITS}", change[n], case.affine, volume)
             perturbation[channel] = run.file(node, "perturbation", channel)
     return adversarial, perturbation
 

@@ -13,6 +13,8 @@ _WITHOUT_DROP = ("HD95", "Volume")
 _DICE = "dice "
 _MEAN = "dice mean"
 _MEAN_COLOR = (0.25, 0.25, 0.25)
+_ROOM_FOR_LEGEND = 1.75
+"""How much longer the axis of iterations is than the curves."""
 
 
 def add_metrics_table(scene: Any, name: str, rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -74,6 +76,10 @@ def add_dice_plot(
     chart.SetYAxisTitle("Dice")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
+    last = max((float(table.GetTable().GetColumnByName("iteration").GetRange()[1]) for table in tables.values()), default=0.0)
+    if last > 0:  # the legend lies at the right, where the curves end; it must not cover how the attack ended
+        chart.SetXAxisRangeAuto(False)
+        chart.SetXAxisRange(0.0, _ROOM_FOR_LEGEND * last)
     several = len(tables) > 1
     series = []
     for restart, table in tables.items():

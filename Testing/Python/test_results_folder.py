@@ -14,6 +14,8 @@ import pytest
 from conftest import tiny_network, toy_case
 
 from SegAdversarialLib import Case, InputError, SegmentationModel
+from SegAdversarialLib.cli import main
+from SegAdversarialLib.cli.arguments import build_parser
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.jobs import AttackJob, EvaluateJob, SegmentJob, read_job, run
 from SegAdversarialLib.volumes import files as files_module
@@ -284,3 +286,15 @@ def test_records_say_what_makes_figures_mean_nothing(subject: Subject, output: P
     for name in epsilons(output):
         assert json.loads((output / name / "result.json").read_text())["notes"][0] == said[0]
     np.testing.assert_array_equal(subject.case.image, toy_case().image)
+
+
+def test_the_command_line_overwrites_only_when_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, words, status in (("1", [], 0), ("2", [], 2), ("2", ["--overwrite"], 0)):
+        command = ["segment", "--phantom", seed, "--phantom-size", "32", "--device", "cpu", "--output", str(tmp_path / "out")]
+        assert main([*command, *words]) == status
+    assert "holds the results of a job of another case; give another output folder, or overwrite" in capsys.readouterr().err
+    job = tmp_path / "phantom.json"
+    job.write_text(json.dumps({"kind": "phantom", "output": str(tmp_path / "cohort"), "shape": [32, 32, 32]}))
+    assert main(["run", str(job), "--overwrite"]) == 2 and "does not overwrite" in capsys.readouterr().err
+    for command in (["demo"], ["run", "x"], ["learn-universal", "--output", "x"]):
+        assert build_parser().parse_args([*command, "--overwrite"]).overwrite is True
