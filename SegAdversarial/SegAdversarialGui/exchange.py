@@ -168,6 +168,7 @@ class SegmentTask(Task):
         """Add the segmentation and its table."""
         from SegAdversarialLib import scene
         from SegAdversarialLib.evaluation.files import versions
+        from SegAdversarialLib.evaluation.measuring import notes_on_label_map
         from SegAdversarialLib.jobs import results
 
         labels, rows = results.read_segmentation(folder / OUTPUT)
@@ -176,6 +177,7 @@ class SegmentTask(Task):
         assert self.subject is not None
         network = Path(self.source["path"]).name.removeprefix("builtin:")
         record = {"network": withoutTrust(self.source), "case": self._case.name, "rows": rows, "versions": versions()}
+        record["notes"] = notes_on_label_map(labels, self._head, self._case.label)
         self.nodes = scene.add_segmentation_result(
             self._case, labels, rows, self._inputs, self.subject.scene, names=self._names, title=network, record=record
         )
@@ -230,7 +232,7 @@ class AttackTask(Task):
         record = _record(place)
         if self._region.kind == "node":
             record["attack"]["region"] = _regionName(self._region)
-        result = dataclasses.replace(result, original=self._merged)
+        result = result.in_classes_of(self._head)
         yield
         self.checkPresent()
         assert self.subject is not None

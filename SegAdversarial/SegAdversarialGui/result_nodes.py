@@ -51,6 +51,19 @@ def channelsOf(result: ResultNodes) -> list[str]:
     return list(dict.fromkeys(name for group in groups for name, node in group.items() if alive(node)))
 
 
+def notesOf(result: ResultNodes) -> list[str]:
+    """What makes a run's figures say less than they seem to, one sentence each."""
+    from SegAdversarialLib.errors import InputError
+    from SegAdversarialLib.scene import configuration_of
+
+    if not alive(result.configuration):
+        return []
+    try:
+        return [str(note) for note in configuration_of(result).get("notes", [])]
+    except InputError:
+        return []
+
+
 def missing(result: ResultNodes, view: str, channel: str) -> list[str]:
     """Which volumes a view needs and has not: "input", "adversarial", "perturbation"."""
     needed = {"original": ("input",), "adversarial": ("adversarial",), "difference": ("input", "perturbation")}

@@ -240,7 +240,7 @@ class ResultsSection:
         )
 
     def _showFigures(self, result: ResultNodes) -> None:
-        widgets.say(self.summary, verdict(result.metrics, result.reference))
+        widgets.say(self.summary, verdict(result.metrics, result.reference, result_nodes.notesOf(result)))
         if self.table.mrmlTableNode() is not result.metrics:
             self.table.setMRMLTableNode(result.metrics)
             self.table.resizeColumnsToContents()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from slicer.i18n import tr as _
@@ -10,13 +11,14 @@ from slicer.i18n import tr as _
 _MOST_STRUCTURES = 6
 
 
-def verdict(table: Any, reference: Any) -> str:
+def verdict(table: Any, reference: Any, notes: Sequence[str] = ()) -> str:
     """A few lines on how Dice changed for each structure, and whether that is a success by Chen et al. (2019).
 
     Args:
         table: the run's table of metrics (a row for each structure and metric, or, after segmenting, a row for each
             structure with a column "Dice"); None, or a table without Dice, gives no words.
         reference: what Dice was measured against; None: the network's own answer for the original.
+        notes: what makes the figures say less than they seem to.
     """
     rows = [row for row in rowsOf(table) if row.get("structure") and (row.get("metric") == "Dice" or "Dice" in row)]
     lines = [_structureLine(row) for row in rows[:_MOST_STRUCTURES]]
@@ -26,7 +28,7 @@ def verdict(table: Any, reference: Any) -> str:
         lines += _successLines(rows)
         if reference is None:
             lines.append(_("Measured against the network's own answer for the original."))
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_("Note: {note}").format(note=note) for note in notes)])
 
 
 def rowsOf(table: Any) -> list[dict[str, str]]:

@@ -147,6 +147,11 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
         return "linf"
 
     @property
+    def helps(self) -> bool:
+        """Whether it is meant to help the network, not to break its segmentation."""
+        return False
+
+    @property
     def budget(self) -> float:
         """The largest change of a voxel that is allowed, in the attack's units; infinite where something else is bounded."""
         return math.inf

@@ -53,6 +53,11 @@ class InverseFGSM(FGSM):
     epsilon: float = parameter(0.0118, "Largest change of a voxel.", EPSILON_UNIT, ge=0)
     loss: LossName = parameter("cross_entropy", "Loss whose gradient is followed.", advanced=True, texts=LOSS_TEXTS)
 
+    @property
+    def helps(self) -> bool:
+        """Always: this is what it is for."""
+        return True
+
 
 class IFGSM(ChosenLoss, IterativeAttack):
     """Iterative FGSM: several smaller steps of epsilon / steps, each along the sign of a fresh gradient.

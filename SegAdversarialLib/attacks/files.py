@@ -11,8 +11,9 @@ import numpy as np
 
 from SegAdversarialLib.changes.files import DISPLACEMENT, LOG_BIAS, own_names, write_parts
 from SegAdversarialLib.changes.perturbation import Perturbation
-from SegAdversarialLib.evaluation.evaluation import Evaluation, write_table
+from SegAdversarialLib.evaluation.evaluation import Evaluation
 from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN, write_measured
+from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import file_name, whole_folder
 from SegAdversarialLib.volumes.writing import stored, write_volume
@@ -40,6 +41,10 @@ class Written(Protocol):
         """What was done."""
 
     @property
+    def moved_label(self) -> np.ndarray | None:
+        """The reference labels where the anatomy was moved; None where it was not."""
+
+    @property
     def attack(self) -> Any:
         """The attack's configuration."""
 
@@ -60,11 +65,16 @@ class Written(Protocol):
 
 
 def write_attack(
-    folder: Path, result: Written, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+    folder: Path,
+    result: Written,
+    evaluation: Evaluation,
+    model: SegmentationModel,
+    ending: str = ".nii.gz",
+    about: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one attack: adversarial channels, the perturbation's parts, reference labels that were moved with the anatomy,
-    segmentations, iterations, metrics, trace and configuration."""
-    case, moved = result.original, _moved_label(result)
+    segmentations, iterations, metrics, trace and configuration; `about` is what else its record says."""
+    case, moved = result.original, result.moved_label
     with whole_folder(folder) as temporary:
         changed = _write_changed(temporary, "", case, result.adversarial.image, ending)
         parts = write_parts(temporary, result.perturbation, case, file_names(case.channels), ending)
@@ -77,7 +87,7 @@ def write_attack(
         snapshots = [_write_snapshot(temporary / ITERATIONS, case, snapshot, ending) for snapshot in result.snapshots]
         if result.trace:
             write_table(result.trace, temporary / "trace.csv")
-        record = {**result.describe(), "seconds": result.seconds, "snapshots": snapshots}
+        record = {**(about or {}), **result.describe(), "seconds": result.seconds, "snapshots": snapshots}
         record |= {"parts": parts, "label_moved": moved is not None}
         write_measured(temporary, evaluation, case, model, ending, {**record, "changed": changed})
 
@@ -112,9 +122,3 @@ def file_names(channels: Sequence[str]) -> list[str]:
         taken |= own
         names.append(name)
     return names
-
-
-def _moved_label(result: Written) -> np.ndarray | None:
-    """The adversarial case's reference labels, where they differ from the original's."""
-    before, after = result.original.label, result.adversarial.label
-    return None if after is None or (before is not None and np.array_equal(before, after)) else after

@@ -169,6 +169,11 @@ class UntargetedAttack(AgainstReference, GradientAttack):
         """Also what the reference takes."""
         return super().cost + self._cost_of_reference
 
+    @property
+    def followed_losses(self) -> tuple[str, ...]:
+        """The loss."""
+        return (self.loss_name,)
+
 
 class LowersDice(StopsAtDrop, UntargetedAttack):
     """Aims at a low mean Dice, and may stop once it has fallen enough."""

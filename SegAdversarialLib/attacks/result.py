@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -13,13 +13,15 @@ from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation.evaluation import Evaluation, evaluate
+from SegAdversarialLib.evaluation.evaluation import Evaluation
+from SegAdversarialLib.evaluation.measuring import evaluate
 from SegAdversarialLib.evaluation.notebook import before_after, table
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.geometry import sizes
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 
 class Configuration(Protocol):
@@ -39,6 +41,10 @@ class Configuration(Protocol):
     @property
     def region(self) -> Any:
         """Where it was allowed."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether it is meant to help the network, not to break its segmentation."""
 
     def describe(self) -> dict[str, Any]:
         """The configuration as plain JSON data."""
@@ -131,6 +137,26 @@ class AttackResult:
     def seed(self) -> int:
         """The seed of every random draw."""
         return self.attack.seed
+
+    @property
+    def moved_label(self) -> np.ndarray | None:
+        """The reference labels (K, J, I) where the attack has moved them with the anatomy; None where it has moved nothing.
+
+        Labels that differ without a displacement are the same reference in other words, such as merged classes.
+        """
+        before, after = self.original.label, self.adversarial.label
+        if self.perturbation.displacement is None or before is None or after is None or np.array_equal(before, after):
+            return None
+        return after
+
+    def in_classes_of(self, head: OutputHead) -> AttackResult:
+        """The same with the reference, moved or not, in the values that a network itself writes, so that a value means the
+        same in it and in the network's answers."""
+        if self.original.label is None:
+            return self
+        label, moved = head.merged(self.original.label), self.moved_label
+        after = label if moved is None else head.merged(moved)
+        return replace(self, original=replace(self.original, label=label), adversarial=replace(self.adversarial, label=after))
 
     def describe(self) -> dict[str, Any]:
         """Configuration, counts and sizes as plain JSON data; "sizes" holds those of the perturbation's parts."""

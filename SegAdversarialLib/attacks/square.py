@@ -68,6 +68,11 @@ class SquareAttack(AgainstReference, AdditiveAttack):
         """The queries."""
         return Cost(answers=self.queries)
 
+    @property
+    def followed_losses(self) -> tuple[str, ...]:
+        """Soft Dice, unless only the segmentation is known."""
+        return ("soft_dice",) if self.answers == "logits" else ()
+
     def share(self, query: int) -> float:
         """The share of the volume that the cube of a query takes (query 0 is the first cube's)."""
         of_ten_thousand = query * 10_000 / self.queries
@@ -109,8 +114,7 @@ class SquareAttack(AgainstReference, AdditiveAttack):
 
         given = torch.as_tensor(self._reference(run), device=run.device)
         targets = run.head.masks(given) if given.ndim == 3 else given.bool()
-        structures = run.head.foreground if self.classes is None else {run.head.output(x) for x in self.classes}
-        return targets, sorted(structures)
+        return targets, self._structures(run.head)
 
     def _loss(self, run: AttackRun, targets: torch.Tensor, counted: list[int]) -> Callable[[torch.Tensor], float]:
         """Logits (N, K, J, I) to what the search makes as large as it can."""

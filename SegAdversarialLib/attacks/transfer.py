@@ -123,6 +123,11 @@ class Transfer(AdditiveAttack):
         return cost
 
     @property
+    def helps(self) -> bool:
+        """Whether the attack that is made does."""
+        return bool(self.method.helps)
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the attack that is made works against the reference."""
         return bool(self.method.needs_reference)

@@ -86,6 +86,11 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
         return False
 
     @property
+    def followed_losses(self) -> tuple[str, ...]:
+        """The loss, unless changes are only drawn."""
+        return (self.loss,) if self.steps else ()
+
+    @property
     def by_channel(self) -> bool:
         """Whether single channels can be attacked."""
         return not self.moves
@@ -117,6 +122,8 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     def _search(self, run: AttackRun) -> Found:
         from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
 
+        if self.against == "prediction":
+            self._check_prediction(run)
         return ChangeSearch(self.plan_on(run), run).found()
 
     def plan_on(self, run: AttackRun) -> SearchPlan:

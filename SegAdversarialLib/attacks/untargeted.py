@@ -11,6 +11,7 @@ from SegAdversarialLib.attacks.attack import Attack
 from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.objectives import OBJECTIVES
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 
 class CountsStructures(Attack):
@@ -67,6 +69,11 @@ class AgainstReference(CountsStructures):
         """What it takes to know what the attack works against, and when it may stop."""
         return Cost(answers=self.against == "prediction" or getattr(self, "stop_at_drop", None) is not None)
 
+    @property
+    def followed_losses(self) -> tuple[str, ...]:
+        """The objectives that it climbs or descends; none where it only counts Dice."""
+        return ()
+
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether there is a reference."""
         super().check(model, case)
@@ -75,10 +82,46 @@ class AgainstReference(CountsStructures):
                 f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
                 "against the network's own prediction (against=prediction)."
             )
+        if self.needs_reference and model is not None and self._needs_structures(model.head):
+            self._check_label(case, model.head)
+
+    def _check_label(self, case: Case, head: OutputHead) -> None:
+        """Refuse a reference that the losses have no gradient for."""
+        assert case.label is not None
+        held = set(np.unique(case.label).tolist())
+        counted = self._structures(head)
+        if not any(held & set(head.regions[n]) for n in counted):
+            raise InputError(
+                f"{self.title} cannot work against a reference without any structure that counts "
+                f"({', '.join(head.names[n] for n in counted)}), and that of {case.name or 'the case'} has none: the loss "
+                "would have no gradient; give the right label map, attack the network's own prediction (against=prediction), "
+                "or choose a loss that counts the background (loss=cross_entropy)."
+            )
+
+    def _check_prediction(self, run: AttackRun) -> None:
+        """Find out whether the network's own clean answer holds something that the losses have a gradient for.
+
+        Raises:
+            InputError: it does not.
+        """
+        if self._needs_structures(run.head) and not run.clean_masks[self._counted(run)].any():
+            raise InputError(
+                f"{self.title} cannot work against the network's own prediction, which holds none of the structures that "
+                f"count in {run.case.name or 'the case'}: the loss would have no gradient; check the network's preprocessing, "
+                "or choose a loss that counts the background (loss=cross_entropy)."
+            )
+
+    def _needs_structures(self, head: OutputHead) -> bool:
+        """Whether its losses have no gradient where the reference holds none of the structures that count."""
+        losses = [OBJECTIVES[name] for name in self.followed_losses]
+        # of exclusive classes only the voxels of those chosen count; outputs that overlap are each asked of every voxel
+        everywhere = self.classes is None or head.kind == "sigmoid"
+        return bool(losses) and not (everywhere and any(x.counts_background for x in losses))
 
     def _reference(self, run: AttackRun) -> np.ndarray:
         """What the loss compares with: a label map (K, J, I), or one mask for each output (N, K, J, I)."""
         if self.against == "prediction":
+            self._check_prediction(run)
             return run.clean_masks.cpu().numpy()
         assert run.case.label is not None  # as check has made sure
         return run.case.label
@@ -100,8 +143,11 @@ class AgainstReference(CountsStructures):
 
     def _counted(self, run: AttackRun) -> list[int]:
         """The positions of the outputs that count."""
-        structures = run.head.foreground if self.classes is None else {run.head.output(x) for x in self.classes}
-        return sorted(structures)
+        return self._structures(run.head)
+
+    def _structures(self, head: OutputHead) -> list[int]:
+        """The positions of a network's outputs that count."""
+        return sorted(head.foreground if self.classes is None else {head.output(x) for x in self.classes})
 
 
 class StopsAtDrop(AgainstReference):

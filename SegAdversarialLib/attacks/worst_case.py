@@ -73,6 +73,11 @@ class WorstCase(LowersDice):
         return -(-self.gradient_budget // self.restarts), FIRST_STEP * self.epsilon
 
     @property
+    def followed_losses(self) -> tuple[str, ...]:
+        """Those that pull together."""
+        return self.losses
+
+    @property
     def keeps_best(self) -> bool:
         """Always: this is what it is for."""
         return True

@@ -37,14 +37,16 @@ def build_parser() -> argparse.ArgumentParser:
     segment = _command(commands, "segment", "Segment a case.")
     _add_case(segment)
     _add_model(segment)
-    segment.add_argument("--output", required=True, help="folder for the results")
+    _add_output(segment)
 
     _add_attack(_command(commands, "attack", "Attack a case and measure what that does."))
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
     about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
-    _add_learning(_command(commands, "learn-universal", about))
+    learning = _command(commands, "learn-universal", about)
+    _add_learning(learning)
+    _add_overwrite(learning)
 
     about = "Train a generator of adversarial images against a network (generative)."
     training = _command(commands, "train-generator", about)
@@ -57,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     runner = _command(commands, "run", "Run a job from its JSON specification.")
     runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
+    _add_overwrite(runner)
 
     about = "For programs: take requests and give events as JSON lines until the input ends (see jobs/worker.py)."
     commands.add_parser("worker", help=about, description=about)
@@ -110,7 +113,17 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="demo-results", help="folder for the results (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="which synthetic subject (default: %(default)s)")
     parser.add_argument("--size", type=int, default=64, help="its size in voxels along each axis (default: %(default)s)")
+    _add_overwrite(parser)
     _add_device(parser)
+
+
+def _add_output(parser: Any) -> None:
+    parser.add_argument("--output", required=True, help="folder for the results")
+    _add_overwrite(parser)
+
+
+def _add_overwrite(parser: Any) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="take away what earlier jobs left in that folder, as a whole")
 
 
 def _add_device(parser: Any) -> None:
@@ -212,7 +225,7 @@ def _add_attack(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--each-channel", action="store_true", help="also run every attack on each single channel")
     _add_regions(group)
-    group.add_argument("--output", required=True, help="folder for the results")
+    _add_output(group)
     group.add_argument("--scene", metavar="FILE.mrb", help="also write a scene for 3D Slicer")
     group.add_argument("--pictures", action="store_true", help="also write pictures of Slicer's slice views")
 
@@ -234,7 +247,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="the changed image of a channel (repeatable); channels left out are unchanged",
     )
     _add_regions(parser)
-    parser.add_argument("--output", required=True, help="folder for the results")
+    _add_output(parser)
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:

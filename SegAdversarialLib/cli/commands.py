@@ -56,6 +56,7 @@ def demo(options: argparse.Namespace, console: Console) -> None:
         ),
         scene=str(output / "scene.mrb"),
         pictures=True,
+        overwrite=options.overwrite,
     )
     console.say(f"A synthetic subject (seed {options.seed}, {options.size}^3 voxels) against the built-in network.")
     _run(job, console)
@@ -68,7 +69,8 @@ def phantom(options: argparse.Namespace, console: Console) -> None:
 
 def segment(options: argparse.Namespace, console: Console) -> None:
     """Segment a case."""
-    _run(_made(SegmentJob, output=options.output, case=_case(options), model=_model(options)), console)
+    common = {"output": options.output, "overwrite": options.overwrite}
+    _run(_made(SegmentJob, case=_case(options), model=_model(options), **common), console)
 
 
 def attack(options: argparse.Namespace, console: Console) -> None:
@@ -83,6 +85,7 @@ def attack(options: argparse.Namespace, console: Console) -> None:
         regions=_regions(options),
         scene=options.scene,
         pictures=options.pictures,
+        overwrite=options.overwrite,
     )
     _run(job, console)
 
@@ -96,6 +99,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
         model=_model(options),
         adversarial=key_values(options.adversarial, "NAME=FILE"),
         regions=_regions(options),
+        overwrite=options.overwrite,
     )
     _run(job, console)
 
@@ -108,6 +112,7 @@ def learn_universal(options: argparse.Namespace, console: Console) -> None:
         model=_model(options),
         cases=_cases(options),
         settings=settings_of(options.set, "SETTING=VALUE"),
+        overwrite=options.overwrite,
     )
     _run(job, console)
 
@@ -129,7 +134,10 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
 
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
-    _run(read_job(options.specification), console)
+    job = read_job(options.specification)
+    if options.overwrite and not hasattr(job, "overwrite"):
+        raise InputError(f"A job of the kind {job.kind} does not overwrite; leave --overwrite out.")
+    _run(job.model_copy(update={"overwrite": True}) if options.overwrite else job, console)
 
 
 def info(options: argparse.Namespace, console: Console) -> None:
@@ -168,7 +176,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
 def _run(job: AnyJob, console: Console) -> None:
     """Run a job with its scene and pictures, and print its table."""
     from SegAdversarialLib.cli.display import Display
-    from SegAdversarialLib.evaluation.evaluation import format_table
+    from SegAdversarialLib.evaluation.tables import format_table
     from SegAdversarialLib.jobs.running import run
 
     display = Display(job, console) if isinstance(job, AttackJob) and (job.scene or job.pictures) else None

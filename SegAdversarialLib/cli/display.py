@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib import scene
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.jobs.results import PICTURES
 from SegAdversarialLib.jobs.running import AttackOutcome
 from SegAdversarialLib.jobs.specification import AttackJob
 from SegAdversarialLib.volumes.files import RESULT_MARKER, check_writable
@@ -42,12 +42,10 @@ class Display:
         """Take in one finished attack."""
         evaluation, head = outcome.evaluation, outcome.head
         classes = dict(zip(head.labels, head.names))
-        result, label = outcome.result, outcome.result.original.label
-        if label is not None:
-            # the reference in the network's own classes, so that one colour and name means the same everywhere
-            result = replace(result, original=replace(result.original, label=head.merged(label)))
+        # the reference in the network's own classes, so that one colour and name means the same everywhere
+        result = outcome.result.in_classes_of(head)
         if self._pictures:
-            path = self._output / "pictures" / f"{outcome.name}.png"
+            path = self._output / PICTURES / f"{outcome.name}.png"
             scene.picture(result, evaluation, path, names=classes)
             self._console.emit({"event": "log", "level": "info", "message": f"picture: {path}"})
         if self._file is not None:

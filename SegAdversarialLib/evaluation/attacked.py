@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.volumes.case import Case
@@ -23,3 +25,11 @@ class AttackedCase(Protocol):
     @property
     def perturbation(self) -> Perturbation:
         """What was done."""
+
+    @property
+    def moved_label(self) -> np.ndarray | None:
+        """The reference labels where the anatomy was moved; None where it was not."""
+
+    @property
+    def attack(self) -> Any:
+        """The attack's configuration, whose `helps` says whether it is meant to raise Dice."""

@@ -23,11 +23,16 @@ CLEAN, ATTACKED = "segmentation-clean", "segmentation-attacked"
 
 
 def write_evaluation(
-    folder: Path, adversarial: Case, evaluation: Evaluation, model: SegmentationModel, ending: str = ".nii.gz"
+    folder: Path,
+    adversarial: Case,
+    evaluation: Evaluation,
+    model: SegmentationModel,
+    ending: str = ".nii.gz",
+    about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what a change of a case's images did: both segmentations and all metrics."""
+    """Write what a change of a case's images did: both segmentations and all metrics; `about` is what else its record says."""
     with whole_folder(folder) as temporary:
-        record = {"case": adversarial.name, "channels": list(adversarial.channels)}
+        record = {**(about or {}), "case": adversarial.name, "channels": list(adversarial.channels)}
         write_measured(temporary, evaluation, adversarial, model, ending, record)
 
 
@@ -38,7 +43,7 @@ def write_measured(
     for name, labels in ((CLEAN, evaluation.clean), (ATTACKED, evaluation.attacked)):
         write_volume(folder / f"{name}{ending}", labels, case.affine, case.space)
     evaluation.write_csv(folder / "metrics.csv")
-    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference}
+    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference, "notes": list(evaluation.notes)}
     made = {"network": model.describe(), "versions": versions(), "ending": ending}
     write_json(folder / RESULT_MARKER, {**record, **measured, **made})
 

@@ -25,8 +25,6 @@ from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import (
     RESULT_MARKER,
-    check_replaceable,
-    check_writable,
 )
 from SegAdversarialLib.volumes.json_data import number
 from SegAdversarialLib.volumes.reading import read_channel, read_label
@@ -38,45 +36,19 @@ PERTURBATION_FILE = "perturbation.safetensors"
 """What a learned universal perturbation is written to."""
 EVALUATION = "evaluation"
 """The folder of what an evaluation job finds."""
+PICTURES = "pictures"
+"""The folder of a job's pictures, which are called like its results."""
 
 _ENDINGS = (".nii.gz", ".nrrd")
+CLEAN_FILES = tuple(f"{CLEAN}{ending}" for ending in _ENDINGS)
+"""What the segmentation of the unchanged case may be called in a job's folder."""
 _TEXTS = ("structure", "channel", "metric", "unit")
 """The columns of tables that hold texts, not numbers."""
 
 
-def clean_file(folder: Path, ending: str) -> Path:
-    """Where a job keeps the segmentation of the unchanged case."""
-    return folder / f"{CLEAN}{ending}"
-
-
-def prepare_output(folder: Path, runs: Sequence[str], inputs: Sequence[Path]) -> None:
-    """Check before any work that results can be written and that nothing of the user's would be lost.
-
-    Raises:
-        InputError: the folder cannot be written to, holds files of that name from elsewhere, or an input lies in the way.
-    """
-    check_writable(folder)
-    own = [folder / TABLE_FILE, *(clean_file(folder, ending) for ending in _ENDINGS)]
-    if not (folder / JOB_FILE).is_file():
-        for path in own:
-            if path.exists():
-                raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
-    targets = [(folder / run).resolve() for run in runs]
-    for target in targets:
-        check_replaceable(target)
-    for path in inputs:
-        place = path.resolve()
-        if place in [x.resolve() for x in own] or any(target in place.parents for target in targets):
-            raise InputError(f"The input {path} lies where results would be written; give another output folder.")
-
-
 def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Path:
-    """Write the segmentation (K, J, I) of the unchanged case; that of an earlier job in another format goes."""
-    path = write_volume(clean_file(folder, ending), labels, case.affine, case.space)
-    for other in _ENDINGS:
-        if other != ending:
-            clean_file(folder, other).unlink(missing_ok=True)
-    return path
+    """Write the segmentation (K, J, I) of the unchanged case."""
+    return write_volume(folder / f"{CLEAN}{ending}", labels, case.affine, case.space)
 
 
 def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluation]:
@@ -143,12 +115,17 @@ def read_segmentation(folder: str | Path) -> tuple[np.ndarray, list[dict[str, An
         InputError: the folder holds no such result, or it is damaged.
     """
     folder = Path(folder)
-    place = next((x for ending in _ENDINGS if (x := clean_file(folder, ending)).is_file()), clean_file(folder, _ENDINGS[0]))
+    place = next((x for name in CLEAN_FILES if (x := folder / name).is_file()), folder / CLEAN_FILES[0])
     labels = Case.read({"segmentation": place}).image[0].astype(np.int16)
     return labels, _table(folder / TABLE_FILE)
 
 
-def _record(folder: Path, case: Case) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record (result.json) of one result.
+
+    Raises:
+        InputError: the folder holds none, or it is damaged.
+    """
     path = folder / RESULT_MARKER
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -156,6 +133,26 @@ def _record(folder: Path, case: Case) -> dict[str, Any]:
         raise InputError(f"{path} is no readable result ({error}); give a folder of results.") from error
     if not isinstance(record, dict) or "channels" not in record:
         raise _damaged(folder, KeyError("channels"))
+    return record
+
+
+def measured_rows(record: Mapping[str, Any]) -> Evaluation:
+    """What was measured of a result, by its record, without the segmentations.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    try:
+        rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
+        nothing = np.zeros((0, 0, 0), np.int16)
+        return Evaluation(rows, nothing, nothing, record["reference"], tuple(record.get("notes", ())))
+    except (KeyError, TypeError, AttributeError) as error:
+        of = record.get("case") or "a case"
+        raise InputError(f"A result of {of} is damaged or of another version ({type(error).__name__}: {error}).") from error
+
+
+def _record(folder: Path, case: Case) -> dict[str, Any]:
+    record = read_record(folder)
     if record["channels"] != list(case.channels):
         raise InputError(
             f"The result in {folder} belongs to another case: its channels are {', '.join(map(str, record['channels']))}, "
@@ -193,9 +190,8 @@ def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str],
 
 
 def _evaluation(folder: Path, record: Mapping[str, Any], case: Case) -> Evaluation:
-    rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
     labels = [read_label(folder / f"{name}{record['ending']}", case.grid) for name in (CLEAN, ATTACKED)]
-    return Evaluation(rows, labels[0], labels[1], record["reference"])
+    return replace(measured_rows(record), clean=labels[0], attacked=labels[1])
 
 
 def _trace(path: Path) -> list[dict[str, Any]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib import formats
-from SegAdversarialLib.attacks import Attack, AttackResult, attack_class, make_attack
-from SegAdversarialLib.attacks.files import write_attack
-from SegAdversarialLib.attacks.transfer import Transfer
+from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
-from SegAdversarialLib.evaluation.evaluation import Evaluation, check_regions, compare, evaluate, evaluate_pair, write_table
+from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
 from SegAdversarialLib.evaluation.files import write_evaluation
+from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
+from SegAdversarialLib.evaluation.structures import check_regions
+from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.formats import ModelSettings
-from SegAdversarialLib.jobs import results
+from SegAdversarialLib.jobs import planning, results
+from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
+from SegAdversarialLib.jobs.identity import fingerprints
+from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
     AttackJob,
@@ -32,15 +36,18 @@ from SegAdversarialLib.jobs.specification import (
     PhantomJob,
     SegmentJob,
     TrainGeneratorJob,
+    files_of,
 )
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.files import check_writable, file_name
-from SegAdversarialLib.volumes.json_data import plain, write_json
+from SegAdversarialLib.volumes.files import check_writable
+from SegAdversarialLib.volumes.json_data import plain
 from SegAdversarialLib.volumes.reading import read_channel
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
+
+_log = logging.getLogger(__name__)
 
 Emit = Callable[[dict[str, Any]], None]
 """Called with each event: plain JSON data with its kind under "event"."""
@@ -160,14 +167,18 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
 
 
 def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    folder = Path(job.output)
     case, model = _opened(job, emit, open_model)
-    results.prepare_output(folder, [], job.case.files)
+    place = ResultsFolder(job)
+    place.check_inputs([], _files(job))
+    place.check_same_inputs()
+    _announce(place, [], emit)
     prediction = model.predict(case, _part_of(emit, 0.1, 0.95), cancel)
-    path = results.write_clean(folder, prediction.labels, case, job.ending)
-    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    _warn(notes_on_prediction(prediction, model.head, case.label))
     rows = _clean_rows(prediction, model, case)
-    write_table(rows, folder / results.TABLE_FILE)
+    with place.change(everything=True) as folder:
+        path = place.path / results.write_clean(folder, prediction.labels, case, job.ending).name
+        write_job(folder, job)
+        write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
     return rows
 
@@ -198,23 +209,27 @@ def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) ->
 
 
 def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    folder = Path(job.output)
     case, model = _opened(job, emit, open_model)
     adversarial = _changed(case, job.adversarial)
     check_regions(model.head, job.regions)
-    results.prepare_output(folder, [results.EVALUATION], [*job.case.files, *map(Path, job.adversarial.values())])
+    place = ResultsFolder(job)
+    place.check_inputs([results.EVALUATION], [*_files(job), *map(Path, job.adversarial.values())])
+    about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
+    place.check_same(about["fingerprints"], case.name)
+    _announce(place, [results.EVALUATION], emit)
     clean = model.predict(case, _part_of(emit, 0.1, 0.5), cancel)
     attacked = model.predict(adversarial, _part_of(emit, 0.5, 0.9), cancel)
     emit(_progress(0.9, "measuring"))
     evaluation = evaluate_pair(case, adversarial, model, job.regions, clean, attacked)
     check_cancel(cancel)
-    results.write_clean(folder, clean.labels, case, job.ending)
-    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
-    place = folder / results.EVALUATION
-    write_evaluation(place, adversarial, evaluation, model, job.ending)
     rows = compare({results.EVALUATION: evaluation})
-    write_table(rows, folder / results.TABLE_FILE)
-    emit({"event": "result", "name": results.EVALUATION, "folder": str(place), "row": plain(rows[-1])})
+    with place.change([results.EVALUATION], everything=True) as folder:
+        results.write_clean(folder, clean.labels, case, job.ending)
+        write_job(folder, job)
+        write_evaluation(folder / results.EVALUATION, adversarial, evaluation, model, job.ending, about)
+        write_table(rows, folder / results.TABLE_FILE)
+    written = str(place.path / results.EVALUATION)
+    emit({"event": "result", "name": results.EVALUATION, "folder": written, "row": plain(rows[-1])})
     return rows
 
 
@@ -234,20 +249,20 @@ class _CasesOnDemand(Sequence[Case]):
 def _run_learn_universal(
     job: LearnUniversalJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener
 ) -> list[dict[str, Any]]:
-    folder = Path(job.output)
-    results.prepare_output(folder, [], [path for case in job.cases for path in case.files])
-    path = folder / results.PERTURBATION_FILE
-    if path.exists() and not (folder / results.JOB_FILE).is_file():
-        raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
+    place = ResultsFolder(job, [results.PERTURBATION_FILE])
+    place.check_inputs([], _files(job))
+    place.check_same_inputs()
+    _announce(place, [], emit)
     emit(_progress(0.0, "reading"))
     model = open_model(job.model)
     cases = _CasesOnDemand(job.cases, model.head)
     learned = UniversalPerturbation.learn(model, cases, progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings)
-    learned.save(path)
-    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
     rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
-    write_table(rows, folder / results.TABLE_FILE)
-    emit({"event": "result", "name": job.kind, "file": str(path), "rows": plain(rows)})
+    with place.change(everything=True) as folder:
+        learned.save(folder / results.PERTURBATION_FILE)
+        write_job(folder, job)
+        write_table(rows, folder / results.TABLE_FILE)
+    emit({"event": "result", "name": job.kind, "file": str(place.path / results.PERTURBATION_FILE), "rows": plain(rows)})
     return rows
 
 
@@ -260,14 +275,13 @@ def _run_train_generator(
     folder = Path(job.output)
     path = folder / GENERATOR_FILE
     start = Path(job.start) if job.start else None
-    if path.exists() and not (folder / results.JOB_FILE).is_file():
-        raise InputError(f"{path} is not from this software and would be overwritten; give another folder.")
-    results.prepare_output(folder, [], [*(x for case in job.cases for x in case.files), *([start] if start else [])])
+    place = ResultsFolder(job, [GENERATOR_FILE])
+    place.check_inputs([], _files(job))
     if start is not None and start.resolve() == path.resolve():
         raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
     emit(_progress(0.0, "reading"))
     model, earlier = open_model(job.model), Generator.read(start) if start else None
-    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
+    write_job(folder, job)
     trained = train_generator(
         model,
         _CasesOnDemand(job.cases, model.head),
@@ -295,39 +309,41 @@ def _changed(case: Case, files: Mapping[str, str]) -> Case:
 def _run_attack(
     job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None, open_model: Opener
 ) -> list[dict[str, Any]]:
-    folder = Path(job.output)
-    configured = [_configured(data) for data in job.attacks]
+    asked = planning.planned(job)
     case, model = _opened(job, emit, open_model)
-    configured = [_with_source(attack, job.model.device, open_model) for attack in configured]
-    runs = dict(_named(_varied(configured, model.channels if job.each_channel else ())))
-    for attack in runs.values():
-        attack.check(model, case)
+    place = ResultsFolder(job)
+    opened = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
+    plans = planning.named(planning.varied(opened, model.channels if job.each_channel else ()), place.earlier)
+    for plan in plans.values():
+        plan.attack.check(model, case)
     check_regions(model.head, job.regions)
-    results.prepare_output(folder, list(runs), job.case.files)
-    costs = {name: attack.cost for name, attack in runs.items()}
+    place.check_inputs(list(plans), [*_files(job), *(x for plan in plans.values() for x in files_of(plan.asked).values())])
+    about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
+    place.check_same(about["fingerprints"], case.name)
+    _announce(place, list(plans), emit)
+    costs = {name: plan.attack.cost for name, plan in plans.items()}
     first, started = share_of_clean(costs), time.perf_counter()
     clean = model.predict(case, _part_of(emit, 0.0, first), cancel)
     expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
-    results.write_clean(folder, clean.labels, case, job.ending)
-    write_json(folder / results.JOB_FILE, job.anywhere().model_dump(mode="json"))
-    rows: list[dict[str, Any]] = []
-    for name, attack in runs.items():
+    said = _warn(notes_on_prediction(clean, model.head, case.label))
+    writer = AttackWriter(job, case, clean, place, plans)
+    writer.begin()
+    for name, plan in plans.items():
         progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
-        outcome = _one_attack(name, attack, model, case, clean, job, progress, expected.searching(name), cancel)
-        rows += compare({name: outcome.evaluation})
-        write_table(rows, folder / results.TABLE_FILE)
-        for row in outcome.result.trace:
+        result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, expected.searching(name), cancel)
+        _warn([x for x in evaluation.notes if x not in said], f"{name}: ")
+        writer.add(name, result, evaluation, model, {**about, "asked": plan.asked})
+        for row in result.trace:
             emit({"event": "trace", "name": name, **plain(row)})
-        emit({"event": "result", "name": name, "folder": str(outcome.folder), "row": plain(rows[-1])})
+        emit({"event": "result", "name": name, "folder": str(place.path / name), "row": plain(writer.row(name))})
         if observe is not None:
-            observe(outcome)
-    return rows
+            observe(AttackOutcome(name, result, evaluation, model.head, place.path / name))
+    return writer.rows
 
 
 def _one_attack(
-    name: str,
     attack: Attack,
     model: SegmentationModel,
     case: Case,
@@ -336,52 +352,37 @@ def _one_attack(
     progress: ProgressCallback,
     searching: float,
     cancel: CancelCheck | None,
-) -> AttackOutcome:
-    """Attack, measure and write; `searching` is the share of its time in which it attacks."""
+) -> tuple[AttackResult, Evaluation]:
+    """Attack and measure; `searching` is the share of its time in which it attacks."""
     result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
     measuring, asked = f"{attack.title}: measuring", (1 + searching) / 2
     attacked = model.predict(
         result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
     )
     progress(asked, measuring)
-    evaluation = evaluate(result, model, job.regions, clean, attacked)
+    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False)
     check_cancel(cancel)
-    folder = Path(job.output) / name
-    write_attack(folder, result, evaluation, model, job.ending)
-    return AttackOutcome(name, result, evaluation, model.head, folder)
+    return result, evaluation
 
 
-def _configured(data: Mapping[str, Any]) -> Attack:
-    settings = dict(data)
-    if not isinstance(settings.get("attack"), str):
-        raise InputError('Each attack of a job needs the name of an attack, such as {"attack": "fgsm", "epsilon": 0.05}.')
-    return make_attack(settings.pop("attack"), settings)
+def _files(job: SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob) -> list[Path]:
+    """The files that a job reads: those of its cases and its network."""
+    cases = job.cases if isinstance(job, (LearnUniversalJob, TrainGeneratorJob)) else (job.case,)
+    network = [Path(x) for x in (job.model.path, job.model.settings) if x is not None and Path(x).exists()]
+    return [*(path for case in cases for path in case.files), *network]
 
 
-def _with_source(attack: Attack, device: str, open_model: Opener) -> Attack:
-    """A transfer with its source network opened as the job's own network is, so that both may stay open from job to job."""
-    if not isinstance(attack, Transfer) or not isinstance(attack.source, str):
-        return attack
-    return attack.with_source(open_model(ModelSource(path=attack.source, trust=attack.trust, device=device)))
+def _announce(place: ResultsFolder, names: Sequence[str], emit: Emit) -> None:
+    """Say what becomes of earlier results."""
+    if message := place.announcement(names):
+        emit({"event": "log", "level": "info", "message": message})
 
 
-def _varied(attacks: list[Attack], channels: tuple[str, ...]) -> Iterator[Attack]:
-    """Each attack, followed by the same on each single channel where that was asked for and makes a difference."""
-    for attack in attacks:
-        yield attack
-        if len(channels) > 1 and attack.channels is None and attack.by_channel:
-            for channel in channels:
-                yield attack.model_copy(update={"channels": (channel,)})
-
-
-def _named(attacks: Iterator[Attack]) -> Iterator[tuple[str, Attack]]:
-    """A folder name for each attack: its own name, its channels, and a number where that is taken."""
-    taken: set[str] = set()
-    for attack in attacks:
-        base = file_name("-".join([attack_class(attack.name).name, *(attack.channels or ())]))
-        name = next(x for x in itertools.chain([base], (f"{base}-{n}" for n in itertools.count(2))) if x not in taken)
-        taken.add(name)
-        yield name, attack
+def _warn(notes: Sequence[str], of: str = "") -> Sequence[str]:
+    """Log notes as warnings, and give them back."""
+    for note in notes:
+        _log.warning("%s%s", of, note)
+    return notes
 
 
 def _part_of(emit: Emit, start: float, end: float) -> ProgressCallback:

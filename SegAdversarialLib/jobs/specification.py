@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -100,6 +101,12 @@ class _WithOutput(_Strict):
         return self.model_copy(update=changes)
 
 
+class _Overwriting(_Strict):
+    overwrite: bool = Field(
+        False, description="Take away what earlier jobs left in the output folder, as a whole, once this one has a result."
+    )
+
+
 class _WithVolumes(_WithOutput):
     ending: Literal[".nii.gz", ".nrrd"] = Field(
         ".nii.gz", description="Format of the volumes written: .nii.gz (compressed) or .nrrd (not compressed, quick)."
@@ -114,7 +121,7 @@ class PhantomJob(_WithVolumes):
     shape: tuple[int, int, int] = Field((64, 64, 64), description="Slices, rows, columns.")
 
 
-class SegmentJob(_WithVolumes):
+class SegmentJob(_Overwriting, _WithVolumes):
     """Segment a case."""
 
     kind: Literal["segment"] = "segment"
@@ -122,7 +129,7 @@ class SegmentJob(_WithVolumes):
     case: CaseSource
 
 
-class AttackJob(_WithVolumes):
+class AttackJob(_Overwriting, _WithVolumes):
     """Attack a case, with one attack or several, and measure what each has done."""
 
     kind: Literal["attack"] = "attack"
@@ -139,7 +146,7 @@ class AttackJob(_WithVolumes):
     pictures: bool = Field(False, description="Also write pictures of the slice views.")
 
 
-class EvaluateJob(_WithVolumes):
+class EvaluateJob(_Overwriting, _WithVolumes):
     """Measure what any change of a case's images, however it was made, does to a network's answer and to the images."""
 
     kind: Literal["evaluate"] = "evaluate"
@@ -153,7 +160,7 @@ class EvaluateJob(_WithVolumes):
     )
 
 
-class LearnUniversalJob(_WithOutput):
+class LearnUniversalJob(_Overwriting, _WithOutput):
     """Learn a universal perturbation on a network and a set of cases."""
 
     kind: Literal["learn-universal"] = "learn-universal"
@@ -216,15 +223,20 @@ def make_job(data: Any, what: str = "The job") -> AnyJob:
         raise InputError(f"{what}: {first_problem(error)}") from None
 
 
-def _attack_anywhere(attack: dict[str, Any]) -> dict[str, Any]:
-    """An attack's configuration with absolute paths of the files that it names; other words stay what they are."""
-    changed = dict(attack)
+def files_of(attack: Mapping[str, Any]) -> dict[str, Path]:
+    """The files and folders that an attack's configuration names, by the setting that does."""
+    found = {}
     for key in ("region", "target", "source", "perturbation", "generator"):
         path = attack.get(key)
         # a class or a kind of region may be called like a file that lies here, but no class ends like one
         if isinstance(path, str) and (key == "source" or Path(path).suffix) and Path(path).exists():
-            changed[key] = _absolute(path)
-    return changed
+            found[key] = Path(path)
+    return found
+
+
+def _attack_anywhere(attack: dict[str, Any]) -> dict[str, Any]:
+    """An attack's configuration with absolute paths of the files that it names; other words stay what they are."""
+    return {**attack, **{key: _absolute(str(path)) for key, path in files_of(attack).items()}}
 
 
 def _absolute(path: str | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Objective(ABC):
     """
 
     name: str
+    counts_background: ClassVar[bool] = False
+    """Whether voxels of the background count, so that there is a gradient where the reference holds no structure."""
 
     def __init_subclass__(cls) -> None:
         if "__init__" in vars(cls):

@@ -48,6 +48,7 @@ class CrossEntropy(VoxelwiseObjective):
     """
 
     name = "cross_entropy"
+    counts_background = True
 
     def lost(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """The cross-entropy of each voxel."""
@@ -154,6 +155,7 @@ class SegPGDWeighted(VoxelwiseObjective):
     """
 
     name = "segpgd"
+    counts_background = True
 
     def lost(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """The weighted cross-entropy of each voxel."""
@@ -171,6 +173,7 @@ class CosPGDWeighted(VoxelwiseObjective):
     """
 
     name = "cospgd"
+    counts_background = True
 
     def lost(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """The weighted cross-entropy of each voxel."""

@@ -10,7 +10,7 @@ import numpy as np
 from SegAdversarialLib.scene.runs import RUN, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation
 from SegAdversarialLib.scene.transforms import add_displacement
-from SegAdversarialLib.scene.volumes import add_perturbation_volume
+from SegAdversarialLib.scene.volumes import SCANNER_UNITS, add_perturbation_volume
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.result import AttackResult
@@ -27,9 +27,8 @@ def add_parts(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dic
     """
     parts, case, first = result.perturbation.parts(), result.original, next(iter(run.inputs.values()))
     found: dict[str, Any] = {"added": {}, "bias": {}, "displacement": None, "moved_reference": None}
-    before, after = case.label, result.adversarial.label
-    if after is not None and not (before is not None and np.array_equal(before, after)):
-        node = add_segmentation(run.scene, f"moved reference - {run.summary}", after, case.affine, classes, first)
+    if result.moved_label is not None:
+        node = add_segmentation(run.scene, f"moved reference - {run.summary}", result.moved_label, case.affine, classes, first)
         node.GetDisplayNode().SetVisibility(False)
         found["moved_reference"] = run.file(node, "moved reference")
     if not parts.keys() & {"displacement", "log_bias"}:
@@ -47,7 +46,9 @@ def add_parts(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dic
             values = parts["additive"][case.channel_index(channel)]
             if values.any():
                 name = f"{volume.GetName()} added - {run.summary}"
-                node = add_perturbation_volume(run.scene, name, f"added to {channel}", values, case.affine, volume)
+                node = add_perturbation_volume(
+                    run.scene, name, f"{channel} added, {SCANNER_UNITS}", values, case.affine, volume
+                )
                 found["added"][channel] = run.file(node, "added", channel)
     return found
 

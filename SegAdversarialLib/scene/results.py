@@ -23,7 +23,7 @@ from SegAdversarialLib.scene.rasterization import label_values
 from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
-from SegAdversarialLib.scene.volumes import add_input_volume, add_perturbation_volume, add_volume_like
+from SegAdversarialLib.scene.volumes import SCANNER_UNITS, add_input_volume, add_perturbation_volume, add_volume_like
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.writing import stored
 
@@ -216,7 +216,8 @@ def changed_positions(result: AttackResult) -> list[int]:
 
 
 def _record(about: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
-    return {**about, "evaluation": evaluation.rows, "reference": evaluation.reference}
+    measured = {"evaluation": evaluation.rows, "reference": evaluation.reference, "notes": list(evaluation.notes)}
+    return {**about, **measured}
 
 
 def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -233,7 +234,7 @@ def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[st
         adversarial[channel] = run.file(node, "adversarial", channel)
         if change[n].any():
             name = f"{volume.GetName()} change - {run.summary}"
-            node = add_perturbation_volume(run.scene, name, f"change of {channel}", change[n], case.affine, volume)
+            node = add_perturbation_volume(run.scene, name, f"{channel}, {SCANNER_UNITS}", change[n], case.affine, volume)
             perturbation[channel] = run.file(node, "perturbation", channel)
     return adversarial, perturbation
 

@@ -138,12 +138,14 @@ def frame_of(image: np.ndarray, labels: np.ndarray, affine: np.ndarray) -> Frame
     """The axial slice with the largest labelled area, and what of the image fills it.
 
     Args:
-        image: (K, J, I), any of the channels.
+        image: (K, J, I) or (C, K, J, I); of several channels, what any of them fills.
         labels: (K, J, I) label map; where it is empty the middle of the image is shown.
         affine: (i, j, k) to RAS, in mm.
     """
-    low, high = (float(x) for x in np.percentile(image, (0.1, 99.8)))
-    filled = image > low + 0.05 * (high - low)
+    filled = np.zeros(labels.shape, bool)
+    for channel in image.reshape(-1, *labels.shape):
+        low, high = (float(x) for x in np.percentile(channel, (0.1, 99.8)))
+        filled |= channel > low + 0.05 * (high - low)
     if not filled.any():
         filled = np.ones(image.shape, bool)
     step = float(np.abs(affine[2, :3]).max())

@@ -9,6 +9,8 @@ import numpy as np
 from SegAdversarialLib.scene.application import add_node
 
 COLOR_NODE_NAME = "SegAdversarial change"
+SCANNER_UNITS = "scanner units"
+"""What intensities, and changes of them, are measured in."""
 
 # Dark in the middle, so that what was not changed sinks into the background of Slicer's views; blue below, orange above,
 # which people with every kind of colour vision can tell apart.

@@ -26,7 +26,7 @@ import torch.nn.functional as functional
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel, first_problem
-from SegAdversarialLib.evaluation.evaluation import write_table
+from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic
 from SegAdversarialLib.networks.generator import BoundGenerator, Generator, GeneratorSettings, Variation
 from SegAdversarialLib.structures.output_head import OutputHead

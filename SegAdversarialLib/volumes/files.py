@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -94,6 +94,43 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             raise InputError(_unwritable(path, error)) from error
 
 
+@contextmanager
+def whole_change(folder: str | Path, earlier: Sequence[Path]) -> Iterator[Path]:
+    """Give a temporary folder inside `folder`; when the block ends well, what lies in it takes the place of `earlier`.
+
+    Whole or not at all: until then, and if anything goes wrong, everything is as it was.
+
+    Args:
+        folder: it is made if it is missing.
+        earlier: files and folders inside `folder` that go, as far as they are there; others that the new ones are called
+            like go, too.
+
+    Raises:
+        InputError: the folder cannot be written to, or the disk is full.
+    """
+    folder = Path(folder)
+    mark = uuid.uuid4().hex[:8]
+    temporary, retired = folder / f".partial-{mark}", folder / f".replaced-{mark}"
+    moved: list[tuple[Path, Path]] = []
+
+    def remove() -> None:
+        with suppress(OSError):
+            while moved:  # it has gone wrong in the middle: everything goes back to where it was
+                os.replace(*reversed(moved[-1]))
+                moved.pop()
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not moved:  # else it holds the only copy
+            shutil.rmtree(retired, ignore_errors=True)
+
+    with _removed_if_unfinished(remove):
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            _exchange(folder, earlier, temporary, retired, moved)
+        except OSError as error:
+            raise InputError(_unwritable(folder, error)) from error
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file; False also where the name is impossible or the folder may not be entered."""
     try:
@@ -143,6 +180,22 @@ def check_writable(folder: str | Path) -> None:
 def file_name(text: str) -> str:
     """Turn a channel or attack name into a file name: letters, digits, dot, dash and underscore are kept."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text) or "_"
+
+
+def _exchange(folder: Path, earlier: Sequence[Path], temporary: Path, retired: Path, moved: list[tuple[Path, Path]]) -> None:
+    """Put what lies in `temporary` into `folder` in the place of `earlier`; `moved` holds what has been moved until all is."""
+    retired.mkdir()
+    arriving = {x: folder / x.name for x in temporary.iterdir()}
+    for path in dict.fromkeys([*earlier, *arriving.values()]):
+        if path.exists():
+            place = retired / path.relative_to(folder)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+            moved.append((path, place))
+    for path, place in arriving.items():
+        os.replace(path, place)
+        moved.append((path, place))
+    moved.clear()
 
 
 def _unwritable(path: Path, error: OSError) -> str:

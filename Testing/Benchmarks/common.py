@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib.evaluation.evaluation import write_table
+from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.metrics import dice
 from SegAdversarialLib.volumes.files import whole_file
 

@@ -27,7 +27,8 @@ from common import machine, save_figure, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, evaluate, open_model, phantom
 from SegAdversarialLib.changes.fields import warp
-from SegAdversarialLib.evaluation.evaluation import UNWARPED, format_table
+from SegAdversarialLib.evaluation.evaluation import UNWARPED
+from SegAdversarialLib.evaluation.tables import format_table
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic
 
 STRENGTHS = (0.5, 1.0, 2.0, 3.0)

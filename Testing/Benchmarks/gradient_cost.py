@@ -30,7 +30,7 @@ from gpu_switches import switch_costs
 from step_cost import STEP_LIMIT, step_costs
 from whole_volume import ERROR_LIMIT, TIME_LIMIT, VOLUMES_LIMIT, against_plain, extrapolated, gradient_costs
 
-from SegAdversarialLib.evaluation.evaluation import format_table
+from SegAdversarialLib.evaluation.tables import format_table
 
 Rows = list[dict[str, Any]]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from SegAdversarialLib import attacks, open_model, phantom
-from SegAdversarialLib.evaluation.evaluation import evaluate, format_table, write_table
+from SegAdversarialLib.evaluation.measuring import evaluate
+from SegAdversarialLib.evaluation.tables import format_table, write_table
 
 SIGNS = {"radius": 0.0, "epsilon_units": "relative", "clip": True}
 ATTACKS = {

@@ -26,7 +26,8 @@ import numpy as np
 from common import Cells, machine, save_table
 
 from SegAdversarialLib import SegmentationModel, attacks, evaluate, open_model, phantom
-from SegAdversarialLib.evaluation.evaluation import UNWARPED, format_table
+from SegAdversarialLib.evaluation.evaluation import UNWARPED
+from SegAdversarialLib.evaluation.tables import format_table
 
 CHAIN, BIAS, DEFORMATION = "chain", "bias-field", "deformation"
 ATTACKS: dict[str, dict[str, Any]] = {

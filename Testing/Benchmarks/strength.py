@@ -32,7 +32,7 @@ from common import Cells, machine, mean_dice, save_figure, save_table
 from peers import PEERS, Budget, Found, Missing, run_peer
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, open_model, phantom
-from SegAdversarialLib.evaluation.evaluation import format_table
+from SegAdversarialLib.evaluation.tables import format_table
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_DATA = Path(os.environ.get("SEGADVERSARIAL_TEST_DATA", ROOT.parent / "shared" / "data"))

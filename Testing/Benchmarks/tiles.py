@@ -31,7 +31,7 @@ import torch
 from common import Cells, machine, mean_dice, save_figure, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
-from SegAdversarialLib.evaluation.evaluation import format_table
+from SegAdversarialLib.evaluation.tables import format_table
 from SegAdversarialLib.model.window_grid import WindowGrid
 
 KEY = ("size", "window", "overlap", "case", "steps", "epsilon")

@@ -28,7 +28,7 @@ from common import machine, mean_dice, save_table
 from measuring import PeakMemory
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
-from SegAdversarialLib.evaluation.evaluation import format_table
+from SegAdversarialLib.evaluation.tables import format_table
 
 SIGNS = {"radius": 0.0, "epsilon_units": "relative", "clip": True}
 TRAINED_FROM = 200

@@ -102,7 +102,8 @@ def make_evaluation(case: Case) -> types.SimpleNamespace:
         {"structure": "enhancing tumour", "metric": "hd95", "before": None, "after": math.nan, "drop": None},
         {"channel": "T1", "metric": "psnr", "value": 31.5},
     ]
-    return types.SimpleNamespace(rows=rows, clean=make_clean(case), attacked=make_attacked(case), reference="label")
+    maps = {"clean": make_clean(case), "attacked": make_attacked(case)}
+    return types.SimpleNamespace(rows=rows, **maps, reference="label", notes=())
 
 
 @contextmanager

@@ -15,15 +15,10 @@ import torch
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation.evaluation import (
-    COLUMNS,
-    check_regions,
-    compare,
-    evaluate,
-    evaluate_pair,
-    format_table,
-    write_table,
-)
+from SegAdversarialLib.evaluation.evaluation import COLUMNS, compare
+from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair
+from SegAdversarialLib.evaluation.structures import check_regions
+from SegAdversarialLib.evaluation.tables import format_table, write_table
 from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -59,7 +54,7 @@ def result_of(clean: np.ndarray, attacked: np.ndarray, label: np.ndarray | None)
     original = Case(np.stack([clean.astype(np.float32), untouched]), ("T1", "FLAIR"), AFFINE, label, name="subject")
     adversarial = original.with_image(np.stack([attacked.astype(np.float32), untouched]))
     return AttackResult(
-        original, adversarial, Perturbation.between(original, adversarial), SimpleNamespace(seed=0), "stand-in"
+        original, adversarial, Perturbation.between(original, adversarial), SimpleNamespace(seed=0, helps=False), "stand-in"
     )
 
 

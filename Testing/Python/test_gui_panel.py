@@ -101,7 +101,7 @@ def _tag(segment: Any) -> str:
 def test_the_table_says_what_the_library_measures(panel: Any, tmp_path: Path) -> None:
     """The same volumes, written to files and measured by the library in this process, give the same figures."""
     from SegAdversarialLib import Case, open_model, scene
-    from SegAdversarialLib.evaluation.evaluation import evaluate_pair
+    from SegAdversarialLib.evaluation.measuring import evaluate_pair
     from SegAdversarialLib.scene.tables import as_text
 
     nodes, volumes = latest(), panel.images.volumes()

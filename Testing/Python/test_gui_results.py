@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gui_helpers import settle
-from results_helpers import Stage, _stage, made  # noqa: F401  (a fixture)
+from results_helpers import NOTES, Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
 
@@ -189,6 +189,7 @@ def test_figures_are_those_of_the_run(stage: Stage) -> None:
     nodes = stage.add()
     assert stage.section.table.mrmlTableNode() is nodes.metrics
     text = stage.section.summary.text
+    assert text.splitlines()[-1] == f"Note: {NOTES[0]}"
     assert "tumour: Dice 0.94 \N{RIGHTWARDS ARROW} 0.41 (-56 %)" in text
     assert "core: Dice 0.90 \N{RIGHTWARDS ARROW} 0.85 (-6 %)" in text
     assert "for: tumour." in text

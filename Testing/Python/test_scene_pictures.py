@@ -14,7 +14,7 @@ from scene_helpers import (
 
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
-from SegAdversarialLib.scene import pictures, view
+from SegAdversarialLib.scene import montage, pictures, view
 from SegAdversarialLib.volumes.case import Case
 
 
@@ -25,7 +25,7 @@ def made_of(case: Case, **parts: np.ndarray) -> AttackResult:
     return AttackResult(case, perturbation.apply(case, warp_label=True), perturbation, attack, "network")  # type: ignore[arg-type]
 
 
-def tiles_of(result: AttackResult) -> dict[str, pictures._Tile]:
+def tiles_of(result: AttackResult) -> dict[str, montage.Tile]:
     case = result.original
     evaluation, frame = make_evaluation(case), view.frame_of(case.image[0], case.label, case.affine)
     tiles = pictures._draw_tiles(result, evaluation, "T1", frame, {1: "tumour"})
@@ -45,7 +45,7 @@ def test_pictures_show_each_part_of_what_was_done(drawing) -> None:
     found = tiles_of(made_of(case, log_bias=bias))
     assert list(found) == [*first, "Bias field", *second]
     scale = found["Bias field"].scale
-    assert scale is not None and (scale.least, scale.greatest) == ("\N{MINUS SIGN}25 %", "+25 %")
+    assert scale is not None and (scale.least, scale.greatest, scale.unit) == ("\N{MINUS SIGN}25", "+25", "%")
     # 25 % more everywhere: the end of the scale, in the air, too
     np.testing.assert_allclose(found["Bias field"].pixels[360, 320] / 255, scale.colors[-1], atol=0.01)
     two = tiles_of(made_of(case, displacement=moved, log_bias=bias))
@@ -62,7 +62,7 @@ def test_grid_lines_and_the_outlined_reference_move_with_the_anatomy(drawing) ->
     tiles = tiles_of(made_of(case, displacement=moved))
     shown = {name: tile.pixels.astype(int) for name, tile in tiles.items()}
     scale = tiles["Displacement"].scale
-    assert scale is not None and (scale.least, scale.greatest) == ("0", "6 mm")
+    assert scale is not None and (scale.least, scale.greatest, scale.unit) == ("0", "6", "mm")
     # all of it is moved by as much as anything: red lines
     red = (shown["Displacement"] - shown["Adversarial"])[..., 0] > 60
     assert 0.005 < red.mean() < 0.3

@@ -1,0 +1,65 @@
+"""What makes figures mean nothing, said in words: one sentence for each, which names the likely causes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from SegAdversarialLib.metrics import dice
+
+LOW_DICE = 0.5
+"""The mean Dice of the unchanged case below which a note asks for the preprocessing.
+
+At one half, answer and reference have twice as many voxels apart as in common. Networks on data like those that they were
+trained on mostly lie well above it, all but the smallest lesions included; one whose normalization was forgotten does not.
+"""
+
+RAISED_DICE = 0.01
+"""By how much the mean Dice must rise until that is noted: noise moves it a little either way."""
+
+_CAUSES = "its normalization, orientation, order of channels, and which reference labels its classes stand for"
+
+
+def notes_on_answer(answer: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray] | None) -> list[str]:
+    """What is odd about a network's answer for a case that nobody has attacked yet.
+
+    Args:
+        answer: the mask (K, J, I) of each of the network's structures as it claims it.
+        reference: the same of the reference; None: there is none.
+    """
+    sought = {} if reference is None else {name: mask for name, mask in reference.items() if mask.any()}
+    if reference is not None and not sought:
+        return [
+            "The reference holds none of the network's structures (all of it is background), so Dice is 1 where the network "
+            "finds nothing and 0 where it finds anything; give the right label map, or none, to measure against the network's "
+            "own answer."
+        ]
+    if not any(mask.any() for mask in answer.values()):
+        return [
+            "The network finds nothing in the unchanged case, so there is nothing that an attack could remove, and Dice says "
+            f"nothing about its robustness; if there is something to find, check {_CAUSES}."
+        ]
+    mean = _mean([dice(answer[name], mask) for name, mask in sought.items()])
+    if not mean < LOW_DICE:
+        return []
+    return [
+        f"The network's mean Dice on the unchanged case is only {mean:.2f}: it is probably given something else than it was "
+        f"trained on, and attacks then say little; check {_CAUSES}."
+    ]
+
+
+def notes_on_attack(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    """What is odd about what an attack that should lower Dice has done; Dice of each structure before and after."""
+    first, last = _mean(list(before.values())), _mean(list(after.values()))
+    if not last - first > RAISED_DICE:
+        return []
+    return [
+        f"The attack raised the mean Dice from {first:.2f} to {last:.2f} instead of lowering it: the network is wrong on the "
+        "unchanged case, or the attack follows another reference, loss or choice of structures than is measured here."
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
