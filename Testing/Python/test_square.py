@@ -39,6 +39,15 @@ class Watched(torch.nn.Module):
         return self.network(batch)
 
 
+def examined(watched: Watched) -> SegmentationModel:
+    """The network as a model that has found out what it is like: from here on only the attack asks it."""
+    model = model_of(watched)
+    model.examine()
+    watched.asked.clear()
+    watched.calls = 0
+    return model
+
+
 class Undifferentiable(torch.nn.Module):
     """Whole numbers, made without a graph."""
 
@@ -89,7 +98,7 @@ def test_every_query_is_a_cube_and_the_worst_is_kept(region: bool) -> None:
     attack = attacks.SquareAttack(
         epsilon=0.2, queries=120, answers="labels", clip=False, region=mask if region else None, channels=("A", "B")
     )
-    result = attack(model_of(watched), case)
+    result = attack(examined(watched), case)
     limit = 0.2 * np.abs(case.image).max((1, 2, 3), keepdims=True)
     inside = mask if region else np.ones(case.shape, bool)
 
@@ -170,7 +179,7 @@ def test_labels_are_all_that_is_used() -> None:
 @pytest.mark.parametrize("queries", [3, 40])
 def test_queries_are_counted_to_the_last(settings: dict[str, Any], queries: int) -> None:
     watched = Watched(toy_model().network)
-    result = attacks.SquareAttack(queries=queries, **settings)(model_of(watched), toy_case())
+    result = attacks.SquareAttack(queries=queries, **settings)(examined(watched), toy_case())
     assert watched.calls == result.forward_evaluations == queries == result.trace[-1]["queries"]
     assert [row["queries"] for row in result.trace] == sorted(row["queries"] for row in result.trace)
     losses = [row["loss"] for row in result.trace[:-1]]
