@@ -223,7 +223,7 @@ def _files(folder: Path) -> Iterator[Path]:
             if name.startswith("."):
                 continue
             start = _start(path)
-            if not path.suffix and len(start) < _MARK_END and not any(start):
+            if not path.suffix and len(start) < _MARK_END and not any(start[: _MARK_END - 4]):
                 raise InputError(f"{path} is empty: if it is a slice of the series, get it again, else take it away.")
             yield path
 
