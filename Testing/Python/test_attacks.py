@@ -267,7 +267,7 @@ def test_rescaled_logits_revive_a_saturated_network() -> None:
         ("pgd", {"norm": "l1"}, "norm"),
         ("pgd", {"temperature": 0}, "temperature"),
         ("pgd", {"restarts": 0}, "restarts"),
-        ("fgsmm", {}, 'no attack "fgsmm"; there are'),
+        ("fgsmm", {}, 'no attack "fgsmm"; the nearest name is fgsm'),
     ],
 )
 def test_wrong_settings_get_one_sentence(name: str, settings: dict[str, Any], message: str) -> None:
