@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import re
+import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
 
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.formats.settings import ModelSettings
+_log = logging.getLogger(__name__)
+
+_DEVICE = re.compile(r"torch\.device\(([^()]*)\)")
+_TO_CUDA = re.compile(r"\btorch\.cuda\(")
+_DEVICE_ATTRIBUTE = re.compile(r"^\s+(\w+) : (?:Optional\[)?Device\b", re.MULTILINE)
+"""How devices stand in a program's source: as words, as a method, and as attributes of its modules."""
 
 
-NEEDS_TRUST = True
-"""Such a file is a program."""
-
-ENDINGS = (".ts", ".torchscript", ".pt", ".pth")
-
-
-def opens(path: Path, settings: ModelSettings) -> bool:
-    """Whether the file is TorchScript: it says so, or ends like one and has no architecture named for it."""
-    if settings.format is not None:
-        return settings.format == "torchscript"
-    return settings.network is None and path.suffix.lower() in ENDINGS
-
-
-def content_file(path: Path, settings: ModelSettings) -> Path:
-    """The file that holds the network."""
-    return path
-
-
-def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
-    """The network in the file.
+def load(path: Path, trust: bool, device: torch.device) -> torch.nn.Module:
+    """The network in the file, for a device: also where its program names another one, that of the machine it was made on.
 
     Raises:
         InputError: its source is not trusted, or it is damaged.
     """
-    import torch
+    import torch.jit
 
     if not trust:
         raise InputError(
@@ -45,6 +36,52 @@ def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
             "(--trust, or trust=True)."
         )
     try:
-        return torch.jit.load(str(path), map_location="cpu")
-    except (RuntimeError, ValueError, OSError) as error:
+        text = _source_of(path)
+        named = [*_DEVICE.findall(text), *_TO_CUDA.findall(text)]
+        source: Any = _for_device(path, device) if any(x.strip("\"'") != str(device) for x in named) else str(path)
+        network: torch.nn.Module = torch.jit.load(source, map_location=device)
+        kept = _set_attributes(network, set(_DEVICE_ATTRIBUTE.findall(text)), device)
+    except Exception as error:  # a damaged program can break the reader anywhere
         raise InputError(f"{path} is no TorchScript network, or it is damaged ({detail_of(error)}).") from error
+    gpus = [x for x in re.findall(r"cuda(?::\d+)?|mps|xpu", " ".join([*named, *kept])) if x not in (str(device), device.type)]
+    if gpus:  # that it was made on a CPU, as most are, nobody need know
+        _log.warning("%s was made for %s, which stands in its program; here it runs on %s.", path.name, gpus[0], device)
+    return network
+
+
+def _sources(archive: zipfile.ZipFile) -> list[str]:
+    return [name for name in archive.namelist() if "code/" in name and name.endswith(".py")]
+
+
+def _source_of(path: Path) -> str:
+    """All of a program's source."""
+    with zipfile.ZipFile(path) as archive:
+        return "\n".join(archive.read(name).decode() for name in _sources(archive))
+
+
+def _for_device(path: Path, device: torch.device) -> io.BytesIO:
+    """The program with its devices exchanged: tensors that it makes on its way must lie where its input does."""
+    changed = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(changed, "w") as copy:
+        sources = set(_sources(archive))
+        for member in archive.infolist():
+            content = archive.read(member)
+            if member.filename in sources:
+                text = _DEVICE.sub(f'torch.device("{device}")', content.decode())
+                content = (_TO_CUDA.sub("torch.cpu(", text) if device.type == "cpu" else text).encode()
+            copy.writestr(member.filename, content)
+    changed.seek(0)
+    return changed
+
+
+def _set_attributes(network: torch.nn.Module, names: set[str], device: torch.device) -> list[str]:
+    """Let modules that keep a device under one of these names keep this one; which they kept before."""
+    import torch
+
+    kept = []
+    for module in network.modules():
+        for name in names:
+            if isinstance(before := getattr(module, name, None), torch.device):
+                kept.append(str(before))
+                setattr(module, name, device)
+    return kept

@@ -91,7 +91,11 @@ def test_segment_phantom_and_listing(files: dict[str, str], tmp_path: Path, caps
     assert main(["attacks", "pgd", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pgd"]["properties"]["restarts"]["minimum"] == 1
     assert main(["info", "--model", files["model"], "--trust"]) == 0
-    assert "rim" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "rim" in shown and "a TorchScript file" in shown and "parameters:" in shown
+    assert main(["info", files["model"]]) == 0  # a program that is not trusted is described, not opened
+    shown = capsys.readouterr().out
+    assert "rim" in shown and "not opened here (--trust)" in shown and "parameters:" not in shown
 
 
 def test_evaluate_measures_any_pair(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,7 +160,7 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilom=0.1"), "No chosen attack has the setting epsilom"),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon"), "not of the form SETTING=VALUE"),
         (lambda f, s: attack_words(f, "--attack", "magic"), 'no attack "magic"; there are'),
-        (lambda f, s: attack_words(f, model=s["corrupt"]), "or it is damaged"),
+        (lambda f, s: attack_words(f, model=s["corrupt"]), "cut off or damaged"),
         (lambda f, s: attack_words(f, model="none.ts"), "no network file none.ts"),
         (lambda f, s: attack_words(f, output=s["file"]), "Cannot write"),
         (lambda f, s: attack_words(f, output="/proc/nowhere"), "Cannot write /proc/nowhere"),  # not even root may
