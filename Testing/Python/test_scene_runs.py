@@ -365,9 +365,7 @@ def test_evaluations_without_labels_have_no_reference(scene) -> None:
     inputs = scenes.add_case(case).channels
     labelled = make_case()
     answers = make_evaluation(labelled)
-    evaluation = types.SimpleNamespace(
-        rows=answers.rows, clean=answers.clean, attacked=answers.attacked, reference="prediction"
-    )
+    evaluation = types.SimpleNamespace(**{**vars(answers), "reference": "prediction"})
     nodes = scenes.add_evaluation(case, evaluation, inputs, title="same")
     assert nodes.adversarial == scenes.find_results()[0].adversarial == {}
     assert nodes.reference is None and scenes.find_results()[0].reference is None

@@ -26,8 +26,8 @@ from SegAdversarialLib import InputError, attacks, evaluate
 from SegAdversarialLib.attacks.engine.transforms import bias_limits
 from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.changes.fields import warp
+from SegAdversarialLib.jobs.planning import Planned, varied
 from SegAdversarialLib.jobs.results import read_attack
-from SegAdversarialLib.jobs.running import _varied
 
 
 @pytest.mark.parametrize("steps", [0, 3])
@@ -159,9 +159,9 @@ def test_the_anatomy_moves_in_all_channels_or_not_at_all(attack: str) -> None:
         made_(model_(), case_())
     assert "\n" not in str(caught.value)
     attacks.make_attack(attack, {"steps": 1, "channels": ["A", "B"], **({} if given else given)}).check(model_(), case_())
-    alone = attacks.make_attack(attack, {"steps": 1})
-    assert [x.channels for x in _varied([alone], ("A", "B"))].count(None) == 1
-    assert (len(list(_varied([alone], ("A", "B")))) == 1) == (attack != "chain")
+    alone = Planned(attacks.make_attack(attack, {"steps": 1}), {"attack": attack})
+    assert [x.attack.channels for x in varied([alone], ("A", "B"))].count(None) == 1
+    assert (len(list(varied([alone], ("A", "B")))) == 1) == (attack != "chain")
 
 
 def test_channels_that_the_network_does_not_see_move_along() -> None:

@@ -139,7 +139,9 @@ def test_jobs_run_and_the_network_stays_open(caller: Caller, tmp_path: Path) -> 
     assert first[-1]["event"] == "done" and first[-1]["rows"][0]["attack"] == "ifgsm"
     caller.say(request="job", id="2", job=attack_job(tmp_path, {"attack": "fgsm"}, model=model))
     second = caller.end("2")
-    assert second[-1]["event"] == "done" and not [x for x in second if x["event"] == "log"]
+    # the network is not opened again; the folder is added to
+    (said,) = [x["message"] for x in second if x["event"] == "log"]
+    assert second[-1]["event"] == "done" and said.endswith("stay: ifgsm.")
     described = caller.ask("3", request="network", model={"device": "auto"})["network"]
     assert described["channels"] == ["T1", "T1ce", "T2", "FLAIR"] and described["parameters"] > 0
     result, evaluation = read_attack(tmp_path / "out" / "fgsm", open_case(CaseSource.model_validate(SMALL)))
