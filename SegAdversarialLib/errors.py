@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
 
 class InputError(ValueError):
@@ -30,25 +31,138 @@ def check_cancel(cancel: CancelCheck | None) -> None:
         raise Cancelled("Cancelled by the user; what was finished is kept.")
 
 
+_READABLE = 200
+"""Letters of a library's error that are shown."""
+
+_DECORATION = re.compile(r"\x1b\[[0-9;]*m|\[enforce fail at [^\]]*\] (?:err == 0)?\. ?")
+_NOISE = re.compile(
+    r"""^(?:
+        Traceback\b .* | File\ " .* | frame\ \#.* | \#\d+:?\ .* | Exception\ raised\ from\ .*  # where it came from
+        | [~^\s]* (?:<---\ HERE)? | [|:,.]+  # marks under a line of code
+        | [\w()]+:\ (?:fallthrough\ )?registered\ (?:at|as)\ .*  # torch's table of kernels
+        | The\ following\ operation\ failed\ in\ the\ TorchScript\ interpreter\. .*
+        | Weights\ only\ load\ failed\. .* | \(\d\)\ (?:In|Alternatively,)\ .*  # torch.load's advice
+        | (?:Check\ the\ documentation|For\ debugging\ consider|Compile\ with|CUDA\ kernel\ errors\ might)\b .*
+        | (?:Set\ TORCHDYNAMO_VERBOSE|from\ user\ code)\b .*
+        | Exception\ thrown\ in\ SimpleITK\ .* | /\S+\.(?:cxx|hxx|h|cpp):\d+:
+    )$""",
+    re.VERBOSE,
+)
+_CAUSE = re.compile(
+    r"^(?:.*\bWeightsUnpickler error:|(?:[\w.]+\.)?\w*(?:Error|Exception):|(?:sitk::|itk::|ITK )ERROR:|\[\w+\] \w+:)\s*(.*)$"
+)
+"""Lines that name the cause: Python's and TorchScript's last, ITK's, and the innermost of Teem's (NRRD)."""
+_ITK_OBJECT = re.compile(r"^\w+ ?\(0x[0-9a-f]+\): ?(?:ERROR: )?")
+_ADVICE = re.compile(
+    r" (?:This is an internal miniz error|If you are seeing this error|In PyTorch 2\.6|Please (?:use|file|report|see)|Hint:).*"
+)
+
+
 def detail_of(error: BaseException) -> str:
-    """What a library's error says after its source positions and stack: the last line, cut to a readable length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200].rstrip(".") if lines else type(error).__name__
+    """What a library's error says: its most telling line, without source positions, stacks and advice, in readable length."""
+    if callable(getattr(error, "error_count", None)):  # pydantic's
+        return first_problem(cast("ValidationError", error)).rstrip(".")
+    lines = [line.strip() for line in _DECORATION.sub("", str(error)).splitlines()]
+    lines = [line for line in lines if line and not _NOISE.match(line)]
+    causes = [n for n, line in enumerate(lines) if _CAUSE.match(line)]
+    if causes:
+        found = cast("re.Match[str]", _CAUSE.match(lines[causes[-1]]))
+        lines = [x for x in (_ITK_OBJECT.sub("", found[1]), *lines[causes[-1] + 1 :]) if x]
+    elif len(lines) > 2 and lines[0].startswith("Error while "):  # the last line says what it was
+        lines = [lines[0].rstrip(".") + ":", lines[-1]]
+    if not lines:
+        return "the data end too early" if isinstance(error, EOFError) else type(error).__name__
+    text = _ADVICE.sub("", lines[0])
+    if len(lines) > 1 and (text.endswith(":") or causes and len(text) + len(lines[1]) < _READABLE):
+        text += f"{'' if text.endswith((':', '.', '!')) else ';'} {lines[1]}"
+    return _cut(text if " " in text else f"{type(error).__name__}: {text}")
+
+
+def _cut(text: str) -> str:
+    """As many whole sentences as are readable, or words where the first sentence is longer."""
+    if len(text) > _READABLE:
+        ends = [match.end() for match in re.finditer(r"[.!] ", text[: _READABLE + 1])]
+        text = text[: ends[-1]].rstrip() if ends else text[:_READABLE].rpartition(" ")[0] + " ..."
+    return text if text.endswith("...") else text.rstrip(".")
 
 
 _TYPES = {"float", "int", "str", "bool", "none"}
+_EXPECTED = {
+    "tuple_type": "it must be a list",
+    "list_type": "it must be a list",
+    "dict_type": "it must be an object in braces",
+    "model_type": "it must be an object in braces",
+    "model_attributes_type": "it must be an object in braces",
+    "missing": "it is missing",
+}
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first thing that a settings model found wrong, as one sentence: where, what, and what would be right."""
-    problem = error.errors()[0]
-    # pydantic also puts the type that it tried into the path, which tells the user nothing
-    parts = [str(x) for x in problem["loc"] if isinstance(x, int) or (x.isidentifier() and x not in _TYPES)]
-    where = ".".join(parts)
+def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """The first thing that a settings model found wrong, as one sentence: where, what, and what would be right.
+
+    Args:
+        error: what the model raised.
+        model: the model, so that the names that it knows can be told where one is unknown.
+    """
+    problem = _most_precise(error.errors())
+    where = ".".join(map(str, _place(problem)))
     if problem["type"] == "extra_forbidden":
-        return f"there is no setting {where}."
-    message = problem["msg"].removeprefix("Value error, ")
+        known = _known_names(model, _place(problem)[:-1]) if model is not None else ()
+        return f"there is no setting {where}" + (f"; there are {', '.join(known)}." if known else ".")
     given = problem.get("input")
     shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    sentence = f"{message[0].lower()}{message[1:].rstrip('.')}{shown}."
+    sentence = f"{_complaint(problem, model)}{shown}."
     return f"{where}: {sentence}" if where else sentence[0].upper() + sentence[1:]
+
+
+def _complaint(problem: Any, model: type[BaseModel] | None) -> str:
+    if problem["type"] == "union_tag_invalid":
+        return f"the {problem['ctx']['discriminator'].strip(chr(39))} must be one of {problem['ctx']['expected_tags']}"
+    if problem["type"] == "union_tag_not_found":
+        tag = problem["ctx"]["discriminator"].strip("'")
+        choices = _objects_at(model, _place(problem)) if model is not None else []
+        known = dict.fromkeys(repr(x["properties"][tag].get("const")) for x in choices if tag in x["properties"])
+        return f"its {tag} is missing" + (f"; it must be one of {', '.join(known)}" if known else "")
+    message = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return message[0].lower() + message[1:]
+
+
+def _place(problem: Any) -> list[str | int]:
+    # pydantic also puts the type that it tried into the path, which tells the user nothing
+    return [x for x in problem["loc"] if isinstance(x, int) or (x.isidentifier() and x not in _TYPES)]
+
+
+def _most_precise(problems: list[Any]) -> Any:
+    """The first problem; of a place where several types were tried, what the best-fitting one found."""
+    first = next((x for x in problems if x["type"] != "missing"), problems[0])  # a misspelt name is missing, too
+    tried = next((n for n, x in enumerate(first["loc"]) if isinstance(x, str) and "[" in x), None)
+    if tried is None:
+        return first
+    return max((x for x in problems if x["loc"][:tried] == first["loc"][:tried]), key=lambda x: len(_place(x)))
+
+
+def _known_names(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """The names that can be set at a place in a settings model."""
+    return list(dict.fromkeys(name for node in _objects_at(model, place) for name in node["properties"]))
+
+
+def _objects_at(model: type[BaseModel], place: Sequence[str | int]) -> list[dict[str, Any]]:
+    """What may stand at a place, as the objects of the model's JSON schema; a tag in the place chooses one of a union."""
+    schema = model.model_json_schema()
+    found = _objects(schema, schema)
+    for step in place:
+        if isinstance(step, str):
+            inside = [x["properties"][step] for x in found if step in x["properties"]]
+            chosen = [x for x in found if any(field.get("const") == step for field in x["properties"].values())]
+            found = [y for x in inside for y in _objects(x, schema)] if inside else chosen
+    return found
+
+
+def _objects(node: dict[str, Any], schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects with named fields that a node of a JSON schema allows, alone or in a list."""
+    if "$ref" in node:
+        return _objects(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
+    if "properties" in node:
+        return [node]
+    items = [node["items"]] if isinstance(node.get("items"), dict) else []
+    return [y for x in (*node.get("anyOf", ()), *node.get("oneOf", ()), *items) for y in _objects(x, schema)]

@@ -1,7 +1,8 @@
 """Opening networks that others trained, and deciding whether to trust the file.
 
-A format is one file in this folder: it says which paths are its own and turns one into a torch network. `open_model` adds the
-settings (channels, classes, preprocessing, window) from a JSON file beside the network and from the caller.
+What a file is, its content says (`recognition`). A format that is opened is one file in this folder, which turns such a file
+into a torch network. `open_model` adds the settings (channels, classes, preprocessing, window) from a JSON file beside the
+network and from the caller.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.arguments import checked
+from SegAdversarialLib.formats import monai_network, torchscript
 from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
-from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
+from SegAdversarialLib.formats.settings import ModelSettings
+from SegAdversarialLib.model.devices import choose_device
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
@@ -31,7 +34,7 @@ def open_model(
 
     Args:
         path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names a MONAI network and its weights;
-            such a weights file (safetensors, or a checkpoint that holds nothing but tensors); or a folder with one of these.
+            such a weights file (safetensors, or a checkpoint of tensors and numbers); or a folder with one of these.
         trust: the file's source is trusted: TorchScript files, which are programs, open only then.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         settings: the JSON file that says what the network takes and gives; None: the one beside the file, named like it.
@@ -41,16 +44,21 @@ def open_model(
         InputError: there is no such file, it is damaged or not trusted, settings are missing or wrong, or the network cannot
             be used (see `SegmentationModel.examine`).
     """
-    file, chosen, kind = resolve(path, settings, changes)
-    name = name_of(path, file)
-    check_complete(chosen, name)
-    assert chosen.channels is not None and chosen.classes is not None
-    network = kind.load(file, chosen, trust)
+    found = resolve(path, settings, changes)
+    chosen, name = found.settings, name_of(path, found.file)
+    check_complete(found, name)
+    assert chosen.channels is not None
+    place = choose_device(device)
+    if found.content.kind == "torchscript":
+        network = torchscript.load(found.data, trust, place)
+    else:
+        network = monai_network.load(found.data, chosen)
+    classes = chosen.covering_classes
     model = SegmentationModel.from_network(
         network,
         channels=chosen.channels,
-        classes={x.label: x.name for x in chosen.classes},
-        regions={x.label: x.stands_for for x in chosen.classes if x.stands_for},
+        classes={x.label: x.name for x in classes},
+        regions={x.label: x.stands_for for x in classes if x.stands_for},
         head=chosen.head,
         preprocessing=chosen.preprocessing,
         window=chosen.window,
@@ -61,16 +69,17 @@ def open_model(
         output=chosen.output,
         in_place=chosen.in_place,
         allow_random=chosen.allow_random,
-        device=device,
+        device=str(place),
         name=name,
         acceleration=chosen.acceleration,
     )
-    model.examine(_hash_of(kind.content_file(file, chosen), chosen.network))
+    model.examine(_hash_of(found.data, chosen))
     return model
 
 
-def _hash_of(file: Path, architecture: NetworkSettings | None) -> str:
+def _hash_of(file: Path, settings: ModelSettings) -> str:
     """What identifies a network: the contents of its file, and the architecture where the file holds weights alone."""
     with file.open("rb") as stream:
         contents = hashlib.file_digest(stream, "sha256").hexdigest()
-    return contents if architecture is None else contents + architecture.model_dump_json()
+    named = "" if settings.network is None else settings.network.model_dump_json()
+    return f"{contents}{named}{settings.weights_within or ''}"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.formats import builtin, torchscript
+from SegAdversarialLib.formats import builtin
+from SegAdversarialLib.formats.recognition import recognise, recognise_folder
 from SegAdversarialLib.formats.settings import settings_beside
 from SegAdversarialLib.volumes.files import is_file
 
-_ENDINGS = (*torchscript.ENDINGS, ".safetensors")
+_ENDINGS = (".ts", ".torchscript", ".pt", ".pth", ".ckpt", ".safetensors")
 _LARGEST_SETTINGS = 1 << 20
 
 
@@ -44,16 +45,19 @@ def _in_folder(folder: Path) -> Path:
         ) from error
     settings = {x: _content(x) for x in files if x.suffix.lower() == ".json"}
     complete = [x for x, data in settings.items() if isinstance(data.get("network"), dict)]
-    programs = [x for x in files if x.suffix.lower() in _ENDINGS and settings_beside(x) not in complete]
     belonging = {folder / str(settings[x].get("weights")) for x in complete}
-    described = [x for x in programs if x not in belonging and settings_beside(x) is not None]
-    bare = [x for x in programs if x not in belonging and x.suffix.lower() in torchscript.ENDINGS]
-    candidates = complete + described or bare
+    networks = [x for x in files if x.suffix.lower() in _ENDINGS and x not in belonging and settings_beside(x) not in complete]
+    described = [x for x in networks if settings_beside(x) is not None]
+    candidates = complete + described or [x for x in networks if recognise(x).kind == "torchscript"]
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
         names = ", ".join(x.name for x in candidates)
         raise InputError(f"The folder {folder} holds {len(candidates)} networks ({names}); give the file of one of them.")
+    if foreign := recognise_folder(folder):
+        raise foreign.refusal(folder)
+    if len(networks) == 1:  # what it is, and what it lacks, is said of the file
+        return networks[0]
     shown = ", ".join(x.name for x in files[:5]) + (f" and {len(files) - 5} more files" if len(files) > 5 else "")
     raise InputError(
         f"The folder {folder} holds no network (found: {shown or 'no files'}); a JSON file that names a network and its "

@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
+import logging
+import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.volumes.files import is_file
+from SegAdversarialLib.formats.checkpoints import weights_for
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 
-NEEDS_TRUST = False
-"""Weights are data, never programs."""
-
-_WRAPPERS = ("state_dict", "model_state_dict", "model", "network", "net")
-"""Under which name training programs keep the weights in a checkpoint."""
+_log = logging.getLogger(__name__)
 
 
-def opens(path: Path, settings: ModelSettings) -> bool:
-    """Whether the settings name a MONAI architecture for the file."""
-    return settings.format == "monai" or settings.network is not None
-
-
-def content_file(path: Path, settings: ModelSettings) -> Path:
-    """The file that holds the weights.
+def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
+    """The network that the settings name, with the weights in a file, for which nobody has to be trusted.
 
     Raises:
-        InputError: no architecture is named, or there are no weights.
+        InputError: the architecture does not exist, or the weights are damaged or another network's.
     """
-    if settings.network is None:
-        raise InputError(
-            f"{path.name} holds weights alone; name the MONAI architecture they belong to (network) in its settings."
-        )
-    weights = path.parent / settings.weights if path.suffix == ".json" and settings.weights else path
-    if weights.suffix == ".json" or not is_file(weights):
-        raise InputError(f"There is no weights file {weights}; name it (weights) in {path.name}, relative to that file.")
-    return weights
-
-
-def load(path: Path, settings: ModelSettings, trust: bool) -> torch.nn.Module:
-    """The network with its weights, for which nobody has to be trusted.
-
-    Raises:
-        InputError: no architecture is named, it does not exist, or the weights are missing, damaged or another network's.
-    """
-    weights = content_file(path, settings)
     assert settings.network is not None
     network = _architecture(settings.network)
-    _fill(network, _state(weights), weights, settings.network.name)
+    expected = network.state_dict()
+    found = weights_for(_checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
+    for name, tensor in found.tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise InputError(
+                f"The weights in {path} do not belong to this {settings.network.name}: {name} has the shape "
+                f"{tuple(tensor.shape)}, in the network {tuple(expected[name].shape)}; check the network's arguments."
+            )
+    network.load_state_dict(found.tensors)
+    if found.said:
+        _log.warning("%s: %s.", path.name, found.said)
     return network
 
 
@@ -72,39 +57,35 @@ def _architecture(settings: NetworkSettings) -> torch.nn.Module:
         raise InputError(f"The arguments of the MONAI network {settings.name} do not fit: {detail_of(error)}.") from error
 
 
-def _state(path: Path) -> dict[str, Any]:
-    """The weights by name, read without running anything that the file might hold."""
+def _checkpoint(path: Path) -> Any:
+    """What a file of weights holds, read without running anything that might stand in it."""
     import safetensors.torch
     import torch
 
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(str(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(path) and path.read_bytes()[:1] != b"\x80":
-            raise InputError(f"The weights file {path} is damaged or no weights file.") from error
-        raise InputError(
-            f"{path} holds more than weights, and such a file could run programs when it is opened; save its state_dict "
-            "alone, best as safetensors."
-        ) from error
+        with path.open("rb") as stream:
+            if stream.read(9)[8:] == b"{":
+                return safetensors.torch.load_file(str(path))
+        with _numbers_of_numpy():
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can break the reader anywhere
+        if foreign := re.search(r"\bGLOBAL ([\w.]+)", str(error)):
+            raise InputError(
+                f"{path} holds more than weights ({foreign[1]}), and such a file could run programs when it is opened; save "
+                "its state_dict alone, best as safetensors."
+            ) from error
         raise InputError(f"The weights file {path} is damaged or no weights file ({detail_of(error)}).") from error
-    for wrapper in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-            break
-    if not isinstance(state, dict) or not state or not all(isinstance(key, str) for key in state):
-        raise InputError(f"{path} holds no weights by name (a state_dict).")
-    return state
 
 
-def _fill(network: torch.nn.Module, state: dict[str, Any], path: Path, name: str) -> None:
-    prefix = "module."  # what torch's parallel wrappers put before every name
-    state = {key.removeprefix(prefix): value for key, value in state.items()}
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        detail = lines[1][:160] if len(lines) > 1 else lines[0][:160]
-        raise InputError(f"The weights in {path} do not belong to this {name}: {detail}") from error
+def _numbers_of_numpy() -> AbstractContextManager[None]:
+    """Let numbers of NumPy be read beside the weights, the best score of a training for example: they are data."""
+    import numpy as np
+    import torch
+
+    if torch.__version__ < "2.6":  # which cannot be told of a function by another name
+        return nullcontext()
+    scalar = (np._core if hasattr(np, "_core") else np.core).multiarray.scalar
+    named = [(scalar, f"numpy.{room}.multiarray.scalar") for room in ("core", "_core")]
+    kinds = [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
+    allowed: AbstractContextManager[None] = torch.serialization.safe_globals([*named, np.dtype, *dict.fromkeys(kinds)])
+    return allowed

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.errors import InputError, detail_of, first_problem
+from SegAdversarialLib.formats.recognition import recognise_json
 from SegAdversarialLib.model.acceleration import Acceleration
 from SegAdversarialLib.model.preprocessing import Preprocessing
+from SegAdversarialLib.volumes.files import is_file
+
+_LARGEST = 1 << 20
+"""Bytes of a settings file: larger JSON files are somebody else's."""
 
 
 class _Strict(BaseModel):
@@ -26,6 +32,10 @@ class ClassSettings(_Strict):
     stands_for: tuple[int, ...] = Field((), description="Reference label values that it covers; none: its own value.")
 
 
+_ClassName = Annotated[str, BeforeValidator(str)]
+"""A class by its name or its label, which in Python is a number."""
+
+
 class NetworkSettings(_Strict):
     """An architecture from MONAI."""
 
@@ -36,11 +46,17 @@ class NetworkSettings(_Strict):
 class ModelSettings(_Strict):
     """The JSON file beside a network."""
 
-    format: Literal["torchscript", "monai"] | None = Field(None, description="Kind of file; none: told from its name.")
+    format: Literal["torchscript", "monai"] | None = Field(None, description="Kind of file; none: told from its content.")
     network: NetworkSettings | None = Field(None, description="The architecture, for files that hold weights alone.")
-    weights: str | None = Field(None, description="Weights file, relative to the JSON file.")
+    weights: str | None = Field(None, description="The file with the weights or the program, relative to the JSON file.")
+    weights_within: str | None = Field(
+        None, description='Where in a checkpoint the weights are, if it holds several that fit: "ema", "state_dict.teacher".'
+    )
     channels: tuple[str, ...] | None = Field(None, description="Case channels that the network takes, in its order.")
     classes: tuple[ClassSettings, ...] | None = Field(None, description="Its outputs, in their order.")
+    stands_for: dict[_ClassName, tuple[int, ...]] | None = Field(
+        None, description="Reference label values that classes cover, by their label or name, where not just their own."
+    )
     head: Literal["softmax", "sigmoid"] = Field("softmax", description="softmax: exclusive classes; sigmoid: overlapping.")
     preprocessing: Preprocessing = Field(default_factory=Preprocessing, description="What is done to a case first.")
     window: tuple[int, ...] | None = Field(None, description="Voxels that it sees at once, in its axis order; none: all.")
@@ -69,6 +85,22 @@ class ModelSettings(_Strict):
             classes = [{"label": label, "name": name} for label, name in classes.items()]
         return {**data, "classes": classes} if isinstance(data, dict) and "classes" in data else data
 
+    @model_validator(mode="after")
+    def _stands_for_names_classes(self) -> ModelSettings:
+        named = {name for x in self.classes or () for name in (str(x.label), x.name)}
+        unknown = [name for name in self.stands_for or {} if name not in named]
+        if unknown and self.classes is not None:
+            classes = ", ".join(f"{x.label} {x.name}" for x in self.classes)
+            raise ValueError(f"stands_for names {', '.join(unknown)}, which is no class; the classes are {classes}")
+        return self
+
+    @property
+    def covering_classes(self) -> tuple[ClassSettings, ...]:
+        """The classes with all that is said of what they stand for."""
+        covers = self.stands_for or {}
+        found = [(x, covers.get(str(x.label), covers.get(x.name))) for x in self.classes or ()]
+        return tuple(x if values is None else x.model_copy(update={"stands_for": values}) for x, values in found)
+
     @field_validator("classes")
     @classmethod
     def _labels_differ(cls, classes: tuple[ClassSettings, ...] | None) -> tuple[ClassSettings, ...] | None:
@@ -82,29 +114,65 @@ def read_settings(path: Path, settings: str | Path | None, changes: Mapping[str,
     """The settings of the network file `path`: from the JSON file named, or itself, or beside it, then the caller's changes.
 
     Raises:
-        InputError: the JSON file is missing or damaged, or a setting is unknown or wrong.
+        InputError: the JSON file is missing, damaged or no description of a network, or a setting is unknown or wrong.
     """
     source = Path(settings) if settings is not None else settings_beside(path)
-    data: dict[str, Any] = {}
-    if source is not None:
-        try:
-            data = json.loads(source.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"There is no settings file {source}; check the path.") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"The settings file {source} is no readable JSON ({error}).") from error
-        if not isinstance(data, dict):
-            raise InputError(f"The settings file {source} must hold one JSON object; it holds a {type(data).__name__}.")
+    data = _content(source) if source is not None else {}
+    if source is not None and source == path and not _is_ours(data):
+        raise recognise_json(data).refusal(path)
+    if changes.get("classes") is not None:
+        data.pop("stands_for", None)  # it belongs to the classes that are replaced
     data |= {key: value for key, value in changes.items() if value is not None}
     try:
         return ModelSettings(**data)
     except ValidationError as error:
-        raise InputError(f"Settings of the network {path.name}: {first_problem(error)}") from None
+        raise InputError(f"Settings of the network {path.name}: {first_problem(error, ModelSettings)}") from None
+
+
+def _content(source: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no settings file {source}; check the path.") from None
+    except OSError as error:
+        raise InputError(f"The settings file {source} cannot be read ({error.strerror or error}); check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The settings file {source} is no readable JSON ({detail_of(error)}).") from error
+    if not isinstance(data, dict):
+        raise InputError(f"The settings file {source} must hold one JSON object; it holds a {type(data).__name__}.")
+    return data
 
 
 def settings_beside(path: Path) -> Path | None:
-    """The JSON file that belongs to a network file: itself, or the one beside it, named like it; None: there is none."""
+    """The JSON file that belongs to a network file: itself, or the one beside it, named like it; None: there is none.
+
+    Other software has files of such names, too (model.json): what does not describe a network in our words is passed over.
+    """
     if path.suffix == ".json":
         return path
-    candidates = [path.with_suffix(".json"), path.with_name(path.name + ".json")]
-    return next((x for x in candidates if x.is_file()), None)
+    return next((x for x in candidates_beside(path) if is_file(x) and _may_be_ours(x)), None)
+
+
+def candidates_beside(path: Path) -> tuple[Path, Path]:
+    """The names that the JSON file of a network file may have."""
+    return path.with_suffix(".json"), path.with_name(path.name + ".json")
+
+
+def _may_be_ours(path: Path) -> bool:
+    """Whether a JSON file describes a network for this software; also if it is damaged, and was meant to."""
+    try:
+        text = path.read_text(encoding="utf-8") if path.stat().st_size <= _LARGEST else ""
+    except (OSError, ValueError):
+        return False
+    try:
+        return _is_ours(json.loads(text))
+    except (ValueError, RecursionError):
+        return any(f'"{name}"' in text for name in ("channels", "classes", "preprocessing"))
+
+
+def _is_ours(data: Any) -> bool:
+    """Whether most names in a JSON object are settings of ours, or nearly so: a misspelt one is told, not passed over."""
+    if not isinstance(data, dict):
+        return False
+    known = [name for name in data if get_close_matches(name, ModelSettings.model_fields, n=1, cutoff=0.8)]
+    return 2 * len(known) > len(data)

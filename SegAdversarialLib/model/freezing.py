@@ -23,15 +23,22 @@ def check_weights(network: torch.nn.Module, name: str) -> None:
     """Refuse a network that has no weights yet.
 
     Raises:
-        InputError: it has none.
+        InputError: a layer takes their size from its first input (torch.nn.LazyConv3d), or they lie on torch's "meta" device.
     """
     import torch
 
-    if any(torch.nn.parameter.is_lazy(x) for x in (*network.parameters(), *network.buffers())):
-        raise InputError(
-            f"The network {name} has layers whose size is still open (such as LazyConv3d), and so no weights; run it once on "
-            "an example, or load its weights, before."
-        )
+    for place, module in network.named_modules():
+        weights = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        layer = f"{place} ({type(module).__name__})" if place else type(module).__name__
+        if any(torch.nn.parameter.is_lazy(x) for x in weights):
+            raise InputError(
+                f"The network {name} has no weights yet in the layer {layer}, whose size is still open; run it once on an "
+                "example, or load its weights, before."
+            )
+        if any(x.is_meta for x in weights):
+            raise InputError(
+                f'The network {name} has no weights in the layer {layer}, which lies on torch\'s "meta" device; load them first.'
+            )
 
 
 @contextmanager

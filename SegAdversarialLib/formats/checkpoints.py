@@ -1,0 +1,128 @@
+"""Which tensors of a checkpoint are a network's weights: training programs nest them, and put words before their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from SegAdversarialLib.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""What torch's wrappers (data parallel, compiled, sharded, checkpointed) put into names, wherever a module is wrapped."""
+
+_DEEPEST = 3
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A set of tensors whose names fit a network.
+
+    Attributes:
+        where: the checkpoint's entry that holds them, and what stands before their names, as one path; "": neither.
+        tensors: by the network's own names.
+        said: what was taken off the names and what was left out, for people; "": nothing.
+    """
+
+    where: str
+    tensors: dict[str, torch.Tensor]
+    said: str
+
+
+def weights_for(
+    checkpoint: Any, expected: Mapping[str, torch.Tensor], where: str | None, source: str, network: str
+) -> Weights:
+    """The weights in a checkpoint that fit a network.
+
+    Args:
+        checkpoint: what the file holds: tensors by name, or dictionaries that hold such, up to three deep.
+        expected: the network's own tensors by name.
+        where: `Weights.where` of the one that is meant; None: there is only one.
+        source: what the checkpoint is called in messages.
+        network: what the network is called in messages.
+
+    Raises:
+        InputError: none fits, or several do and it is not said which is meant.
+    """
+    sets = list(_sets_of_tensors(checkpoint))
+    if not sets:
+        raise InputError(f"{source} holds no weights by name (a state_dict).")
+    fitting = [x for place, tensors in sets for x in _fitting(place, tensors, expected)]
+    if where is not None:
+        chosen = [x for x in fitting if x.where == where.rstrip(".")]
+        if not chosen:
+            known = ", ".join(x.where or "the file itself" for x in fitting)
+            raise InputError(f'{source} has no fitting weights in "{where}"; there are {known or "none"}.')
+        return chosen[0]
+    if len(fitting) > 1 and not all(_same(fitting[0].tensors, x.tensors) for x in fitting[1:]):
+        places = ", ".join(f'"{x.where}"' for x in fitting)
+        raise InputError(
+            f"{source} holds {len(fitting)} sets of weights that fit this {network} ({places}); say which is meant "
+            "(weights_within in the settings)."
+        )
+    if not fitting:
+        raise InputError(f"The weights in {source} do not belong to this {network}: {_difference(sets, expected)}.")
+    return fitting[0]
+
+
+def _sets_of_tensors(found: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The dictionaries in a checkpoint that hold tensors by name, and where they are."""
+    import torch
+
+    if not isinstance(found, Mapping) or depth > _DEEPEST:
+        return
+    tensors = {key: x for key, x in found.items() if isinstance(key, str) and isinstance(x, torch.Tensor)}
+    if tensors:
+        yield place, tensors
+    for key, value in found.items():
+        if isinstance(key, str):
+            yield from _sets_of_tensors(value, f"{place}.{key}".lstrip("."), depth + 1)
+
+
+def _fitting(place: str, tensors: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> Iterator[Weights]:
+    """The ways in which the names of a set of tensors fit: as they are, without wrappers, without what stands before all."""
+    named, wrappers = _unwrapped(tensors, expected)
+    longest = max(expected, key=len, default="")
+    prefixes = [name.removesuffix(longest) for name in named if name == longest or name.endswith("." + longest)]
+    for prefix in prefixes:
+        inside = {name.removeprefix(prefix): x for name, x in named.items() if name.startswith(prefix)}
+        if set(inside) == set(expected):
+            others = [name for name in named if not name.startswith(prefix)]
+            taken = [*([f'"{prefix}"'] if prefix else []), *wrappers]
+            said = f"the names of its weights fit without {' and '.join(taken)}" if taken else ""
+            if others:
+                said += f"; {len(others)} other tensor(s) are left out ({_few(others)})"
+            yield Weights(f"{place}.{prefix}".strip("."), inside, said)
+
+
+def _unwrapped(tensors: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    """The tensors without the words of torch's wrappers in their names, and these words; untouched where names would clash."""
+    if any(_WRAPPERS.search(name) for name in expected):
+        return tensors, []
+    words = dict.fromkeys(f'"{word}"' for name in tensors for word in _WRAPPERS.findall(name))
+    named = {_WRAPPERS.sub("", name): x for name, x in tensors.items()}
+    return (named, list(words)) if len(named) == len(tensors) else (tensors, [])
+
+
+def _same(some: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> bool:
+    return all(x.shape == others[name].shape and bool((x == others[name]).all()) for name, x in some.items())
+
+
+def _difference(sets: list[tuple[str, dict[str, Any]]], expected: Mapping[str, Any]) -> str:
+    """How the names in a file and those of the network differ, told by the largest set in it."""
+    tensors = max((x for _, x in sets), key=len)
+    missing = [x for x in expected if not any(name == x or name.endswith("." + x) for name in tensors)]
+    unknown = [x for x in tensors if not any(x == name or x.endswith("." + name) for name in expected)]
+    parts = [f"it lacks {len(missing)} of the network's {len(expected)} tensors ({_few(missing)})"] if missing else []
+    parts += [f"{len(unknown)} of its {len(tensors)} are not the network's ({_few(unknown)})"] if unknown else []
+    if not parts:
+        parts = [f"its names do not fit ({_few(list(tensors))}; the network's: {_few(list(expected))})"]
+    return "; ".join(parts)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")

@@ -1,0 +1,290 @@
+"""What a file is, told from its content: nothing in it runs, and torch is not needed.
+
+Names say little: weights, programs and whole checkpoints are all called model.pt. The first bytes, the members of an archive,
+and the instructions of a pickle (read, never followed) say it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.pickles import PickleContent, read_pickle
+
+Kind = Literal["torchscript", "weights", "other"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file is.
+
+    Attributes:
+        kind: "torchscript" (a program), "weights" (tensors by name), or "other": no network that this software opens.
+        what: it in words that go on from "FILE is".
+        way_out: what would open it today, as a part of a sentence.
+    """
+
+    kind: Kind
+    what: str
+    way_out: str = ""
+
+    def refusal(self, path: Path) -> InputError:
+        """Why it is not opened as it stands."""
+        return InputError(f"{path} is {self.what}; {self.way_out or _NAME_THE_NETWORK}.")
+
+
+_NAME_THE_NETWORK = (
+    "name the MONAI architecture that they belong to in a JSON file beside it "
+    '("network": {"name": "UNet", "arguments": {...}})'
+)
+_SAVE_AS_PROGRAM = "save the network as TorchScript (torch.jit.trace) with the software that made it"
+_AGAIN = "download or copy it again"
+_NO_NETWORK = "give a network file: TorchScript, or weights of a MONAI network"
+
+_MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes networks", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"),
+    (4, b"TFL3", "a TensorFlow Lite network", "convert the network that it was made from to PyTorch"),
+    (4, b"ET12", "an ExecuTorch program", _SAVE_AS_PROGRAM),
+    (0, b"\x93NUMPY", "a NumPy array", _NO_NETWORK),
+    (0, b"NRRD000", "an image (NRRD)", _NO_NETWORK),
+    (344, b"n+1\0", "an image (NIfTI)", _NO_NETWORK),
+    (344, b"ni1\0", "an image (NIfTI)", _NO_NETWORK),
+    (4, b"n+2\0", "an image (NIfTI)", _NO_NETWORK),
+    (128, b"DICM", "an image (DICOM)", _NO_NETWORK),
+    (0, b"ObjectType = Image", "an image (MetaImage)", _NO_NETWORK),
+    (0, b"\x89PNG", "a picture (PNG)", _NO_NETWORK),
+    (0, b"\xff\xd8\xff", "a picture (JPEG)", _NO_NETWORK),
+    (0, b"MATLAB 5.0 MAT-file", "a MATLAB file", "save its weights from Python as safetensors"),
+    (257, b"ustar", "a tar archive", "unpack it and give the network's file"),
+    (0, b"\xfd7zXZ", "a compressed file (xz)", "unpack it and give the network's file"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and give the network's file"),
+    (0, b"Rar!", "a RAR archive", "unpack it and give the network's file"),
+    (0, b"%PDF", "a PDF document", _NO_NETWORK),
+)
+"""Offset and bytes that tell a format, what it is, and the way out."""
+
+_LARGEST_PICKLE = 1 << 28
+"""Bytes of a pickle in an archive that are read: tensors lie beside it, so that it is small."""
+
+_BY_ENDING = {
+    ".pb": ("a TensorFlow graph", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"),
+    ".index": ("a part of a TensorFlow checkpoint", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"),
+    ".engine": ("a TensorRT engine", "give the network that it was made from"),
+    ".plan": ("a TensorRT engine", "give the network that it was made from"),
+}
+"""What has no bytes of its own at its beginning, and that only where nothing else is known of the file."""
+
+
+def recognise(path: Path) -> Content:
+    """What a file is.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4096)
+            found = _of_head(head) or _of_structure(head, stream, path) or _of_text(head)
+            ending = _BY_ENDING.get(path.suffix.lower())
+            return found or (Content("other", *ending) if ending is not None else _UNKNOWN)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that you may read.") from error
+
+
+_UNKNOWN = Content("other", "no network file that this software knows, or it is damaged", _NO_NETWORK)
+_WEIGHTS = Content("weights", "a file that holds weights alone")
+
+
+def _of_head(head: bytes) -> Content | None:
+    """What the first bytes say alone."""
+    if not head:
+        return Content("other", "empty", _AGAIN)
+    for offset, magic, what, way_out in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return Content("other", what, way_out)
+    if head[:2] == b"\x1f\x8b":
+        return _of_gzip(head)
+    if _is_onnx(head):
+        return Content("other", "an ONNX network", f"gradients need PyTorch: {_SAVE_AS_PROGRAM}")
+    return None
+
+
+def _of_structure(head: bytes, stream: IO[bytes], path: Path) -> Content | None:
+    """What archives, pickles and safetensors say."""
+    size = path.stat().st_size
+    if head[:2] == b"PK":
+        return _of_zip(path)
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
+        stream.seek(0)
+        return _of_pickle(read_pickle(stream))
+    (length,) = struct.unpack("<Q", head[:8].ljust(8, b"\0"))
+    if head[8:9] == b"{" and 2 <= length < 1 << 40:
+        stream.seek(8)
+        return _of_safetensors(stream.read(length) if length <= size - 8 else b"", size - 8 - length)
+    return None
+
+
+def _of_gzip(head: bytes) -> Content:
+    try:
+        inside = _of_head(zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head))
+    except (zlib.error, gzip.BadGzipFile):
+        inside = None
+    if inside is not None and inside.what != "empty":
+        return Content("other", f"{inside.what}, compressed", inside.way_out)
+    return Content("other", "a compressed file (gzip)", "unpack it and give the network's file")
+
+
+def _is_onnx(head: bytes) -> bool:
+    """Whether a protocol buffer begins as ONNX' ModelProto does: its version, then a text (the producer) or the graph."""
+    return len(head) > 4 and head[0] == 0x08 and 0 < head[1] < 32 and head[2] in (0x12, 0x1A, 0x22, 0x3A, 0x42)
+
+
+def _of_zip(path: Path) -> Content:
+    """What an archive's members say: torch's own formats, and what else comes as a zip file."""
+    cut = Content("other", f"cut off or damaged (a zip archive without its end, {path.stat().st_size:,} bytes)", _AGAIN)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            ends = {name.partition("/")[2] for name in names} | set(names)
+            if "constants.pkl" in ends or any(name.startswith("code/") for name in ends):
+                return Content("torchscript", "a TorchScript file")
+            if "archive_format" in ends or "serialized_exported_program.json" in ends:
+                return Content("other", "a network exported with torch.export (.pt2)", f"not read yet: {_SAVE_AS_PROGRAM}")
+            if ".data/extern_modules" in ends:
+                return Content("other", "a torch.package archive, which brings Python code of its own", _SAVE_AS_PROGRAM)
+            if "data.pkl" in ends:
+                member = next(x for x in archive.infolist() if x.filename.rpartition("/")[2] == "data.pkl")
+                if member.file_size > _LARGEST_PICKLE:
+                    return _WEIGHTS
+                with archive.open(member) as stream:
+                    return _of_pickle(read_pickle(stream), archived=True)
+            if "model.weights.h5" in ends:
+                return Content("other", "a Keras network", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
+            if any(name.endswith(".npy") for name in names):
+                return Content("other", "an archive of NumPy arrays (.npz)", "save its weights as safetensors")
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            return Content("other", f"a zip archive ({shown or 'empty'})", "unpack it and give the network's file or folder")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError):
+        return cut
+
+
+def _of_pickle(found: PickleContent, archived: bool = False) -> Content:
+    """What torch.save has written, or somebody else has pickled."""
+    if not found.whole:
+        return Content("other", "cut off or damaged (a pickle without its end)", _AGAIN)
+    lightning = "pytorch-lightning_version" in found.strings
+    if "torch.nn.parameter.UninitializedParameter" in found.imports:
+        way_out = "let the network see one input before its weights are saved"
+        return Content("other", "a file of weights that were never made (a Lazy layer had not seen an input yet)", way_out)
+    if {"network_weights", "init_args", "trainer_name"} <= found.strings:
+        way_out = f"its architecture is nnU-Net's own, not MONAI's: {_SAVE_AS_PROGRAM}, or give it to from_network in Python"
+        return Content("weights", "a checkpoint of nnU-Net, which holds weights alone", way_out)
+    if found.network_class and not lightning:
+        what = f"a whole pickled network ({found.network_class}), not weights alone"
+        return Content("other", what, _of_class(found.network_class))
+    if not (archived or found.from_torch):
+        return Content("other", "a Python pickle, which could run programs when it is opened", _SAVE_STATE)
+    if lightning:
+        return Content("weights", "a checkpoint of PyTorch Lightning, which holds weights alone")
+    return _WEIGHTS
+
+
+_SAVE_STATE = 'save its weights alone, torch.save(network.state_dict(), "weights.pt") or best as safetensors'
+
+
+def _of_class(dotted: str) -> str:
+    """What would open a pickled network of a class."""
+    name = dotted.rpartition(".")[2]
+    if dotted.startswith("monai.networks.nets."):
+        return f'{_SAVE_STATE}, and name the architecture ("network": {{"name": "{name}", ...}})'
+    return 'save it as TorchScript, torch.jit.script(network).save("network.ts"), where its source code is'
+
+
+def _of_safetensors(header: bytes, data_size: int) -> Content:
+    """Whether the tensors that the header promises are all there."""
+    try:
+        tensors = json.loads(header)
+        promised = max((x["data_offsets"][1] for name, x in tensors.items() if name != "__metadata__"), default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        return Content("other", "cut off or damaged (safetensors without a whole header)", _AGAIN)
+    if promised != data_size:
+        what = f"cut off or damaged (safetensors of {promised:,} bytes, of which {data_size:,} are there)"
+        return Content("other", what, _AGAIN)
+    return Content("weights", "a file that holds weights alone (safetensors)")
+
+
+def _of_text(head: bytes) -> Content | None:
+    """What somebody could read."""
+    try:
+        text = head.decode("utf-8-sig") if len(head) < 4096 else head.decode("utf-8-sig", "ignore")
+    except UnicodeDecodeError:
+        return None
+    if any(letter < " " and letter not in "\t\r\n\f" for letter in text):
+        return None
+    start = text.lstrip()[:40].lower()
+    if text.startswith("version https://git-lfs.github.com/spec/"):
+        size = re.search(r"^size (\d+)$", text, re.MULTILINE)
+        missing = f" ({int(size[1]):,} bytes)" if size else ""
+        return Content("other", "a Git LFS pointer, not the file itself", f"fetch the file{missing} with git lfs pull")
+    if start.startswith(("<!doctype html", "<html")):
+        return Content("other", "a web page (HTML) that was saved in the network's place", "download the file itself")
+    if start.startswith(("{", "[")):
+        return Content("other", "a JSON file", _NO_NETWORK)
+    if start.startswith("<"):
+        return Content("other", "an XML file", _NO_NETWORK)
+    first = (text.strip().splitlines() or [""])[0][:40].strip()
+    return Content("other", f'a text file (it begins with "{first}")' if first else "a file of blanks", _NO_NETWORK)
+
+
+def recognise_folder(folder: Path) -> Content | None:
+    """What other software's folder it is; None: none that is known here."""
+
+    def there(*places: str) -> bool:
+        return all(any(folder.glob(place)) for place in places)
+
+    if there("saved_model.pb"):
+        return Content("other", "a TensorFlow network (SavedModel)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
+    if there("plans.json", "fold_*"):
+        way_out = f"not read yet: {_SAVE_AS_PROGRAM}, or give it to from_network in Python"
+        return Content("other", "a network trained with nnU-Net", way_out)
+    if there("configs/metadata.json") or there("configs/inference.*"):
+        return Content("other", "a MONAI bundle", _of_bundle({}))
+    return None
+
+
+def recognise_json(data: Any) -> Content:
+    """What a JSON file is that describes no network for this software."""
+    keys = set(data) if isinstance(data, dict) else set()
+    if {"modelTopology", "weightsManifest"} & keys:
+        what, way_out = "a TensorFlow.js network (as brainchop's)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"
+    elif "network_def" in keys:
+        what, way_out = "a MONAI bundle's configuration", _of_bundle(data)
+    elif "network_data_format" in keys:
+        what, way_out = "a MONAI bundle's metadata", _of_bundle({})
+    elif {"configurations", "plans_name"} <= keys:
+        what, way_out = "nnU-Net's plans", f"its network is nnU-Net's own: {_SAVE_AS_PROGRAM}"
+    elif "labels" in keys and {"channel_names", "modality"} & keys:
+        what, way_out = "nnU-Net's description of a data set", _NO_NETWORK
+    else:
+        shown = ", ".join(sorted(map(str, keys))[:4])
+        what = f"a JSON file of something else ({shown or 'no object with names'})"
+        way_out = "settings of a network have channels, classes and network or weights"
+    return Content("other", what, way_out)
+
+
+def _of_bundle(config: dict[str, Any]) -> str:
+    """How a bundle's network opens today: by naming it in settings of its own."""
+    defined = config.get("network_def")
+    name = str(defined.get("_target_", "UNet")).rpartition(".")[2] if isinstance(defined, dict) else "UNet"
+    return (
+        "bundles are not read yet: write a JSON file beside models/model.pt that names its network_def "
+        f'("network": {{"name": "{name}", "arguments": {{...}}}}), its channels and its classes'
+    )
