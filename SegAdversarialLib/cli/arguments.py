@@ -62,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser("worker", help=about, description=about)
 
     info = _command(commands, "info", "Versions, devices and built-in networks, or all about one network.")
-    _add_model(info, default=None)
+    info.add_argument("network", nargs="?", metavar="FILE", help="the network, as --model")
+    _add_model(info, default=None, explains=True)
     return parser
 
 
@@ -154,7 +155,9 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_model(parser: argparse.ArgumentParser, default: str | None = "builtin:brain-tumour-phantom") -> None:
+def _add_model(
+    parser: argparse.ArgumentParser, default: str | None = "builtin:brain-tumour-phantom", explains: bool = False
+) -> None:
     group = parser.add_argument_group(
         "the network", "What a file does not say by itself comes from a JSON file beside it, or from these options."
     )
@@ -171,14 +174,17 @@ def _add_model(parser: argparse.ArgumentParser, default: str | None = "builtin:b
     group.add_argument(
         "--stands-for",
         action="append",
-        metavar="LABEL=A,B",
-        help="reference labels that a class covers, where not just its own (repeatable)",
+        metavar="CLASS=A,B",
+        help="reference labels that a class (its label or name) covers, where not just its own (repeatable)",
     )
     group.add_argument("--head", choices=("softmax", "sigmoid"), help="exclusive classes, or overlapping regions")
     group.add_argument(
         "--preprocessing",
         metavar="JSON",
-        help='such as {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "positive", "background": 0}}',
+        nargs="?" if explains else None,
+        const="" if explains else None,
+        help='such as {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "positive", "background": 0}}; '
+        '"info --preprocessing" shows all that can be set',
     )
     group.add_argument("--window", type=_numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
+from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
@@ -132,23 +133,15 @@ def run_file(options: argparse.Namespace, console: Console) -> None:
     _run(read_job(options.specification), console)
 
 
-def info(options: argparse.Namespace, console: Console) -> None:
-    """Versions and devices, or what a network is."""
-    from SegAdversarialLib.evaluation.files import versions
-    from SegAdversarialLib.formats import builtin
-    from SegAdversarialLib.jobs.running import open_source
-    from SegAdversarialLib.model.devices import advice, list_devices
-
+def show_info(options: argparse.Namespace, console: Console) -> None:
+    """Versions and devices, what a network is, or what can be set."""
+    options.model = options.model or options.network
     if options.model is not None:
-        found: dict[str, Any] = open_source(_model(options)).describe()
+        info.show_network(_model(options), console)
+    elif options.preprocessing is not None:
+        info.show_preprocessing(console)
     else:
-        devices = [f"{x['id']}: {x['name']}" for x in list_devices()]
-        found = {**versions(), "devices": devices, "networks": builtin.names(), "attacks": list(ATTACKS)}
-        if hint := advice():
-            found["advice"] = hint
-    console.emit({"event": "info", **found})
-    for key, value in found.items():
-        console.say(f"{key + ':':16} {value if isinstance(value, (str, int, float)) else json.dumps(value)}")
+        info.show_installation(console)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
@@ -161,7 +154,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "train-generator": train_generator,
     "attacks": list_attacks,
     "run": run_file,
-    "info": info,
+    "info": show_info,
 }
 
 
@@ -215,8 +208,9 @@ def _model(options: argparse.Namespace) -> ModelSource:
     changes: dict[str, Any] = {
         "channels": options.model_channels.split(",") if options.model_channels else None,
         "classes": _classes(options),
+        "stands_for": labels_by_name(key_values(options.stands_for or [], "CLASS=LABEL,LABEL"), "--stands-for") or None,
         "head": options.head,
-        "preprocessing": _json_object(options.preprocessing, "--preprocessing"),
+        "preprocessing": _json_object(options.preprocessing or None, "--preprocessing"),
         "window": options.window,
         "overlap": options.overlap,
         "size_multiple": options.size_multiple,
@@ -237,17 +231,8 @@ def _regions(options: argparse.Namespace) -> dict[str, list[int]] | None:
     return labels_by_name(key_values(options.regions, "NAME=LABEL,LABEL"), "--regions") if options.regions else None
 
 
-def _classes(options: argparse.Namespace) -> list[dict[str, Any]] | None:
-    if options.classes is None:
-        if options.stands_for:
-            raise InputError("--stands-for belongs to --classes; give both.")
-        return None
-    named = key_values(options.classes.split(","), "LABEL=NAME,LABEL=NAME")
-    covers = labels_by_name(key_values(options.stands_for or [], "LABEL=LABEL,LABEL"), "--stands-for")
-    unknown = sorted(set(covers) - set(named))
-    if unknown:
-        raise InputError(f"--stands-for names the label(s) {', '.join(unknown)}, which are not among --classes.")
-    return [{"label": label, "name": name, "stands_for": covers.get(label, [])} for label, name in named.items()]
+def _classes(options: argparse.Namespace) -> dict[str, str] | None:
+    return key_values(options.classes.split(","), "LABEL=NAME,LABEL=NAME") if options.classes is not None else None
 
 
 def _json_object(text: str | None, option: str) -> dict[str, Any] | None:

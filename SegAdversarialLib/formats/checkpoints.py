@@ -87,16 +87,17 @@ def _fitting(place: str, tensors: Mapping[str, Any], expected: Mapping[str, torc
     """The ways in which the names of a set of tensors fit: as they are, without wrappers, without what stands before all."""
     named, wrappers = _unwrapped(tensors, expected)
     longest = max(expected, key=len, default="")
-    prefixes = [name.removesuffix(longest) for name in named if name == longest or name.endswith("." + longest)]
-    for prefix in prefixes:
-        inside = {name.removeprefix(prefix): x for name, x in named.items() if name.startswith(prefix)}
-        if set(inside) == set(expected):
-            others = [name for name in named if not name.startswith(prefix)]
-            taken = [*([f'"{prefix}"'] if prefix else []), *wrappers]
-            said = f"the names of its weights fit without {' and '.join(taken)}" if taken else ""
-            if others:
-                said += f"; {len(others)} other tensor(s) are left out ({_few(others)})"
-            yield Weights(f"{place}.{prefix}".strip("."), inside, said)
+    prefixes = [name.removesuffix(longest) for name in named if name.endswith("." + longest)]
+    inside = {prefix: [name for name in named if name.startswith(prefix)] for prefix in prefixes}
+    copies = [prefix for prefix in prefixes if {x.removeprefix(prefix) for x in inside[prefix]} == set(expected)]
+    inside[""] = [name for name in named if not any(name.startswith(prefix) for prefix in copies)]
+    for prefix in [*([""] if set(inside[""]) == set(expected) else []), *copies]:
+        others = [name for name in named if name not in inside[prefix]]
+        taken = [*([f'"{prefix}"'] if prefix else []), *wrappers]
+        said = f"the names of its weights fit without {' and '.join(taken)}" if taken else ""
+        if others:
+            said += f"{'; ' if said else ''}{len(others)} other tensor(s) are left out ({_few(others)})"
+        yield Weights(f"{place}.{prefix}".strip("."), {x.removeprefix(prefix): named[x] for x in inside[prefix]}, said)
 
 
 def _unwrapped(tensors: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin
-from SegAdversarialLib.formats.finding import network_file
+from SegAdversarialLib.formats.finding import described_file, network_file
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.formats.settings import (
     ClassSettings,
@@ -137,7 +137,9 @@ def _data_file(file: Path, chosen: ModelSettings) -> Path:
     if file.suffix != ".json":
         return file
     if chosen.weights is None:
-        raise InputError(f"{file.name} describes a network, but names no file for it; name its weights file (weights) there.")
+        if (beside := described_file(file)) is not None:
+            return beside
+        raise InputError(f"{file} describes a network without its file; name that (weights), relative to {file.name}.")
     weights = file.parent / chosen.weights
     if not is_file(weights):
         raise InputError(f"There is no weights file {weights}; name it (weights) in {file.name}, relative to that file.")

@@ -36,6 +36,13 @@ def network_file(path: str | Path) -> Path:
     return found
 
 
+def described_file(settings: Path) -> Path | None:
+    """The network file beside a settings file and named like it; None: there is none, or there are several."""
+    stem = settings.with_suffix("")
+    found = [x for x in (stem, *(stem.with_name(stem.name + ending) for ending in _ENDINGS)) if is_file(x)]
+    return found[0] if len(found) == 1 else None
+
+
 def _in_folder(folder: Path) -> Path:
     try:
         files = sorted(x for x in folder.iterdir() if is_file(x) and not x.name.startswith("."))
@@ -44,7 +51,7 @@ def _in_folder(folder: Path) -> Path:
             f"The folder {folder} cannot be read ({error.strerror or error}); give the network's file."
         ) from error
     settings = {x: _content(x) for x in files if x.suffix.lower() == ".json"}
-    complete = [x for x, data in settings.items() if isinstance(data.get("network"), dict)]
+    complete = [x for x, data in settings.items() if isinstance(data.get("network"), dict) and data.get("weights")]
     belonging = {folder / str(settings[x].get("weights")) for x in complete}
     networks = [x for x in files if x.suffix.lower() in _ENDINGS and x not in belonging and settings_beside(x) not in complete]
     described = [x for x in networks if settings_beside(x) is not None]

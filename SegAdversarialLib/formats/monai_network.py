@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.checkpoints import weights_for
+from SegAdversarialLib.formats.recognition import is_safetensors
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def _checkpoint(path: Path) -> Any:
 
     try:
         with path.open("rb") as stream:
-            if stream.read(9)[8:] == b"{":
+            if is_safetensors(stream.read(9)):
                 return safetensors.torch.load_file(str(path))
         with _numbers_of_numpy():
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -120,16 +120,21 @@ def _of_head(head: bytes) -> Content | None:
 def _of_structure(head: bytes, stream: IO[bytes], path: Path) -> Content | None:
     """What archives, pickles and safetensors say."""
     size = path.stat().st_size
-    if head[:2] == b"PK":
-        return _of_zip(path)
-    if head[:1] == b"\x80" and head[1:2] <= b"\x05":
-        stream.seek(0)
-        return _of_pickle(read_pickle(stream))
-    (length,) = struct.unpack("<Q", head[:8].ljust(8, b"\0"))
-    if head[8:9] == b"{" and 2 <= length < 1 << 40:
+    if is_safetensors(head):
+        (length,) = struct.unpack("<Q", head[:8])
         stream.seek(8)
         return _of_safetensors(stream.read(length) if length <= size - 8 else b"", size - 8 - length)
+    if head[:2] == b"PK":
+        return _of_zip(path)
+    if head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        stream.seek(0)
+        return _of_pickle(read_pickle(stream))
     return None
+
+
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file begins as safetensors do: with the length of a JSON header, and the header."""
+    return head[5:9] == b"\0\0\0{"
 
 
 def _of_gzip(head: bytes) -> Content:

@@ -8,7 +8,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from SegAdversarialLib.errors import InputError, detail_of, first_problem
 from SegAdversarialLib.formats.recognition import recognise_json
@@ -85,15 +94,6 @@ class ModelSettings(_Strict):
             classes = [{"label": label, "name": name} for label, name in classes.items()]
         return {**data, "classes": classes} if isinstance(data, dict) and "classes" in data else data
 
-    @model_validator(mode="after")
-    def _stands_for_names_classes(self) -> ModelSettings:
-        named = {name for x in self.classes or () for name in (str(x.label), x.name)}
-        unknown = [name for name in self.stands_for or {} if name not in named]
-        if unknown and self.classes is not None:
-            classes = ", ".join(f"{x.label} {x.name}" for x in self.classes)
-            raise ValueError(f"stands_for names {', '.join(unknown)}, which is no class; the classes are {classes}")
-        return self
-
     @property
     def covering_classes(self) -> tuple[ClassSettings, ...]:
         """The classes with all that is said of what they stand for."""
@@ -108,6 +108,17 @@ class ModelSettings(_Strict):
         if len(set(labels)) != len(labels):
             raise ValueError(f"every class needs a label of its own; they are {labels}")
         return classes
+
+    @field_validator("stands_for")
+    @classmethod
+    def _of_classes(cls, covers: dict[str, Any] | None, known: ValidationInfo) -> dict[str, Any] | None:
+        classes = known.data.get("classes") or ()
+        unknown = [x for x in covers or () if x not in {name for y in classes for name in (str(y.label), y.name)}]
+        if unknown and classes:
+            raise ValueError(
+                f"{', '.join(unknown)} is no class; there are {', '.join(f'{x.label} {x.name}' for x in classes)}"
+            )
+        return covers
 
 
 def read_settings(path: Path, settings: str | Path | None, changes: Mapping[str, Any]) -> ModelSettings:

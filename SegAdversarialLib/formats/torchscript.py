@@ -28,7 +28,7 @@ def load(path: Path, trust: bool, device: torch.device) -> torch.nn.Module:
     Raises:
         InputError: its source is not trusted, or it is damaged.
     """
-    import torch
+    import torch.jit
 
     if not trust:
         raise InputError(
@@ -36,15 +36,16 @@ def load(path: Path, trust: bool, device: torch.device) -> torch.nn.Module:
             "(--trust, or trust=True)."
         )
     try:
-        named = _named_devices(path)
-        other = [x for x in named if x != str(device)]
-        source: Any = _for_device(path, device) if other else str(path)
+        text = _source_of(path)
+        named = [*_DEVICE.findall(text), *_TO_CUDA.findall(text)]
+        source: Any = _for_device(path, device) if any(x.strip("\"'") != str(device) for x in named) else str(path)
         network: torch.nn.Module = torch.jit.load(source, map_location=device)
-        _set_attributes(network, path, device)
+        kept = _set_attributes(network, set(_DEVICE_ATTRIBUTE.findall(text)), device)
     except Exception as error:  # a damaged program can break the reader anywhere
         raise InputError(f"{path} is no TorchScript network, or it is damaged ({detail_of(error)}).") from error
-    if foreign := [x for x in other if x != "cpu"]:  # programs are usually made on a CPU: nobody need know
-        _log.warning("%s was made for %s, which stands in its program; here it runs on %s.", path.name, foreign[0], device)
+    gpus = [x for x in re.findall(r"cuda(?::\d+)?|mps|xpu", " ".join([*named, *kept])) if x not in (str(device), device.type)]
+    if gpus:  # that it was made on a CPU, as most are, nobody need know
+        _log.warning("%s was made for %s, which stands in its program; here it runs on %s.", path.name, gpus[0], device)
     return network
 
 
@@ -52,12 +53,10 @@ def _sources(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if "code/" in name and name.endswith(".py")]
 
 
-def _named_devices(path: Path) -> list[str]:
-    """The devices that a program insists on."""
+def _source_of(path: Path) -> str:
+    """All of a program's source."""
     with zipfile.ZipFile(path) as archive:
-        text = "\n".join(archive.read(name).decode() for name in _sources(archive))
-    named = [x.strip("\"' ") for x in _DEVICE.findall(text)] + ["cuda"] * bool(_TO_CUDA.search(text))
-    return list(dict.fromkeys(named))
+        return "\n".join(archive.read(name).decode() for name in _sources(archive))
 
 
 def _for_device(path: Path, device: torch.device) -> io.BytesIO:
@@ -75,13 +74,14 @@ def _for_device(path: Path, device: torch.device) -> io.BytesIO:
     return changed
 
 
-def _set_attributes(network: torch.nn.Module, path: Path, device: torch.device) -> None:
-    """Let modules that keep a device keep this one."""
+def _set_attributes(network: torch.nn.Module, names: set[str], device: torch.device) -> list[str]:
+    """Let modules that keep a device under one of these names keep this one; which they kept before."""
     import torch
 
-    with zipfile.ZipFile(path) as archive:
-        names = {x for name in _sources(archive) for x in _DEVICE_ATTRIBUTE.findall(archive.read(name).decode())}
+    kept = []
     for module in network.modules():
         for name in names:
-            if isinstance(getattr(module, name, None), torch.device):
+            if isinstance(before := getattr(module, name, None), torch.device):
+                kept.append(str(before))
                 setattr(module, name, device)
+    return kept

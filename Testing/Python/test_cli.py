@@ -91,7 +91,11 @@ def test_segment_phantom_and_listing(files: dict[str, str], tmp_path: Path, caps
     assert main(["attacks", "pgd", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["pgd"]["properties"]["restarts"]["minimum"] == 1
     assert main(["info", "--model", files["model"], "--trust"]) == 0
-    assert "rim" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "rim" in shown and "a TorchScript file" in shown and "parameters:" in shown
+    assert main(["info", files["model"]]) == 0  # a program that is not trusted is described, not opened
+    shown = capsys.readouterr().out
+    assert "rim" in shown and "not opened here (--trust)" in shown and "parameters:" not in shown
 
 
 def test_evaluate_measures_any_pair(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,11 +116,11 @@ def test_what_is_refused(tmp_path: Path) -> None:
     refused = [
         (lambda: open_model(tmp_path / "none.ts"), "no network file"),
         (lambda: open_model("builtin:none"), "no built-in network"),
-        (lambda: open_model(tmp_path / "bad.ts", trust=True, **SETTINGS), "no TorchScript network, or it is damaged"),
+        (lambda: open_model(tmp_path / "bad.ts", trust=True, **SETTINGS), "bad.ts is a text file"),
         (lambda: open_model(tmp_path / "broken.json"), "no readable JSON"),
-        (lambda: open_model(tmp_path / "picture.png"), "no network file that this software opens"),
+        (lambda: open_model(tmp_path / "picture.png"), "picture.png is a text file"),
         (lambda: open_model(path, settings=tmp_path / "none.json"), "no settings file"),
-        (lambda: open_model(changed(weights="broken.safetensors")), "damaged"),
+        (lambda: open_model(changed(weights="broken.safetensors")), "broken.safetensors is a text file"),
         (lambda: open_model(changed(weights="none.safetensors")), "no weights file"),
         (lambda: open_model(changed(network=None)), "name the MONAI architecture"),
         (lambda: open_model(changed(network={"name": "os"})), 'no network "os"'),
@@ -132,7 +132,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (lambda: open_model(changed(preprocessing={"orientation": "XYZ"})), "orientation"),
         (lambda: open_model(path, device="abacus"), "no kind of device"),
         (lambda: open_model(tmp_path / ("x" * 300)), "no network file"),
-        (lambda: open_model(changed(weights="text.pt")), "damaged or no weights"),
+        (lambda: open_model(changed(weights="text.pt")), "text.pt is a text file"),
         (lambda: open_model(changed(weights="numbers.pt")), "no weights by name"),
         (lambda: open_model(changed(network={"name": "UNet", "arguments": {**UNET, "spatial_dims": 4}})), "arguments of"),
         (lambda: open_model(changed(network={"name": "HoVerNet", "arguments": {"pretrained_url": "x"}})), "from elsewhere"),
@@ -172,9 +172,10 @@ def test_a_network_is_described_without_opening_it(tmp_path: Path) -> None:
 
 
 def test_describing_runs_nothing_and_needs_no_trust(tmp_path: Path) -> None:
-    (tmp_path / "net.ts").write_bytes(b"whatever it is, nobody looks into it")
+    size = scripted(tmp_path).stat().st_size
     found = describe_file(tmp_path / "net.ts", **SETTINGS, head="sigmoid")
-    assert found.needs_trust and found.size_bytes == 36 and [x.label for x in found.classes] == [1, 2, 3]
+    assert found.needs_trust and found.size_bytes == size and [x.label for x in found.classes] == [1, 2, 3]
+    assert found.content == "a TorchScript file"
     (tmp_path / "broken.json").write_text("[" * 100_000)
     refused = [
         (lambda: describe_file(tmp_path / "none.ts"), "no network file"),
@@ -184,7 +185,10 @@ def test_describing_runs_nothing_and_needs_no_trust(tmp_path: Path) -> None:
         (lambda: describe_file(tmp_path / "net.ts", settings=tmp_path / "broken.json"), "no readable JSON"),
         (lambda: describe_file(tmp_path / "broken.json"), "no readable JSON"),
         (lambda: describe_file(tmp_path / "net.ts", **{**SETTINGS, "classes": ["one"]}), "at least two classes"),
-        (lambda: describe_file(tmp_path / "net.ts", **SETTINGS, format="monai"), "name the MONAI architecture"),
+        (
+            lambda: describe_file(tmp_path / "net.ts", **SETTINGS, format="monai"),
+            "a TorchScript file, but its settings say",
+        ),
     ]
     for call, message in refused:
         with pytest.raises(InputError, match=message) as caught:

@@ -1,0 +1,134 @@
+"""What `segadversarial info` shows: this installation, one network, or what can be set."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from SegAdversarialLib.attacks import ATTACKS
+from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.model.preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.jobs.specification import ModelSource
+
+
+def show_installation(console: Console) -> None:
+    """Versions, devices, networks and attacks."""
+    from SegAdversarialLib.evaluation.files import versions
+    from SegAdversarialLib.formats import builtin
+    from SegAdversarialLib.model.devices import advice, list_devices
+
+    devices = [f"{x['id']}: {x['name']}" for x in list_devices()]
+    found: dict[str, Any] = {**versions(), "devices": devices, "networks": builtin.names(), "attacks": list(ATTACKS)}
+    if hint := advice():
+        found["advice"] = hint
+    _show(found, console)
+
+
+def show_network(source: ModelSource, console: Console) -> None:
+    """What a network is: a program whose source is not trusted is described by its settings alone.
+
+    Raises:
+        InputError: it is none that can be opened, or its settings are missing or wrong.
+    """
+    from SegAdversarialLib.formats import describe_file
+    from SegAdversarialLib.jobs.running import check_source, open_source
+
+    check_source(source)
+    known = describe_file(source.path, source.settings, **source.changes)
+    found: dict[str, Any] = {"file": known.content, "files": [str(x) for x in known.files], "bytes": known.size_bytes}
+    if known.needs_trust and not source.trust:
+        found |= {
+            "trust": "needed: a program, not opened here (--trust)",
+            "name": known.name,
+            "channels": list(known.channels),
+            "classes": [x.model_dump(mode="json") for x in known.classes],
+            "head": known.head,
+            "preprocessing": known.preprocessing.model_dump(mode="json"),
+            "window": list(known.window) if known.window else None,
+        }
+    else:
+        found |= open_source(source).describe()
+    if known.description:
+        found["description"] = known.description
+    _show(found, console)
+
+
+class SettingRow(NamedTuple):
+    """One setting for people: its name, what it may be, what it is unless given, and what it means."""
+
+    name: str
+    values: str
+    default: str
+    meaning: str
+
+
+class SettingTable(NamedTuple):
+    """The settings of one place, under what they are called together."""
+
+    title: str
+    meaning: str
+    rows: list[SettingRow]
+
+
+def preprocessing_tables() -> list[SettingTable]:
+    """All that can be set under `preprocessing`, and then under each kind of `normalization`, from the models themselves."""
+    schema = Preprocessing.model_json_schema()
+    tables = [SettingTable("preprocessing", schema["description"], _rows(schema["properties"]))]
+    for name in schema["properties"]["normalization"]["anyOf"][0]["oneOf"]:
+        kind = schema["$defs"][name["$ref"].rpartition("/")[2]]
+        fields = {key: field for key, field in kind["properties"].items() if "const" not in field}
+        title = f'normalization, "kind": "{kind["properties"]["kind"]["const"]}"'
+        tables.append(SettingTable(title, kind["description"], _rows(fields)))
+    return tables
+
+
+def show_preprocessing(console: Console) -> None:
+    """All that can be set under `preprocessing`."""
+    console.emit({"event": "info", "preprocessing": Preprocessing.model_json_schema()})
+    console.say('Under "preprocessing" in the JSON file beside a network, or as --preprocessing JSON:')
+    for table in preprocessing_tables():
+        console.say(f"\n{table.title}\n  {table.meaning}")
+        for row in table.rows:
+            console.say(f"    {row.name} = {row.default}  ({row.values})\n        {row.meaning}")
+
+
+def _rows(fields: dict[str, Any]) -> list[SettingRow]:
+    return [
+        SettingRow(name, _values(field), json.dumps(field.get("default")), field.get("description", ""))
+        for name, field in fields.items()
+    ]
+
+
+_KINDS = {"number": "a number", "integer": "a whole number", "string": "a text", "boolean": "true or false", "null": "null"}
+
+
+def _values(field: dict[str, Any]) -> str:
+    """What a field of a JSON schema may be, in words."""
+    if "anyOf" in field:
+        return _either([_values(x) for x in field["anyOf"]])
+    if "oneOf" in field:
+        kinds = [node["$ref"].rpartition("/")[2] for node in field["oneOf"]]
+        tags = {target.rpartition("/")[2]: tag for tag, target in field["discriminator"]["mapping"].items()}
+        return f"an object with a kind ({', '.join(tags[x] for x in kinds)})"
+    if "enum" in field:
+        return _either([json.dumps(x) for x in field["enum"]])
+    if "prefixItems" in field:
+        return f"{len(field['prefixItems'])} {_KINDS[field['prefixItems'][0]['type']].removeprefix('a ')}s"
+    if field["type"] == "array":
+        return "a list of such"
+    limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+    return ", ".join([_KINDS[field["type"]], *(f"{word} {field[key]:g}" for key, word in limits.items() if key in field)])
+
+
+def _either(choices: list[str]) -> str:
+    """["a", "b", "c"] as "a, b or c"; with a comma before the last where one of them has commas itself."""
+    *before, last = choices
+    return f"{', '.join(before)}{',' if any(',' in x for x in choices) else ''} or {last}" if before else last
+
+
+def _show(found: dict[str, Any], console: Console) -> None:
+    console.emit({"event": "info", **found})
+    for key, value in found.items():
+        console.say(f"{key + ':':16} {value if isinstance(value, (str, int, float)) else json.dumps(value)}")

@@ -1,0 +1,188 @@
+"""Weights of a MONAI network in whatever a training program wrote: nested, under longer names, beside other things."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.networks.nets import UNet
+
+from SegAdversarialLib import Case, InputError, SegmentationModel, open_model
+from SegAdversarialLib.formats.checkpoints import weights_for
+
+ARGUMENTS: dict[str, Any] = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [2, 4], "strides": [2]}
+SETTINGS = {"network": {"name": "UNet", "arguments": ARGUMENTS}, "channels": ["CT"], "classes": ["background", "liver"]}
+
+
+def unet(seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return UNet(**ARGUMENTS).eval()
+
+
+STATE = unet().state_dict()
+OTHER = unet(1).state_dict()
+CASE = Case(np.random.default_rng(0).normal(size=(1, 8, 8, 8)).astype(np.float32), ("CT",), np.eye(4))
+with torch.no_grad():
+    RIGHT = unet()(torch.from_numpy(CASE.image)[None])[0].numpy()
+
+
+def prefixed(prefix: str, state: dict[str, Any] = STATE) -> dict[str, Any]:
+    return {prefix + name: x for name, x in state.items()}
+
+
+def opened(checkpoint: Any, folder: Path, **changes: Any) -> SegmentationModel:
+    torch.save(checkpoint, folder / "net.ckpt")
+    return open_model(folder / "net.ckpt", device="cpu", **{**SETTINGS, **changes})
+
+
+def check(model: SegmentationModel) -> None:
+    np.testing.assert_allclose(model.logits(CASE), RIGHT, rtol=1e-5, atol=1e-5)
+
+
+HALF = {("module." if n % 2 else "") + name: x for n, (name, x) in enumerate(STATE.items())}
+INSIDE = {name.replace("submodule.", "submodule._orig_mod."): x for name, x in STATE.items()}
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [
+        (STATE, ""),
+        (prefixed("module."), 'without "module."'),
+        (prefixed("_orig_mod."), 'without "_orig_mod."'),
+        (prefixed("module._orig_mod."), 'without "module." and "_orig_mod."'),
+        (prefixed("net."), 'without "net."'),
+        (prefixed("model."), 'without "model."'),  # the network's own names begin so, too
+        (prefixed("model._orig_mod."), 'without "model." and "_orig_mod."'),
+        (prefixed("trainer.student.net."), 'without "trainer.student.net."'),
+        (HALF, 'without "module."'),
+        (INSIDE, 'without "_orig_mod."'),
+        ({**prefixed("net."), "loss.weight": torch.ones(2)}, r"1 other tensor\(s\) are left out \(loss.weight\)"),
+    ],
+)
+@pytest.mark.parametrize("under", ["", "state_dict", "model", "network_weights", "net", "checkpoint.model"])
+def test_names_that_wrappers_made_longer(
+    checkpoint: dict[str, Any], said: str, under: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole: Any = checkpoint
+    for key in reversed(under.split(".") if under else []):
+        whole = {key: whole, "epoch": 3}
+    with caplog.at_level(logging.WARNING):
+        check(opened(whole, tmp_path))
+    messages = [x.getMessage() for x in caplog.records]
+    assert len(messages) == bool(said)
+    if said:
+        assert re.search(said, messages[0])
+
+
+def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
+    optimizer = torch.optim.Adam(unet().parameters())
+    entries = {"epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.6.6", "state_dict": prefixed("net.")}
+    check(opened({**entries, "optimizer_states": [optimizer.state_dict()], "hyper_parameters": {"lr": 1e-4}}, tmp_path))
+    with pytest.raises(InputError, match=r"holds more than weights \(argparse.Namespace\)"):
+        opened({**entries, "hyper_parameters": argparse.Namespace(lr=1e-4)}, tmp_path)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.bool_])
+def test_numbers_of_numpy_lie_beside_the_weights(kind: Any, tmp_path: Path) -> None:
+    check(opened({"network_weights": STATE, "best": kind(1)}, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "places"),
+    [
+        ({"state_dict": STATE, "ema": OTHER}, ("state_dict", "ema")),
+        ({"model": STATE, "callbacks": {"EMA": {"weights": OTHER}}}, ("model", "callbacks.EMA.weights")),
+        (
+            {"state_dict": {**prefixed("student."), **prefixed("teacher.", OTHER)}},
+            ("state_dict.student", "state_dict.teacher"),
+        ),
+        ({"state_dict": {**STATE, **prefixed("ema.", OTHER)}}, ("state_dict", "state_dict.ema")),
+    ],
+)
+def test_two_sets_of_weights_that_fit(checkpoint: Any, places: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f'2 sets of weights.*"{places[0]}", "{places[1]}".*weights_within'):
+        opened(checkpoint, tmp_path)
+    check(opened(checkpoint, tmp_path, weights_within=places[0]))
+    second = opened(checkpoint, tmp_path, weights_within=places[1])
+    assert all(torch.equal(x, OTHER[name]) for name, x in second.network.state_dict().items())
+    with pytest.raises(InputError, match=f'no fitting weights in "best"; there are {places[0]}, {places[1]}'):
+        opened(checkpoint, tmp_path, weights_within="best")
+
+
+def test_the_same_weights_twice_are_one(tmp_path: Path) -> None:
+    check(opened({"state_dict": STATE, "ema": {name: x.clone() for name, x in STATE.items()}}, tmp_path))
+
+
+def test_names_that_do_not_fit_are_shown(tmp_path: Path) -> None:
+    first = next(iter(STATE))
+    lacking = {name: x for name, x in STATE.items() if name != first}
+    half = {("net." if n % 2 else "") + name: x for n, (name, x) in enumerate(STATE.items())}
+    for checkpoint, message in (
+        (lacking, f"it lacks 1 of the network's {len(STATE)} tensors \\({first}\\)"),
+        ({**STATE, "head.weight": torch.zeros(1)}, rf"1 of its {len(STATE) + 1} are not the network's \(head.weight\)"),
+        (prefixed("net.", {**STATE, "head.weight": torch.zeros(1)}), r"1 of its 9 are not the network's \(net.head.weight\)"),
+        (half, r"its names do not fit \(.*net\."),
+        ({"encoder.weight": torch.zeros(1)}, "it lacks .*; 1 of its 1 are not the network's"),
+        ({**STATE, first: torch.zeros(7)}, rf"{first} has the shape \(7,\), in the network"),
+    ):
+        with pytest.raises(InputError, match="do not belong to this UNet: " + message):
+            opened({"state_dict": checkpoint}, tmp_path)
+    for empty in ({}, {"state_dict": {}}, {"epoch": 3}, [torch.zeros(1)], torch.zeros(3)):
+        with pytest.raises(InputError, match="holds no weights by name"):
+            opened(empty, tmp_path)
+
+
+WORD = st.sampled_from(["net.", "model.", "module.", "_orig_mod.", "a.", "core.net.", "student."])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(WORD, max_size=4), st.lists(st.sampled_from(["model", "state_dict", "ema"]), max_size=3))
+def test_any_words_before_all_names_come_off(words: list[str], keys: list[str]) -> None:
+    checkpoint: Any = prefixed("".join(words))
+    for key in keys:
+        checkpoint = {key: checkpoint, "epoch": 1}
+    found = weights_for(checkpoint, STATE, None, "x.pt", "UNet")
+    assert found.tensors.keys() == STATE.keys() and all(torch.equal(x, STATE[name]) for name, x in found.tensors.items())
+    assert weights_for(checkpoint, STATE, found.where, "x.pt", "UNet").where == found.where
+    assert bool(found.said) == bool(words)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (torch.nn.Sequential(torch.nn.LazyConv3d(2, 1)), r"layer 0 \(LazyConv3d\) has no weights yet.*see one input"),
+        (torch.nn.LazyBatchNorm3d(), r"\(LazyBatchNorm3d\) has no weights yet"),
+        (torch.nn.Conv3d(1, 2, 1, device="meta"), '"meta" device, without weights'),
+    ],
+)
+def test_layers_without_weights(network: torch.nn.Module, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SegmentationModel.from_network(network, channels=["CT"], classes=["background", "liver"])
+
+
+def test_a_lazy_layer_that_has_seen_an_input(tmp_path: Path) -> None:
+    network = torch.nn.Sequential(torch.nn.LazyConv3d(2, 1)).eval()
+    with torch.no_grad():
+        expected = network(torch.from_numpy(CASE.image)[None])[0].numpy()
+    model = SegmentationModel.from_network(network, channels=["CT"], classes=["background", "liver"])
+    np.testing.assert_allclose(model.logits(CASE), expected, rtol=1e-5)
+
+
+def test_the_settings_beside_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "net.json").write_text(json.dumps({**SETTINGS, "weights_within": "ema"}))
+    torch.save({"state_dict": OTHER, "ema": STATE}, tmp_path / "net.ckpt")
+    check(open_model(tmp_path / "net.ckpt", device="cpu"))
+    check(open_model(tmp_path, device="cpu"))
+    check(open_model(tmp_path / "net.json", device="cpu"))
+    torch.save(OTHER, tmp_path / "net.pt")
+    with pytest.raises(InputError, match="net.json describes a network without its file; name that"):
+        open_model(tmp_path / "net.json", device="cpu")
