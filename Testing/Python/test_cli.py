@@ -159,7 +159,7 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilom=0.1"), "No chosen attack has the setting epsilom"),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon"), "not of the form SETTING=VALUE"),
         (lambda f, s: attack_words(f, "--attack", "magic"), 'no attack "magic"; there are'),
-        (lambda f, s: attack_words(f, model=s["corrupt"]), "or it is damaged"),
+        (lambda f, s: attack_words(f, model=s["corrupt"]), "cut off or damaged"),
         (lambda f, s: attack_words(f, model="none.ts"), "no network file none.ts"),
         (lambda f, s: attack_words(f, output=s["file"]), "Cannot write"),
         (lambda f, s: attack_words(f, output="/proc/nowhere"), "Cannot write /proc/nowhere"),  # not even root may

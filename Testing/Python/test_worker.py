@@ -212,7 +212,7 @@ def test_errors_are_told_and_survived(caller: Caller, tmp_path: Path) -> None:
         ({"request": "job", "job": attack_job(tmp_path, {"attack": "magic"})}, "input", 'no attack "magic"'),
         ({"request": "job", "job": attack_job(tmp_path, fgsm, scene="x.mrb")}, "input", "no scenes"),
         ({"request": "job", "job": attack_job(tmp_path, fgsm, output="/proc/nowhere")}, "input", "Cannot write"),
-        ({"request": "job", "job": segment(str(tmp_path / "corrupt.ts"))}, "input", "or it is damaged"),
+        ({"request": "job", "job": segment(str(tmp_path / "corrupt.ts"))}, "input", "cut off or damaged"),
         ({"request": "job", "job": segment(network_file(tmp_path, Greedy(), "greedy.ts"))}, "memory", "use a smaller window"),
         ({"request": "job", "job": segment(network_file(tmp_path, Broken(), "broken.ts"))}, "input", "3 classes"),
         ({"request": "network", "model": {"changes": {"trust": True}}}, "input", "no setting trust"),
