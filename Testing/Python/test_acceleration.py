@@ -93,7 +93,7 @@ def test_real_compilation(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.
 def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
         def run(batch: torch.Tensor) -> torch.Tensor:
-            raise RuntimeError("no C++ compiler\nfound")
+            raise RuntimeError("backend='inductor' raised:\nno C++ compiler found\n\nSet TORCHDYNAMO_VERBOSE=1 for the stack")
 
         return run
 
@@ -103,7 +103,7 @@ def test_a_compiler_that_fails(caplog: pytest.LogCaptureFixture, monkeypatch: py
     for found, wanted in zip(answers(model), answers(wrapped(network))):
         assert difference(found, wanted) < 1e-12
     (warning,) = warnings_of(caplog)
-    assert "does not run with compiled (found)" in warning
+    assert "does not run with compiled (backend='inductor' raised: no C++ compiler found)" in warning
     assert model.describe()["acceleration"]["in_use"] == ["channels_last"]
 
 

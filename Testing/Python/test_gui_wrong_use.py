@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gui_helpers import _panel, click, finish, messages, openModule, sceneState, waitUntil  # noqa: F401  (a fixture)
+from safetensors.numpy import save_file
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +87,7 @@ def writeSettings(path: Path, channels: list[str], classes: list[Any]) -> None:
 
 def test_a_network_with_other_channels(slicerHost: Any, panel: Any, tmp_path: Path) -> None:
     path = tmp_path / "ct.safetensors"
-    path.write_bytes(b"not weights")
+    save_file({"of": np.zeros(1)}, path)
     writeSettings(path.with_suffix(".json"), ["CT"], ["background", "liver"])
     panel.state.change(network=str(path))
     slicerHost.processEvents(0.05)
@@ -96,10 +97,14 @@ def test_a_network_with_other_channels(slicerHost: Any, panel: Any, tmp_path: Pa
 
 def test_a_corrupt_network_file(slicerHost: Any, panel: Any, tmp_path: Path) -> None:
     path = tmp_path / "broken.safetensors"
-    path.write_bytes(b"garbage")
     tumour = {"label": 1, "name": "tumour", "stands_for": [1, 2, 4]}
     writeSettings(path.with_suffix(".json"), ["T1", "T1ce", "T2", "FLAIR"], [{"label": 0, "name": "background"}, tumour])
+    path.write_bytes(b"garbage")
     panel.state.change(network=str(path))
+    slicerHost.processEvents(0.05)
+    assert not panel.run.attackButton.enabled and "broken.safetensors is a text file" in panel.run.attackButton.toolTip
+    save_file({"of": np.zeros(1)}, path)  # whole, but the weights of something else: that shows when it is opened
+    panel.network.refresh()
     slicerHost.processEvents(0.05)
     assert panel.run.attackButton.enabled, panel.run.attackButton.toolTip
     oneMessage(slicerHost, panel, "broken.safetensors")
