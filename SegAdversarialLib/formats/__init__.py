@@ -48,14 +48,10 @@ def open_model(
     chosen, name = found.settings, name_of(path, found.file)
     check_complete(found, name)
     assert chosen.channels is not None
-    place = choose_device(device)
-    if found.content.kind == "torchscript":
-        network = torchscript.load(found.data, trust, place)
-    else:
-        network = monai_network.load(found.data, chosen)
-    classes = chosen.covering_classes
+    place, classes = choose_device(device), chosen.covering_classes
+    program = found.content.kind == "torchscript"
     model = SegmentationModel.from_network(
-        network,
+        torchscript.load(found.data, trust, place) if program else monai_network.load(found.data, chosen),
         channels=chosen.channels,
         classes={x.label: x.name for x in classes},
         regions={x.label: x.stands_for for x in classes if x.stands_for},

@@ -32,12 +32,13 @@ def check_weights(network: torch.nn.Module, name: str) -> None:
         layer = f"{place} ({type(module).__name__})" if place else type(module).__name__
         if any(torch.nn.parameter.is_lazy(x) for x in weights):
             raise InputError(
-                f"The network {name} has no weights yet in the layer {layer}, whose size is still open; run it once on an "
+                f"The network {name} has a layer, {layer}, whose size is still open, and so no weights; run it once on an "
                 "example, or load its weights, before."
             )
         if any(x.is_meta for x in weights):
             raise InputError(
-                f'The network {name} has no weights in the layer {layer}, which lies on torch\'s "meta" device; load them first.'
+                f'The network {name} has no weights in the layer {layer}, which lies on torch\'s "meta" device; load them '
+                "before."
             )
 
 
