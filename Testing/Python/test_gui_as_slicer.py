@@ -92,15 +92,18 @@ def test_a_volume_that_was_loaded_does_not_keep_the_views_from_the_finding(stage
 
 def test_compared_views_of_unequal_size_have_one_scale(stage: Stage) -> None:
     from host import slicer_module
+    from host.gate import realOf
 
     stage.add()
-    slicer_module.window().takeSize(1500, 700)
-    stage.manager.setLayout(3)
-    stage.section.viewButtons["compare"].click()
+    tags = ("SegAdversarialOriginal", "SegAdversarialAdversarial", DIFFERENCE)
+    # the user has drawn the line between the upper and the lower views down
+    rows = realOf(stage.manager.sliceWidget(DIFFERENCE)).parent().parent()
+    rows.setSizes([500, 200])
+    slicer_module.window().settle()
     stage.add()
     slicer_module.window().settle()
-    settle()
-    views = [stage.view(x) for x in ("SegAdversarialOriginal", "SegAdversarialAdversarial", DIFFERENCE)]
+    views = [stage.view(x) for x in tags]
+    assert views[0].GetDimensions()[1] > 1.5 * views[2].GetDimensions()[1]
     scales = [view.GetFieldOfView()[axis] / view.GetDimensions()[axis] for view in views for axis in (0, 1)]
     assert scales == pytest.approx([scales[0]] * 6)
 
