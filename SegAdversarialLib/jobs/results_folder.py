@@ -104,7 +104,8 @@ class ResultsFolder:
             known = record.get("fingerprints") or {}
             if not set(_OTHER) <= set(known):
                 raise InputError(
-                    f"The result {self.path / name} does not tell what it was made of (another version made it); {_WAYS_OUT}."
+                    f"The result {self.path / name} does not tell what it was made of (result.save, or another version, made "
+                    f"it); {_WAYS_OUT}."
                 )
             for key, words in _OTHER.items():
                 if known[key] != fingerprints[key]:
