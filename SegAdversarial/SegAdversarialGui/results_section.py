@@ -186,7 +186,7 @@ class ResultsSection:
 
     def _makeButtons(self, form: Any) -> None:
         self.chartButton = widgets.button(_("Show chart"), "showChartButton", _("Show the chart beneath the images"))
-        self.configurationButton = widgets.button(_("How it was made..."), "configurationButton", "")
+        self.configurationButton = widgets.button(_("How it was made..."), "configurationButton", _configurationTip(True))
         self.deleteButton = widgets.button(
             _("Delete..."), "deleteResultButton", _("Remove this run's images, segmentations and tables from the scene")
         )
@@ -246,9 +246,7 @@ class ResultsSection:
             self.table.resizeColumnsToContents()
         known = result_nodes.alive(result.configuration)
         self.configurationButton.setEnabled(known)
-        self.configurationButton.toolTip = (
-            _("All settings with which this result can be made again") if known else _("It was deleted from the scene")
-        )
+        self.configurationButton.toolTip = _configurationTip(known)
 
     def _showCharts(self, result: ResultNodes) -> None:
         charts = layout.nodesOfClass(self._scene, "vtkMRMLPlotChartNode")
@@ -392,6 +390,10 @@ def _viewTip(view: str) -> str:
             "outlined the reference."
         ),
     }[view]
+
+
+def _configurationTip(known: bool) -> str:
+    return _("All settings with which this result can be made again") if known else _("It was deleted from the scene")
 
 
 def _confirm(question: str) -> bool:
