@@ -24,7 +24,9 @@ def main(arguments: list[str]) -> int:
     spread = ["-n", "2", "--dist", "loadfile", "--max-worker-restart", "0"]
     if any(x.startswith("-n") for x in passed_on):
         spread = []
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    # Qt sets the process's locale from the environment; where that names none, files of packages that are imported after it,
+    # such as torch's compiler, would be read as ASCII
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", **os.environ}
     for command in (["ruff", "check", "."], ["mypy"], ["pytest", "-q", *spread, *slow, *passed_on]):
         print("Running:", *command, flush=True)
         status = run([python, "-m", *command], cwd=ROOT, env=environment)
