@@ -7,10 +7,10 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -18,8 +18,15 @@ from slicer.i18n import tr as _
 
 from SegAdversarialGui.exchange import Task
 from SegAdversarialGui.worker import Worker
+from SegAdversarialLib.scene.steps import background
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene.steps import Steps
 
 _log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 5
+"""Milliseconds after which the background thread is asked again whether it is ready."""
 
 _SOONEST_FORECAST = 0.03
 """A forecast from less of the work than this is worth nothing."""
@@ -68,7 +75,8 @@ class Runner:
         self._listener = Listener()
         self._folder: Path | None = None
         self._request = ""
-        self._steps: Iterator[None] | None = None
+        self._steps: Steps[None] | None = None
+        self._waited: Any = None
         self._afterwards: Callable[[], None] | None = None
         self._timer: Any = None
         self._cancelled = self._stepping = False
@@ -115,7 +123,7 @@ class Runner:
         elif self.busy and not self._stepping:
             self._endCancelled()
 
-    def _prepare(self, task: Task) -> Iterator[None]:
+    def _prepare(self, task: Task) -> Steps[None]:
         self._folder = _privateFolder(self._temporaryPath())
         yield
         yield from task.prepare(self._folder)
@@ -152,8 +160,8 @@ class Runner:
         assert self._task is not None
         self._end(Outcome("done", nodes=self._task.nodes))
 
-    def _follow(self, steps: Iterator[None], afterwards: Callable[[], None]) -> None:
-        self._steps, self._afterwards = steps, afterwards
+    def _follow(self, steps: Steps[None], afterwards: Callable[[], None]) -> None:
+        self._steps, self._afterwards, self._waited = steps, afterwards, None
         if self._timer is None:
             self._timer = qt.QTimer(slicer.app)
             self._timer.setSingleShot(True)
@@ -167,9 +175,12 @@ class Runner:
         if self._cancelled:
             self._endCancelled()
             return
+        if self._waited is not None and not self._waited.done():
+            self._timer.start(_LOOK_AGAIN)
+            return
         self._stepping = True
         try:
-            next(self._steps)
+            self._waited = next(self._steps)
         except StopIteration:
             self._guarded(self._afterwards)
             return
@@ -194,15 +205,19 @@ class Runner:
         self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
 
     def _end(self, outcome: Outcome) -> None:
-        listener, folder = self._listener, self._folder
+        listener, folder, steps = self._listener, self._folder, self._steps
         if self._timer is not None:
             self._timer.stop()
             self._timer.deleteLater()
             self._timer = None
         self._task, self._steps, self._afterwards, self._folder = None, None, None, None
         self._request, self._listener = "", Listener()
+        if steps is not None:
+            # what they have added to the scene by now goes again
+            steps.close()
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            # after what is still being written into it
+            background().submit(shutil.rmtree, folder, ignore_errors=True)
         listener.onEnd(outcome)
 
 

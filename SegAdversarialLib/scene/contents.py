@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from SegAdversarialLib.scene.iterations import States, states_of
 from SegAdversarialLib.scene.parts import Parts, parts_of
 from SegAdversarialLib.scene.segmentations import classes_of

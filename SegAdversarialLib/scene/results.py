@@ -99,9 +99,7 @@ def add_result(
         InputError: an attacked channel has no input node, or the label maps lie on another grid than the image. Whatever is
             raised, the scene is then as it was.
     """
-    steps = result_steps(
-        result, evaluation, inputs, scene, names=names, record=record, iteration_memory=iteration_memory
-    )
+    steps = result_steps(result, evaluation, inputs, scene, names=names, record=record, iteration_memory=iteration_memory)
     return finished(steps)
 
 
@@ -187,9 +185,7 @@ def add_evaluation(
             scene is then as it was.
     """
     return finished(
-        evaluation_steps(
-            case, evaluation, inputs, scene, title=title, adversarial=adversarial, names=names, record=record
-        )
+        evaluation_steps(case, evaluation, inputs, scene, title=title, adversarial=adversarial, names=names, record=record)
     )
 
 
@@ -248,9 +244,7 @@ def add_segmentation_result(
         InputError: there are no input nodes, or the label map lies on another grid than the image. Whatever is raised, the
             scene is then as it was.
     """
-    return finished(
-        segmentation_steps(case, labels, rows, inputs, scene, title=title, names=names, record=record)
-    )
+    return finished(segmentation_steps(case, labels, rows, inputs, scene, title=title, names=names, record=record))
 
 
 def segmentation_steps(
@@ -310,9 +304,7 @@ def _record(about: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
     return {**about, **measured}
 
 
-def _add_images(
-    run: Run, result: AttackResult, content: ResultContent
-) -> Steps[tuple[dict[str, Any], dict[str, Any]]]:
+def _add_images(run: Run, result: AttackResult, content: ResultContent) -> Steps[tuple[dict[str, Any], dict[str, Any]]]:
     """The adversarial channels, and by how much those that changed did so."""
     adversarial, perturbation, affine = {}, {}, result.adversarial.affine
     for channel, volume in run.inputs.items():

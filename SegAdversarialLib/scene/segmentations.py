@@ -42,9 +42,7 @@ def classes_of(names: Mapping[int, str] | None, maps: Iterable[np.ndarray | None
     return {value: (names or {}).get(value) or f"label {value}" for value in sorted(values)}
 
 
-def add_segmentation(
-    scene: Any, name: str, labels: Any, affine: np.ndarray, classes: Mapping[int, str], grid: Any
-) -> Any:
+def add_segmentation(scene: Any, name: str, labels: Any, affine: np.ndarray, classes: Mapping[int, str], grid: Any) -> Any:
     """Add a segmentation.
 
     Args:
