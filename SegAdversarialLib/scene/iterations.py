@@ -82,8 +82,8 @@ def add_iterations(
     yield
     browser = run.file(add_node(run.scene, "vtkMRMLSequenceBrowserNode", f"iterations - {run.summary}"), "iterations")
     browser.SetDescription(states.left_out)
-    _synchronize(browser, sequences)
     yield
+    yield from _synchronize(browser, sequences)
     proxies = yield from _own_proxies(browser, sequences, list(inputs.values()), states.labels[-1], classes)
     # last, because they lose their marks whenever the browser fills them anew
     run.file_all(proxies, "iterations")
@@ -110,19 +110,22 @@ def _new_state(sequence: Any, class_name: str, iteration: int) -> Any:
     return sequence.GetDataNodeAtValue(str(iteration))
 
 
-def _synchronize(browser: Any, sequences: Sequence[Any]) -> None:
+def _synchronize(browser: Any, sequences: Sequence[Any]) -> Steps[None]:
     """Let a browser show the last state of sequences, in nodes that share the voxels with them.
 
-    In one event: with each, the browser would copy all volumes that it shows into nodes of its own.
+    Otherwise it copies all volumes that it shows whenever anything about it changes.
     """
-    browser.DisableModifiedEventOn()
-    browser.SetAndObserveMasterSequenceNodeID(sequences[0].GetID())
     for sequence in sequences:
-        browser.AddSynchronizedSequenceNode(sequence)
+        browser.DisableModifiedEventOn()
+        if sequence is sequences[0]:
+            browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+            browser.SelectLastItem()
+        else:
+            browser.AddSynchronizedSequenceNode(sequence)
         browser.SetSaveChanges(sequence, True)
-    browser.SelectLastItem()
-    browser.DisableModifiedEventOff()
-    browser.Modified()
+        browser.DisableModifiedEventOff()
+        browser.Modified()
+        yield
     browser.DisableModifiedEventOn()
     for sequence in sequences:
         browser.SetSaveChanges(sequence, False)
