@@ -195,6 +195,7 @@ class SegmentTask(Task):
         from SegAdversarialLib.evaluation.files import versions
         from SegAdversarialLib.evaluation.measuring import notes_on_label_map
         from SegAdversarialLib.jobs import results
+        from SegAdversarialLib.scene.steps import in_background
 
         self._enter("reading results")
         labels, rows = yield from in_background(lambda: results.read_segmentation(folder / OUTPUT))

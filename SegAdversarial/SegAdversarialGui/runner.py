@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from slicer.i18n import tr as _
 
 from SegAdversarialGui.exchange import Task
 from SegAdversarialGui.worker import Worker
-from SegAdversarialLib.scene.steps import background
 
 if TYPE_CHECKING:
     from SegAdversarialLib.scene.steps import Steps
@@ -28,8 +26,6 @@ _log = logging.getLogger(__name__)
 _LOOK_AGAIN = 5
 """Milliseconds after which the background thread is asked again whether it is ready."""
 
-_SOONEST_FORECAST = 0.03
-"""A forecast from less of the work than this is worth nothing."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ class Runner:
         self._afterwards: Callable[[], None] | None = None
         self._timer: Any = None
         self._cancelled = self._stepping = False
-        self._started = 0.0
+        self._timeLeft: Any = None
 
     @property
     def busy(self) -> bool:
@@ -97,7 +93,6 @@ class Runner:
             raise RuntimeError(_("Another task is running; wait for it or cancel it."))
         self._task, self._listener = task, listener
         self._request, self._folder, self._cancelled = "", None, False
-        self._started = time.monotonic()
         self._follow(self._prepare(task), self._submit)
 
     def run(self, task: Task, listener: Listener) -> Outcome:
@@ -131,7 +126,9 @@ class Runner:
     def _submit(self) -> None:
         assert self._task is not None and self._folder is not None
         self._listener.onProgress(0.0, _("starting"), None)
-        self._started = time.monotonic()
+        from SegAdversarialLib.jobs.time_left import TimeLeft
+
+        self._timeLeft = TimeLeft()
         self._request = self.worker.submit({"request": "job", "job": self._task.job(self._folder)}, self._onEvent)
         if self._cancelled and self._request:
             # somebody cancelled while the listener showed that the work starts
@@ -141,9 +138,7 @@ class Runner:
         kind = event["event"]
         if kind == "progress":
             fraction = float(event["fraction"])
-            spent = time.monotonic() - self._started
-            remaining = spent * (1 - fraction) / fraction if fraction >= _SOONEST_FORECAST else None
-            self._listener.onProgress(fraction, event["message"], remaining)
+            self._listener.onProgress(fraction, event["message"], self._timeLeft.after(fraction))
         elif kind == "log":
             self._listener.onLog(event["message"])
         elif kind == "cancelled":
@@ -216,6 +211,8 @@ class Runner:
             # what they have added to the scene by now goes again
             steps.close()
         if folder is not None:
+            from SegAdversarialLib.scene.steps import background
+
             # after what is still being written into it
             background().submit(shutil.rmtree, folder, ignore_errors=True)
         listener.onEnd(outcome)

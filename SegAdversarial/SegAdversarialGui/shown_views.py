@@ -10,7 +10,6 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from SegAdversarialGui import display, layout, own_reference
-from SegAdversarialLib.scene.steps import finished
 
 if TYPE_CHECKING:
     from SegAdversarialLib.scene import ResultNodes
@@ -69,7 +68,8 @@ class ShownViews(VTKObservationMixin):
         if inTurns:
             self._turns.start(0)
         else:
-            finished(self._steps)
+            for _step in self._steps:
+                pass
 
     def _showing(self, steps: Steps[list[Any]], result: ResultNodes, view: str, reference: Any) -> Steps[None]:
         moved = yield from steps

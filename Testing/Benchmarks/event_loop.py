@@ -1,6 +1,6 @@
 """How long Slicer's window does not answer: `python Testing/Benchmarks/event_loop.py [--shape I J K] [--runs N]`.
 
-Drives the real panel with the real worker in the host, off screen: i-FGSM, of which five states are kept, on a phantom with four
+Drives the real panel with the real worker in the host, off screen: i-FGSM, five states kept, on a phantom with four
 channels of 240 x 240 x 155 voxels. The network is a linear classifier of single voxels, so that the window is measured and not
 the network. A timer of 5 ms notes the longest time between two of its ticks in each phase of the way from nodes to a result on
 the screen, and how long the main thread itself computed in it. What is promised is that the window is silent for less than
