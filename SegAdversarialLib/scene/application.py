@@ -131,33 +131,37 @@ class Additions:
     def __init__(self, scene: Any) -> None:
         self._scene = scene
         self._nodes: list[Any] = []
-        self._items: list[tuple[Any, int]] = []
+        self._items: list[int] = []
+        self._closed = False
 
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Whatever comes into the scene during the block belongs to them."""
-        nodes, hierarchy = set(nodes_of(self._scene)), subject_hierarchy(self._scene)
-        items = set(_hierarchy_items(self._scene))
+        nodes, items = set(nodes_of(self._scene)), set(_hierarchy_items(self._scene))
         try:
             yield
         finally:
             self._nodes += [node for node in nodes_of(self._scene) if node not in nodes]
-            self._items += [(hierarchy, item) for item in _hierarchy_items(self._scene) if item not in items]
+            self._items += [item for item in _hierarchy_items(self._scene) if item not in items]
+
+    def forget(self) -> None:
+        """The scene was closed: nothing is left, and what comes now may have the same numbers."""
+        self._nodes, self._items, self._closed = [], [], True
 
     def complete(self) -> bool:
         """Whether all of the nodes are still in the scene."""
-        return all(map(self._scene.IsNodePresent, self._nodes))
+        return not self._closed and all(map(self._scene.IsNodePresent, self._nodes))
 
     def remove(self) -> None:
-        """Take out what is still there. Where the scene was closed meanwhile, the same numbers are other items."""
+        """Take out what is still there."""
         # a sequence browser goes before the nodes that it shows, which it would make anew
         for node in sorted(self._nodes, key=lambda x: not x.IsA("vtkMRMLSequenceBrowserNode")):
             if self._scene.IsNodePresent(node):
                 self._scene.RemoveNode(node)
         known = set(_hierarchy_items(self._scene))
-        for hierarchy, item in self._items:
-            if item in known and hierarchy is subject_hierarchy(self._scene):
-                hierarchy.RemoveItem(item, False, False)
+        for item in self._items:
+            if item in known:
+                subject_hierarchy(self._scene).RemoveItem(item, False, False)
 
 
 @contextmanager
@@ -182,6 +186,7 @@ def added_whole(scene: Any, steps: Steps[Result]) -> Steps[Result]:
         InputError: the scene was closed, or something that belongs to the whole was removed, between two steps.
     """
     additions = Additions(scene)
+    tag = scene.AddObserver(scene.EndCloseEvent, lambda _caller, _event: additions.forget())
     try:
         while True:
             if not additions.complete():
@@ -197,6 +202,8 @@ def added_whole(scene: Any, steps: Steps[Result]) -> Steps[Result]:
         steps.close()
         additions.remove()
         raise
+    finally:
+        scene.RemoveObserver(tag)
 
 
 def nodes_of(scene: Any) -> list[Any]:

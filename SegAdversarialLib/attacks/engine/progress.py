@@ -40,6 +40,8 @@ class Progress:
     def end(self) -> None:
         """What was asked for is done."""
         self.begin(Cost())
+        if self._whole:
+            self._tell(self._done / self._whole)
 
     def between_windows(self, share: float) -> None:
         """So much of a pass over the windows is done. An answer is one pass, a gradient a pass and the way back.
