@@ -194,10 +194,10 @@ class SegmentTask(Task):
         from SegAdversarialLib import scene
         from SegAdversarialLib.evaluation.files import versions
         from SegAdversarialLib.evaluation.measuring import notes_on_label_map
-        from SegAdversarialLib.jobs import results
         from SegAdversarialLib.scene.steps import in_background
 
         self._enter("reading results")
+        results = yield from in_background(_readers)
         labels, rows = yield from in_background(lambda: results.read_segmentation(folder / OUTPUT))
         self._enter("adding nodes")
         assert self.subject is not None
@@ -256,10 +256,10 @@ class AttackTask(Task):
     def deliver(self, folder: Path) -> Steps[None]:
         """Add all that the attack did."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.jobs import results
         from SegAdversarialLib.scene.steps import in_background
 
         self._enter("reading results")
+        results = yield from in_background(_readers)
         (place,) = (x.parent for x in (folder / OUTPUT).glob(f"*/{RESULT_MARKER}"))
         result, evaluation = yield from in_background(lambda: results.read_attack(place, self._case))
         record = _record(place)
@@ -316,10 +316,10 @@ class EvaluateTask(Task):
     def deliver(self, folder: Path) -> Steps[None]:
         """Add the table and both segmentations."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.jobs import results
         from SegAdversarialLib.scene.steps import in_background
 
         self._enter("reading results")
+        results = yield from in_background(_readers)
         evaluation = yield from in_background(lambda: results.read_evaluation(folder / OUTPUT, self._case))
         merged = yield from in_background(lambda: self._merged)
         assert self.subject is not None
@@ -368,6 +368,13 @@ class SampleTask(Task):
         case = yield from in_background(lambda: Case.read(files, place / f"label{ENDING}", name=place.name))
         self._enter("adding nodes")
         self.nodes = yield from scene.case_steps(case, self._scene, names=LABEL_NAMES)
+
+
+def _readers() -> Any:
+    """What reads results; to import it takes long the first time."""
+    from SegAdversarialLib.jobs import results
+
+    return results
 
 
 def _write(path: Path, values: Any, dtype: str, affine: Any) -> None:

@@ -74,15 +74,15 @@ def add_iterations(
         for iteration, content in zip(states.iterations, states.volumes[channel]):
             fill_volume(_new_state(sequence, "vtkMRMLScalarVolumeNode", iteration), content, affine)
         sequences.append(run.file(put_node(run.scene, sequence), "iterations", channel))
-        yield
+        yield None
     sequence = _new_sequence(f"segmentation iterations - {run.summary}")
     for iteration, image in zip(states.iterations, states.labels):
         fill_segmentation(_new_state(sequence, "vtkMRMLSegmentationNode", iteration), image, affine, classes)
     sequences.append(run.file(put_node(run.scene, sequence), "iterations"))
-    yield
+    yield None
     browser = run.file(add_node(run.scene, "vtkMRMLSequenceBrowserNode", f"iterations - {run.summary}"), "iterations")
     browser.SetDescription(states.left_out)
-    yield
+    yield None
     yield from _synchronize(browser, sequences)
     proxies = yield from _own_proxies(browser, sequences, list(inputs.values()), states.labels[-1], classes)
     # last, because they lose their marks whenever the browser fills them anew
@@ -125,7 +125,7 @@ def _synchronize(browser: Any, sequences: Sequence[Any]) -> Steps[None]:
         browser.SetSaveChanges(sequence, True)
         browser.DisableModifiedEventOff()
         browser.Modified()
-        yield
+        yield None
     browser.DisableModifiedEventOn()
     for sequence in sequences:
         browser.SetSaveChanges(sequence, False)
@@ -154,7 +154,7 @@ def _own_proxies(
             proxy.GetDisplayNode().SetVisibility(False)
         proxy.SetAndObserveTransformNodeID(inputs[0].GetTransformNodeID())
         proxies.append(proxy)
-        yield
+        yield None
     return proxies
 
 

@@ -72,25 +72,25 @@ def add_parts(run: Run, parts: Parts, case: Case, classes: Mapping[int, str]) ->
         node = add_segmentation(run.scene, f"moved reference - {run.summary}", parts.moved, case.affine, classes, first)
         node.GetDisplayNode().SetVisibility(False)
         found["moved_reference"] = run.file(node, "moved reference")
-        yield
+        yield None
     if parts.displacement is not None:
         name = f"{case.name} displacement - {run.summary}".strip()
         node = add_displacement(run.scene, name, parts.displacement, case.affine, first)
         # removed with the run; it is no node that anybody looks for
         node.GetDisplayNode().GetColorNode().SetAttribute(RUN, run.identifier)
         found["displacement"] = run.file(node, "displacement")
-        yield
+        yield None
     for channel, content in parts.bias.items():
         volume = run.inputs[channel] if channel else first
         name = f"{volume.GetName() if channel else case.name} bias field - {run.summary}".strip()
         title = f"bias field of {channel} (%)" if channel else "bias field (%)"
         node = run.file(add_perturbation_volume(run.scene, name, title, content, case.affine, volume), "bias", channel)
         found["bias"] |= {channel: node} if channel else dict.fromkeys(run.inputs, node)
-        yield
+        yield None
     for channel, content in parts.added.items():
         volume = run.inputs[channel]
         name = f"{volume.GetName()} added - {run.summary}"
         node = add_perturbation_volume(run.scene, name, f"{channel} added, {SCANNER_UNITS}", content, case.affine, volume)
         found["added"][channel] = run.file(node, "added", channel)
-        yield
+        yield None
     return found

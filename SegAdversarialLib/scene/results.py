@@ -63,7 +63,7 @@ def _add_case(scene: Any, case: Case, content: CaseContent) -> Steps[CaseNodes]:
     for channel, found in content.channels.items():
         channels[channel] = add_input_volume(scene, f"{case.name} {channel}".strip(), found, case.affine)
         _file_under(scene, folder, channels[channel], "input")
-        yield
+        yield None
     reference = None
     if content.reference is not None:
         reference = _add_reference(scene, case, content.reference, content.classes, channels)
@@ -273,7 +273,7 @@ def segmentation_steps(
         first = next(iter(run.inputs.values()))
         node = add_segmentation(scene, f"segmentation - {title}", image, case.affine, classes, first)
         segmentation = run.file(node, "segmentation")
-        yield
+        yield None
         return SegmentationNodes(
             run=run.identifier,
             summary=title,
@@ -312,13 +312,13 @@ def _add_images(run: Run, result: AttackResult, content: ResultContent) -> Steps
         node = add_volume_like(run.scene, name, content.adversarial[channel], affine, volume)
         node.SetDescription(f"{run.summary}; seed {result.attack.seed}; network {result.model or 'none'}")
         adversarial[channel] = run.file(node, "adversarial", channel)
-        yield
+        yield None
         if channel in content.change:
             name = f"{volume.GetName()} change - {run.summary}"
             title = f"{channel}, {SCANNER_UNITS}"
             node = add_perturbation_volume(run.scene, name, title, content.change[channel], affine, volume)
             perturbation[channel] = run.file(node, "perturbation", channel)
-            yield
+            yield None
     return adversarial, perturbation
 
 
@@ -331,7 +331,7 @@ def _add_answers(run: Run, case: Case, answers: Answers) -> Steps[dict[str, Any]
         node = add_segmentation(run.scene, name, image, case.affine, answers.classes, first)
         node.GetDisplayNode().SetVisibility(role == "attacked")
         found[role] = run.file(node, role)
-        yield
+        yield None
     return found
 
 
@@ -367,11 +367,11 @@ def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> St
     if not traces:
         return {}
     run.file_traces(traces)
-    yield
+    yield None
     title = f"{result.attack.title}: Dice against iteration"
     chart, series = add_dice_plot(run.scene, f"Dice against iteration - {run.summary}", title, traces, classes)
     run.file_all([chart, *series], "trace")
-    yield
+    yield None
     return {"traces": traces, "chart": chart, "series": series}
 
 
@@ -395,7 +395,7 @@ def _reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: Mappi
     image = yield from in_background(lambda: label_image(label, case.affine))
     node = _add_reference(scene, case, image, classes, inputs)
     node.GetDisplayNode().SetVisibility(False)
-    yield
+    yield None
     return node
 
 
