@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.structures.output_head import OutputHead
 
 
-def painted_segments(
-    node: Any, like: Any, answers: Mapping[Any, str] | None
-) -> Steps[tuple[np.ndarray, tuple[Segment, ...]]]:
+def painted_segments(node: Any, like: Any, answers: Mapping[Any, str] | None) -> Steps[tuple[np.ndarray, tuple[Segment, ...]]]:
     """The segments of a node on a volume's grid, in one label map (`structures.segments.Overlay`).
 
     Args:

@@ -53,7 +53,8 @@ def shape_of(nodes: Any) -> dict[str, Any]:
     made += nodes.proxies
     found: dict[str, Any] = {}
     for n, node in enumerate(made):
-        marks = {x: node.GetAttribute(x) for x in node.GetAttributeNames() if x not in ("SegAdversarial.Run", "SegAdversarial.Made")}
+        own = ("SegAdversarial.Run", "SegAdversarial.Made")
+        marks = {x: node.GetAttribute(x) for x in node.GetAttributeNames() if x not in own}
         found[f"{n} {node.GetClassName()}"] = marks
         if node.IsA("vtkMRMLScalarVolumeNode"):
             display = node.GetDisplayNode()
