@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,14 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.application import (
     added_whole,
     current_scene,
-    hierarchy_item,
-    nodes_of,
-    put_in_folder,
     subject_hierarchy,
 )
 from SegAdversarialLib.scene.contents import Answers, CaseContent, ResultContent, answers_of, case_content, result_content
 from SegAdversarialLib.scene.iterations import ITERATION_MEMORY, add_iterations
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.parts import add_parts
-from SegAdversarialLib.scene.rasterization import SegmentMasks, segment_masks
-from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
+from SegAdversarialLib.scene.references import file_under, reference_beside
+from SegAdversarialLib.scene.runs import RESULT, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.steps import Steps, finished, in_background
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
@@ -62,11 +58,11 @@ def _add_case(scene: Any, case: Case, content: CaseContent) -> Steps[CaseNodes]:
     channels = {}
     for channel, found in content.channels.items():
         channels[channel] = add_input_volume(scene, f"{case.name} {channel}".strip(), found, case.affine)
-        _file_under(scene, folder, channels[channel], "input")
+        file_under(scene, folder, channels[channel], "input")
         yield None
     reference = None
     if content.reference is not None:
-        reference = _add_reference(scene, case, content.reference, content.classes, channels)
+        reference = addreference_beside(scene, case, content.reference, content.classes, channels)
     return CaseNodes(channels, reference, folder)
 
 
@@ -144,7 +140,7 @@ def _add_result(
         added = yield from in_background(lambda: case_content(case, answers.classes))
         inputs = (yield from _add_case(scene, case, added)).channels
     attacked = {channel: _input_of(inputs, channel) for channel in content.adversarial}
-    reference = yield from _reference(scene, case, answers.classes, inputs)
+    reference = yield from reference_beside(scene, case, answers.classes, inputs)
     run = Run(scene, RESULT, result.attack.summary(), attacked, reference)
     adversarial, perturbation = yield from _add_images(run, result, content)
     parts = yield from add_parts(run, content.parts, case, answers.classes)
@@ -209,7 +205,7 @@ def evaluation_steps(
     answers = yield from in_background(lambda: answers_of(case, evaluation, names))
 
     def add() -> Steps[ResultNodes]:
-        reference = yield from _reference(scene, case, answers.classes, inputs)
+        reference = yield from reference_beside(scene, case, answers.classes, inputs)
         run = Run(scene, RESULT, title, inputs, reference)
         measured = yield from _add_measured(run, case, evaluation, answers, record, adversarial)
         return ResultNodes(**measured, adversarial=dict(adversarial or {}), perturbation={})
@@ -382,58 +378,6 @@ def _add_states(run: Run, case: Case, content: ResultContent, classes: Mapping[i
     inputs = {channel: run.inputs[channel] for channel in content.states.volumes}
     added = yield from add_iterations(run, content.states, inputs, case.affine, classes)
     return dict(zip(("browser", "sequences", "proxies"), added))
-
-
-def _reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Steps[Any]:
-    """The segmentation of the reference labels beside the inputs, added if it is not there yet; None without labels."""
-    if case.label is None:
-        return None
-    found = yield from _reference_of(scene, inputs, case.label)
-    if found is not None:
-        return found
-    label = case.label
-    image = yield from in_background(lambda: label_image(label, case.affine))
-    node = _add_reference(scene, case, image, classes, inputs)
-    node.GetDisplayNode().SetVisibility(False)
-    yield None
-    return node
-
-
-def _add_reference(scene: Any, case: Case, image: Any, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
-    """The reference labels beside the first input."""
-    first = next(iter(inputs.values()))
-    node = add_segmentation(scene, f"{case.name} reference".strip(), image, case.affine, classes, first)
-    hierarchy = subject_hierarchy(scene)
-    return _file_under(scene, hierarchy.GetItemParent(hierarchy_item(scene, first)), node, "reference")
-
-
-def _reference_of(scene: Any, inputs: Mapping[str, Any], label: np.ndarray) -> Steps[Any]:
-    """The segmentation of these reference labels that was added beside one of these inputs before."""
-    import slicer
-
-    own = {volume.GetID(): volume for volume in inputs.values()}
-    grid = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    for node in nodes_of(scene):
-        if not scene.IsNodePresent(node):
-            continue
-        volume = own.get(node.GetNodeReferenceID(grid)) if node.GetAttribute(ROLE) == "reference" else None
-        if volume is None:
-            continue
-        masks = segment_masks(node, volume)
-        # the user may have drawn in it, or chosen another reference for the same volume
-        if (yield from in_background(functools.partial(_is_painted, masks, label))) and scene.IsNodePresent(node):
-            return node
-    return None
-
-
-def _is_painted(masks: SegmentMasks, label: np.ndarray) -> bool:
-    return bool(np.array_equal(masks.painted(), label))
-
-
-def _file_under(scene: Any, folder: int, node: Any, role: str) -> Any:
-    node.SetAttribute(ROLE, role)
-    put_in_folder(scene, folder, node)
-    return node
 
 
 def _input_of(inputs: Mapping[str, Any], channel: str) -> Any:

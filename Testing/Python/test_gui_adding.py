@@ -1,4 +1,4 @@
-"""What the user does while a result is being added: cancel, close the scene, delete an input. It is added whole or not at all."""
+"""The user cancels, closes the scene or deletes an input while a result is being added: it comes whole or not at all."""
 
 from __future__ import annotations
 
