@@ -26,13 +26,13 @@ def reference_beside(scene: Any, case: Case, classes: Mapping[int, str], inputs:
         return found
     label = case.label
     image = yield from in_background(lambda: label_image(label, case.affine))
-    node = addreference_beside(scene, case, image, classes, inputs)
+    node = add_reference(scene, case, image, classes, inputs)
     node.GetDisplayNode().SetVisibility(False)
     yield None
     return node
 
 
-def addreference_beside(scene: Any, case: Case, image: Any, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
+def add_reference(scene: Any, case: Case, image: Any, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
     """The reference labels beside the first input."""
     first = next(iter(inputs.values()))
     node = add_segmentation(scene, f"{case.name} reference".strip(), image, case.affine, classes, first)

@@ -62,7 +62,7 @@ def _add_case(scene: Any, case: Case, content: CaseContent) -> Steps[CaseNodes]:
         yield None
     reference = None
     if content.reference is not None:
-        reference = addreference_beside(scene, case, content.reference, content.classes, channels)
+        reference = add_reference(scene, case, content.reference, content.classes, channels)
     return CaseNodes(channels, reference, folder)
 
 
