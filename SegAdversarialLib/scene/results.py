@@ -17,7 +17,7 @@ from SegAdversarialLib.scene.contents import Answers, CaseContent, ResultContent
 from SegAdversarialLib.scene.iterations import ITERATION_MEMORY, add_iterations
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.parts import add_parts
-from SegAdversarialLib.scene.references import file_under, reference_beside
+from SegAdversarialLib.scene.references import add_reference, file_under, reference_beside
 from SegAdversarialLib.scene.runs import RESULT, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.steps import Steps, finished, in_background
@@ -110,11 +110,7 @@ def result_steps(
     iteration_memory: int = ITERATION_MEMORY,
     adding: Callable[[], None] = lambda: None,
 ) -> Steps[ResultNodes]:
-    """`add_result` in steps.
-
-    Args:
-        adding: called before the first node is added.
-    """
+    """`add_result` in steps; `adding` is called before the first node is added."""
     scene, case = current_scene(scene), result.original
     _check_shapes(case, evaluation)
     record = _record(result.describe(), evaluation) if record is None else record
