@@ -1,9 +1,9 @@
 """How well the time left is forecast: `python Testing/Benchmarks/forecast.py [--size N]`.
 
 Runs jobs in this process, on a phantom, with a small U-Net of random weights: in one window and in many, with restarts, one
-attack and several, and an attack that costs less than reading, measuring and writing. At each event it notes
-what would be forecast, as the panel does it, and in the end compares with what really came. What is promised:
-from a fifth of the work on, it is within a factor of 1.5; the exit status is 1 where it is not. What takes less than half a second is not judged.
+attack and several, and one that costs less than reading, measuring and writing. At each event it notes what the panel would
+forecast, and in the end compares with what really came. What is promised: from a fifth of the work on, the forecast is within
+a factor of 1.5; the exit status is 1 where it is not. What takes less than half a second is not judged.
 """
 
 from __future__ import annotations
