@@ -53,8 +53,7 @@ def case_steps(case: Case, scene: Any = None, *, names: Mapping[int, str] | None
 
 
 def _add_case(scene: Any, case: Case, content: CaseContent) -> Steps[CaseNodes]:
-    hierarchy = subject_hierarchy(scene)
-    folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), case.name or "case")
+    folder = _new_folder(scene, case.name or "case")
     channels = {}
     for channel, found in content.channels.items():
         channels[channel] = add_input_volume(scene, f"{case.name} {channel}".strip(), found, case.affine)
@@ -120,6 +119,13 @@ def result_steps(
     answers = yield from in_background(lambda: answers_of(case, evaluation, names))
     adding()
     return (yield from added_whole(scene, _add_result(scene, result, evaluation, inputs, content, answers, record)))
+
+
+def _new_folder(scene: Any, name: str) -> int:
+    """A folder at the top. Nobody may hold the hierarchy's node between two steps: of a closed scene it would come back."""
+    hierarchy = subject_hierarchy(scene)
+    folder: int = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), name)
+    return folder
 
 
 def _add_result(
