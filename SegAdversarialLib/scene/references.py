@@ -68,3 +68,10 @@ def file_under(scene: Any, folder: int, node: Any, role: str) -> Any:
     node.SetAttribute(ROLE, role)
     put_in_folder(scene, folder, node)
     return node
+
+
+def new_folder(scene: Any, name: str) -> int:
+    """A folder at the top. Nobody may hold the hierarchy's node between two steps: of a closed scene it would come back."""
+    hierarchy = subject_hierarchy(scene)
+    folder: int = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), name)
+    return folder

@@ -11,13 +11,12 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.application import (
     added_whole,
     current_scene,
-    subject_hierarchy,
 )
 from SegAdversarialLib.scene.contents import Answers, CaseContent, ResultContent, answers_of, case_content, result_content
 from SegAdversarialLib.scene.iterations import ITERATION_MEMORY, add_iterations
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.parts import add_parts
-from SegAdversarialLib.scene.references import add_reference, file_under, reference_beside
+from SegAdversarialLib.scene.references import add_reference, file_under, new_folder, reference_beside
 from SegAdversarialLib.scene.runs import RESULT, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
 from SegAdversarialLib.scene.steps import Steps, finished, in_background
@@ -53,7 +52,7 @@ def case_steps(case: Case, scene: Any = None, *, names: Mapping[int, str] | None
 
 
 def _add_case(scene: Any, case: Case, content: CaseContent) -> Steps[CaseNodes]:
-    folder = _new_folder(scene, case.name or "case")
+    folder = new_folder(scene, case.name or "case")
     channels = {}
     for channel, found in content.channels.items():
         channels[channel] = add_input_volume(scene, f"{case.name} {channel}".strip(), found, case.affine)
@@ -119,13 +118,6 @@ def result_steps(
     answers = yield from in_background(lambda: answers_of(case, evaluation, names))
     adding()
     return (yield from added_whole(scene, _add_result(scene, result, evaluation, inputs, content, answers, record)))
-
-
-def _new_folder(scene: Any, name: str) -> int:
-    """A folder at the top. Nobody may hold the hierarchy's node between two steps: of a closed scene it would come back."""
-    hierarchy = subject_hierarchy(scene)
-    folder: int = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), name)
-    return folder
 
 
 def _add_result(
