@@ -150,7 +150,7 @@ class ResultsSection:
         grid, self.viewButtons = qt.QGridLayout(), {}
         self.viewGroup = qt.QButtonGroup(self.content)
         for n, (view, (title, name)) in enumerate(titles.items()):
-            button = widgets.button(title, name, _viewTip(view))
+            button = widgets.button(title, name, layout.viewTip(view))
             button.checkable = True
             button.connect("clicked(bool)", lambda _checked=False, view=view: self._viewChosen(view))
             self.viewGroup.addButton(button)
@@ -219,7 +219,7 @@ class ResultsSection:
         for name, button in self.viewButtons.items():
             problem = self._problem(result, name)
             button.setEnabled(not problem)
-            button.toolTip = widgets.tip(problem or _viewTip(name))
+            button.toolTip = widgets.tip(problem or layout.viewTip(name))
             button.setChecked(name == view)
         self.viewGroup.exclusive = True
         with widgets.blocked(self.opacity):
@@ -383,18 +383,6 @@ class ResultsSection:
         if not gone:
             return ""
         return _("Not in the scene for this channel: {what}").format(what=", ".join(gone))
-
-
-def _viewTip(view: str) -> str:
-    return {
-        "original": _("Show the input with the network's answer for it"),
-        "adversarial": _("Show the adversarial image with the network's answer for it"),
-        "difference": _("Show what was added, in colours over the input"),
-        "compare": _(
-            "Show original, adversarial and difference side by side, with chart and table. Filled is the network's answer, "
-            "outlined the reference."
-        ),
-    }[view]
 
 
 def _configurationTip(known: bool) -> str:
