@@ -35,7 +35,14 @@ def planned(job: AttackJob) -> list[Planned]:
         InputError: there is no such attack, or a setting is wrong.
     """
     attacks = [_configured(data) for data in job.attacks]  # as they were given, so that errors speak of these
-    return [Planned(attack, asked) for attack, asked in zip(attacks, job.anywhere().attacks)]
+    return [Planned(attack, _without_trust(asked)) for attack, asked in zip(attacks, job.anywhere().attacks)]
+
+
+def _without_trust(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as results keep it: that somebody trusted a file once is no reason to open it again."""
+    return {
+        key: _without_trust(value) if isinstance(value, Mapping) else value for key, value in asked.items() if key != "trust"
+    }
 
 
 def with_source(plan: Planned, device: str, open_model: Callable[[ModelSource], SegmentationModel]) -> Planned:

@@ -186,8 +186,10 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
 def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
     """The case and the network of a job, which fit each other."""
     emit(_progress(0.0, "reading"))
+    # a file that is wrong is told of before a network is opened, which takes longer
+    early = None if job.case.needs_classes else open_case(job.case)
     model = open_model(job.model)
-    case = open_case(job.case, model.head)
+    case = open_case(job.case, model.head) if early is None else early.in_terms_of(model.head)
     model.channel_positions(case)
     if case.label is not None:
         model.head.check_label(case.label)

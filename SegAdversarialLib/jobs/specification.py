@@ -68,6 +68,11 @@ class CaseSource(_Strict):
         return self
 
     @property
+    def needs_classes(self) -> bool:
+        """Whether what its reference means may depend on the network's classes."""
+        return bool(self.label_names) or (self.label or "").lower().endswith((".nrrd", ".nhdr"))
+
+    @property
     def files(self) -> list[Path]:
         """All the files and folders that are read."""
         return [split_choice(x)[0] for x in (*self.channels.values(), *([self.label] if self.label else []))]

@@ -110,7 +110,7 @@ class ImageNetwork(torch.nn.Module):
             self.offset, self.width, self.epsilon = budget.least, budget.greatest - budget.least, 1.0
         self.gradients, self._lowest_dice = 0, np.inf
         self.worst: torch.Tensor | None = None
-        self._targets = bound.model.head.masks(torch.from_numpy(case.label))
+        self._targets = bound.head.masks(torch.from_numpy(case.label))
         # some packages find out the device by the first parameter
         self.device_of = torch.nn.Parameter(torch.zeros(()), requires_grad=False)
 
@@ -122,12 +122,12 @@ class ImageNetwork(torch.nn.Module):
     @property
     def structures(self) -> torch.Tensor:
         """(1, K, J*I) bool: voxels of the structures, all but background."""
-        return self._flat(self._targets[list(self._bound.model.head.foreground)].any(0))
+        return self._flat(self._targets[list(self._bound.head.foreground)].any(0))
 
     @property
     def background(self) -> int:
         """The position of the output that claims what is no structure."""
-        head = self._bound.model.head
+        head = self._bound.head
         return next((n for n in range(len(head.labels)) if n not in head.foreground), 0)
 
     def images(self, image: torch.Tensor) -> torch.Tensor:
@@ -147,7 +147,7 @@ class ImageNetwork(torch.nn.Module):
         return self._flat(logits)
 
     def _compare(self, volume: torch.Tensor, logits: torch.Tensor) -> None:
-        head = self._bound.model.head
+        head = self._bound.head
         claimed, wanted = head.predicted(logits)[list(head.foreground)], self._targets[list(head.foreground)]
         found = float(np.mean([dice(x.numpy(), y.numpy()) for x, y in zip(claimed, wanted)]))
         if found < self._lowest_dice:

@@ -52,6 +52,13 @@ class Rescaled(torch.nn.Module):
         return self.network(images * self.unit)
 
 
+class _OfWindow(attacks.PGD):
+    """PGD that also attacks windows without any structure, where soft Dice counts nothing but false claims."""
+
+    def _needs_structures(self, head: Any) -> bool:
+        return False
+
+
 def prepared(model: SegmentationModel, case: Case) -> tuple[Case, Rescaled]:
     """The case as the network sees it, each channel divided by its largest absolute value, and the network for that."""
     steps = model.preprocessing.on_grid(case.shape, case.affine)
@@ -105,7 +112,7 @@ def attacked_tiles(
             changes.append(np.zeros_like(part.image))
             continue
         settings = {"epsilon": epsilon, "epsilon_units": "absolute", "steps": steps, "clip": False, "region": inside}
-        found = attacks.PGD(**settings, seed=number)(tile_model, part)
+        found = _OfWindow(**settings, seed=number)(tile_model, part)
         changes.append(found.adversarial.image - part.image)
     return changes
 

@@ -28,7 +28,7 @@ def program(folder: Path, name: str = "similar", channels: list[str] | None = No
     names = channels or CHANNELS
     path = folder / f"{name}.ts"
     torch.jit.script(tiny_network(len(names), 4).float()).save(str(path))
-    classes = {"0": "background", "1": "core", "2": "oedema", "4": "enhancing tumour"}
+    classes = {"0": "background", "1": "necrotic core", "2": "oedema", "4": "enhancing tumour"}
     path.with_suffix(".json").write_text(json.dumps({"channels": names, "classes": classes}))
     return path
 
