@@ -27,7 +27,7 @@ JOBS: Mapping[str, tuple[bool, Sequence[Mapping[str, Any]]]] = {
     "many windows, FGSM": (True, [{"attack": "fgsm"}]),
     "one window, PGD, 3 restarts": (False, [{"attack": "pgd", "steps": 10, "restarts": 3}]),
     "many windows, PGD, 3 restarts": (True, [{"attack": "pgd", "steps": 4, "restarts": 3}]),
-    "many windows, three attacks": (True, [{"attack": "noise"}, {"attack": "fgsm"}, {"attack": "ifgsm", "steps": 6}]),
+    "many windows, three attacks": (True, [{"attack": "uniform-noise"}, {"attack": "fgsm"}, {"attack": "ifgsm", "steps": 6}]),
 }
 
 
