@@ -231,7 +231,7 @@ class Panel(VTKObservationMixin):
             return
         if outcome.kind == "done" and self.state is not None:
             if hasattr(outcome.nodes, "run"):
-                self.results.select(outcome.nodes.run)
+                self.results.select(outcome.nodes.run, inTurns=True)
             else:
                 display.showSample(slicer.app.layoutManager(), outcome.nodes)
         elif outcome.kind == "failed":

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -19,10 +18,14 @@ from slicer.i18n import tr as _
 from SegAdversarialGui.exchange import Task
 from SegAdversarialGui.worker import Worker
 
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene.steps import Steps
+
 _log = logging.getLogger(__name__)
 
-_SOONEST_FORECAST = 0.03
-"""A forecast from less of the work than this is worth nothing."""
+_LOOK_AGAIN = 5
+"""Milliseconds after which the background thread is asked again whether it is ready."""
+
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,12 @@ class Runner:
         self._listener = Listener()
         self._folder: Path | None = None
         self._request = ""
-        self._steps: Iterator[None] | None = None
+        self._steps: Steps[None] | None = None
+        self._waited: Any = None
         self._afterwards: Callable[[], None] | None = None
         self._timer: Any = None
         self._cancelled = self._stepping = False
-        self._started = 0.0
+        self._timeLeft: Any = None
 
     @property
     def busy(self) -> bool:
@@ -89,7 +93,6 @@ class Runner:
             raise RuntimeError(_("Another task is running; wait for it or cancel it."))
         self._task, self._listener = task, listener
         self._request, self._folder, self._cancelled = "", None, False
-        self._started = time.monotonic()
         self._follow(self._prepare(task), self._submit)
 
     def run(self, task: Task, listener: Listener) -> Outcome:
@@ -115,7 +118,7 @@ class Runner:
         elif self.busy and not self._stepping:
             self._endCancelled()
 
-    def _prepare(self, task: Task) -> Iterator[None]:
+    def _prepare(self, task: Task) -> Steps[None]:
         self._folder = _privateFolder(self._temporaryPath())
         yield
         yield from task.prepare(self._folder)
@@ -123,7 +126,9 @@ class Runner:
     def _submit(self) -> None:
         assert self._task is not None and self._folder is not None
         self._listener.onProgress(0.0, _("starting"), None)
-        self._started = time.monotonic()
+        from SegAdversarialLib.jobs.time_left import TimeLeft
+
+        self._timeLeft = TimeLeft()
         self._request = self.worker.submit({"request": "job", "job": self._task.job(self._folder)}, self._onEvent)
         if self._cancelled and self._request:
             # somebody cancelled while the listener showed that the work starts
@@ -133,9 +138,7 @@ class Runner:
         kind = event["event"]
         if kind == "progress":
             fraction = float(event["fraction"])
-            spent = time.monotonic() - self._started
-            remaining = spent * (1 - fraction) / fraction if fraction >= _SOONEST_FORECAST else None
-            self._listener.onProgress(fraction, event["message"], remaining)
+            self._listener.onProgress(fraction, event["message"], self._timeLeft.after(fraction))
         elif kind == "log":
             self._listener.onLog(event["message"])
         elif kind == "cancelled":
@@ -152,8 +155,8 @@ class Runner:
         assert self._task is not None
         self._end(Outcome("done", nodes=self._task.nodes))
 
-    def _follow(self, steps: Iterator[None], afterwards: Callable[[], None]) -> None:
-        self._steps, self._afterwards = steps, afterwards
+    def _follow(self, steps: Steps[None], afterwards: Callable[[], None]) -> None:
+        self._steps, self._afterwards, self._waited = steps, afterwards, None
         if self._timer is None:
             self._timer = qt.QTimer(slicer.app)
             self._timer.setSingleShot(True)
@@ -167,9 +170,12 @@ class Runner:
         if self._cancelled:
             self._endCancelled()
             return
+        if self._waited is not None and not self._waited.done():
+            self._timer.start(_LOOK_AGAIN)
+            return
         self._stepping = True
         try:
-            next(self._steps)
+            self._waited = next(self._steps)
         except StopIteration:
             self._guarded(self._afterwards)
             return
@@ -194,15 +200,21 @@ class Runner:
         self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
 
     def _end(self, outcome: Outcome) -> None:
-        listener, folder = self._listener, self._folder
+        listener, folder, steps = self._listener, self._folder, self._steps
         if self._timer is not None:
             self._timer.stop()
             self._timer.deleteLater()
             self._timer = None
         self._task, self._steps, self._afterwards, self._folder = None, None, None, None
         self._request, self._listener = "", Listener()
+        if steps is not None:
+            # what they have added to the scene by now goes again
+            steps.close()
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            from SegAdversarialLib.scene.steps import background
+
+            # after what is still being written into it
+            background().submit(shutil.rmtree, folder, ignore_errors=True)
         listener.onEnd(outcome)
 
 

@@ -69,7 +69,7 @@ class SelfTest:
         self._panel.loadSample()
         self._waitForEnd()
         self._wait(lambda: len(self._panel.images.volumes()) == 4, "the panel found the four volumes")
-        assert self._panel.state.reference is not None
+        self._wait(lambda: self._panel.state.reference is not None, "the panel found the reference")
         assert self._panel.run.segmentButton.enabled, self._panel.run.segmentButton.toolTip
 
     def checkSegmentation(self) -> None:

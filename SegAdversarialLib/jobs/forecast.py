@@ -79,6 +79,10 @@ class Forecast:
         """The share of an attack's time in which it searches; then it is measured."""
         return 1 - self.rest / self._of(name)
 
+    def asked_again(self, name: str) -> float:
+        """The share of an attack's time at which the network has answered for the changed image."""
+        return 1 - (self.rest - self.answer) / self._of(name)
+
     def sentence(self) -> str:
         """What is to be expected, in words."""
         total = sum(self.costs.values(), Cost())

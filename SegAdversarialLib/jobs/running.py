@@ -334,7 +334,8 @@ def _run_attack(
     writer.begin()
     for name, plan in plans.items():
         progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
-        result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, expected.searching(name), cancel)
+        parts = expected.searching(name), expected.asked_again(name)
+        result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, parts, cancel)
         _warn([x for x in evaluation.notes if x not in said], f"{name}: ")
         writer.add(name, result, evaluation, model, {**about, "asked": plan.asked})
         for row in result.trace:
@@ -352,12 +353,13 @@ def _one_attack(
     clean: Prediction,
     job: AttackJob,
     progress: ProgressCallback,
-    searching: float,
+    parts: tuple[float, float],
     cancel: CancelCheck | None,
 ) -> tuple[AttackResult, Evaluation]:
-    """Attack and measure; `searching` is the share of its time in which it attacks."""
+    """Attack and measure; `parts` are the shares of its time at which it has attacked, and asked the network again."""
+    searching, asked = parts
     result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
-    measuring, asked = f"{attack.title}: measuring", (1 + searching) / 2
+    measuring = f"{attack.title}: measuring"
     attacked = model.predict(
         result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
     )

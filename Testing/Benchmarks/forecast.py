@@ -1,0 +1,97 @@
+"""How well the time left is forecast: `python Testing/Benchmarks/forecast.py [--size N]`.
+
+Runs jobs in this process, on a phantom, with a small U-Net of random weights: in one window and in many, with restarts, one
+attack and several, and one that costs less than reading, measuring and writing. At each event it notes what the panel would
+forecast, and in the end compares with what really came. What is promised: from a fifth of the work on, the forecast is within
+a factor of 1.5; the exit status is 1 where it is not. What takes less than half a second is not judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+PROMISE = 1.5
+FROM = 0.2
+SHORTEST = 0.5
+JOBS: Mapping[str, tuple[bool, Sequence[Mapping[str, Any]]]] = {
+    "one window, i-FGSM": (False, [{"attack": "ifgsm", "steps": 20}]),
+    "many windows, i-FGSM": (True, [{"attack": "ifgsm", "steps": 8}]),
+    "many windows, FGSM": (True, [{"attack": "fgsm"}]),
+    "one window, PGD, 3 restarts": (False, [{"attack": "pgd", "steps": 10, "restarts": 3}]),
+    "many windows, PGD, 3 restarts": (True, [{"attack": "pgd", "steps": 4, "restarts": 3}]),
+    "many windows, three attacks": (True, [{"attack": "uniform-noise"}, {"attack": "fgsm"}, {"attack": "ifgsm", "steps": 6}]),
+}
+
+
+def network(windows: bool, size: int) -> Any:
+    """A small U-Net of random weights."""
+    import torch
+    from monai.networks.nets import UNet
+
+    from SegAdversarialLib import SegmentationModel
+    from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES
+
+    torch.manual_seed(0)
+    classes = {0: "background", **LABEL_NAMES}
+    unet = UNet(3, len(CHANNELS), len(classes), channels=(8, 16, 32), strides=(2, 2), norm="instance")
+    window = (size // 2,) * 3 if windows else None
+    return SegmentationModel.from_network(unet, channels=CHANNELS, classes=classes, window=window, size_multiple=4)
+
+
+def forecasts(windows: bool, attacks: Sequence[Mapping[str, Any]], size: int) -> list[tuple[float, float, float]]:
+    """Fraction, forecast and what came, in seconds, at each event of a job that forecasts anything."""
+    from SegAdversarialLib.jobs import make_job, run
+    from SegAdversarialLib.jobs.time_left import TimeLeft
+
+    model, noted = network(windows, size), []
+    left = TimeLeft()
+
+    def emit(event: dict[str, Any]) -> None:
+        if event["event"] == "progress":
+            forecast = left.after(float(event["fraction"]))
+            if forecast is not None:
+                noted.append((float(event["fraction"]), forecast, time.monotonic()))
+
+    with tempfile.TemporaryDirectory() as folder:
+        job = make_job(
+            {
+                "kind": "attack",
+                "model": {"path": "builtin:phantom"},
+                "case": {"phantom": {"seed": 7, "shape": [size] * 3}},
+                "attacks": [dict(x) for x in attacks],
+                "output": str(Path(folder) / "results"),
+            }
+        )
+        run(job, emit, open_model=lambda source: model)
+        ended = time.monotonic()
+    return [(fraction, forecast, ended - now) for fraction, forecast, now in noted]
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, print, and fail if the promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=96)
+    size, kept = parser.parse_args(arguments).size, True
+    print(f"{'job':32} {'events':>6} {'seconds':>8} {'lowest':>7} {'highest':>7}   (forecast / what came, from a fifth on)")
+    for name, (windows, attacks) in JOBS.items():
+        found = forecasts(windows, attacks, size)
+        judged = [forecast / came for fraction, forecast, came in found if fraction >= FROM and came >= SHORTEST]
+        total = max((came for _fraction, _forecast, came in found), default=0.0)
+        low, high = min(judged, default=1.0), max(judged, default=1.0)
+        kept &= low >= 1 / PROMISE and high <= PROMISE
+        print(f"{name:32} {len(judged):6} {total:8.1f} {low:7.2f} {high:7.2f}", flush=True)
+    if not kept:
+        print("The promise is broken: a forecast was off by more than a factor of 1.5.")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
