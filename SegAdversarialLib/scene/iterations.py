@@ -83,8 +83,11 @@ def add_iterations(
     browser = run.file(add_node(run.scene, "vtkMRMLSequenceBrowserNode", f"iterations - {run.summary}"), "iterations")
     browser.SetDescription(states.left_out)
     yield None
-    yield from _synchronize(browser, sequences)
-    proxies = yield from _own_proxies(browser, sequences, list(inputs.values()), states.labels[-1], classes)
+    proxies = yield from _add_proxies(browser, sequences)
+    _synchronize(browser, sequences)
+    yield None
+    images = [*(contents[-1].image for contents in map(states.volumes.__getitem__, inputs)), states.labels[-1]]
+    yield from _fill_proxies(proxies, images, list(inputs.values()), classes)
     # last, because they lose their marks whenever the browser fills them anew
     run.file_all(proxies, "iterations")
     return browser, sequences, proxies
@@ -110,52 +113,57 @@ def _new_state(sequence: Any, class_name: str, iteration: int) -> Any:
     return sequence.GetDataNodeAtValue(str(iteration))
 
 
-def _synchronize(browser: Any, sequences: Sequence[Any]) -> Steps[None]:
-    """Let a browser show the last state of sequences, in nodes that share the voxels with them.
+def _add_proxies(browser: Any, sequences: Sequence[Any]) -> Steps[list[Any]]:
+    """The nodes in which a browser will show the selected iteration, still empty. Making them itself, it copies all voxels."""
+    import slicer
 
-    Otherwise it copies all volumes that it shows whenever anything about it changes.
-    """
+    proxies, scene = [], browser.GetScene()
     for sequence in sequences:
+        proxy = getattr(slicer, sequence.GetDataNodeClassName())()
+        proxy.SetName(sequence.GetName())
+        proxy = put_node(scene, proxy)
+        proxy.AddDefaultStorageNode()
         browser.DisableModifiedEventOn()
         if sequence is sequences[0]:
             browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
             browser.SelectLastItem()
         else:
             browser.AddSynchronizedSequenceNode(sequence)
+        browser.AddProxyNode(proxy, sequence, False)
         browser.SetSaveChanges(sequence, True)
         browser.DisableModifiedEventOff()
-        browser.Modified()
+        proxies.append(proxy)
         yield None
+    return proxies
+
+
+def _synchronize(browser: Any, sequences: Sequence[Any]) -> None:
+    """Let a browser take its proxies up, which share the voxels with the sequences for this moment: otherwise all of them
+    would be copied at once."""
+    browser.Modified()
     browser.DisableModifiedEventOn()
     for sequence in sequences:
         browser.SetSaveChanges(sequence, False)
     browser.DisableModifiedEventOff()
 
 
-def _own_proxies(
-    browser: Any, sequences: Sequence[Any], inputs: Sequence[Any], labels: Any, classes: Mapping[int, str]
-) -> Steps[list[Any]]:
-    """The nodes that show the selected iteration, with voxels of their own, displayed and transformed as the inputs."""
-    proxies = []
-    # the sequences logic makes these nodes when it hears of the browser; a scene without that logic has none
-    for sequence, like in zip(sequences, [*inputs, None]):
-        proxy = browser.GetProxyNode(sequence)
-        if proxy is None:
-            continue
+def _fill_proxies(
+    proxies: Sequence[Any], images: Sequence[Any], inputs: Sequence[Any], classes: Mapping[int, str]
+) -> Steps[None]:
+    """Give the proxies the last state, with voxels of their own, displayed and transformed as the inputs."""
+    for proxy, image, like in zip(proxies, images, [*inputs, None]):
+        own = yield from in_background(functools.partial(copy_of, image))
         if like is not None:
-            proxy.SetAndObserveImageData((yield from in_background(functools.partial(copy_of, proxy.GetImageData()))))
-            give_display(browser.GetScene(), proxy)
+            proxy.SetAndObserveImageData(own)
+            give_display(proxy.GetScene(), proxy)
             display_like(proxy, like)
         else:
-            own = yield from in_background(functools.partial(copy_of, labels))
             proxy.SetAndObserveSegmentation(new_segmentation(own, classes))
             proxy.CreateDefaultDisplayNodes()
             show_clearly(proxy.GetDisplayNode())
             proxy.GetDisplayNode().SetVisibility(False)
         proxy.SetAndObserveTransformNodeID(inputs[0].GetTransformNodeID())
-        proxies.append(proxy)
         yield None
-    return proxies
 
 
 def _within(snapshots: Sequence[Snapshot], voxel: int, memory: int) -> tuple[Sequence[Snapshot], str]:

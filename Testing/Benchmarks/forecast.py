@@ -64,7 +64,7 @@ def forecasts(windows: bool, attacks: Sequence[Mapping[str, Any]], size: int) ->
         job = make_job(
             {
                 "kind": "attack",
-                "model": {"path": "builtin:phantom"},
+                "model": {"path": "builtin:brain-tumour-phantom"},
                 "case": {"phantom": {"seed": 7, "shape": [size] * 3}},
                 "attacks": [dict(x) for x in attacks],
                 "output": str(Path(folder) / "results"),
