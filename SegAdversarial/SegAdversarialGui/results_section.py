@@ -247,7 +247,6 @@ class ResultsSection:
         widgets.say(self.summary, verdict(result.metrics, result.reference, result_nodes.notesOf(result)))
         if self.table.mrmlTableNode() is not result.metrics:
             self.table.setMRMLTableNode(result.metrics)
-            self.table.resizeColumnsToContents()
         known = result_nodes.alive(result.configuration)
         self.configurationButton.setEnabled(known)
         self.configurationButton.toolTip = _configurationTip(known)

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_LOOK_AGAIN = 5
-"""Milliseconds after which the background thread is asked again whether it is ready."""
-
+_LET_WORK = 0.02
+"""Seconds of each turn that the background thread gets, which works only then: see `done_within`."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,9 @@ class Runner:
         kind = event["event"]
         if kind == "progress":
             fraction = float(event["fraction"])
-            self._listener.onProgress(fraction, event["message"], self._timeLeft.after(fraction))
+            # a job that knows its own parts knows better than its fraction tells
+            left = event["left"] if "left" in event else self._timeLeft.after(fraction)
+            self._listener.onProgress(fraction, event["message"], left)
         elif kind == "log":
             self._listener.onLog(event["message"])
         elif kind == "cancelled":
@@ -170,8 +171,8 @@ class Runner:
         if self._cancelled:
             self._endCancelled()
             return
-        if self._waited is not None and not self._waited.done():
-            self._timer.start(_LOOK_AGAIN)
+        if self._waited is not None and not _letWork(self._waited):
+            self._timer.start(0)
             return
         self._stepping = True
         try:
@@ -211,10 +212,7 @@ class Runner:
             # what they have added to the scene by now goes again
             steps.close()
         if folder is not None:
-            from SegAdversarialLib.scene.steps import background
-
-            # after what is still being written into it
-            background().submit(shutil.rmtree, folder, ignore_errors=True)
+            _removeLater(folder)
         listener.onEnd(outcome)
 
 
@@ -254,6 +252,31 @@ def detailsOf(error: Exception) -> str:
     from SegAdversarialLib.errors import InputError
 
     return "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
+
+
+def _letWork(future: Any) -> bool:
+    """Whether the background thread is ready; it gets a moment for it."""
+    from SegAdversarialLib.scene.steps import done_within
+
+    return done_within(future, _LET_WORK)
+
+
+def _removeLater(folder: Path) -> None:
+    """Remove a folder in the background, after what is still being written into it."""
+    from SegAdversarialLib.scene.steps import background
+
+    removal = background().submit(shutil.rmtree, folder, ignore_errors=True)
+    timer = qt.QTimer(slicer.app)
+    timer.setSingleShot(True)
+
+    def turn() -> None:
+        if _letWork(removal):
+            timer.deleteLater()
+        else:
+            timer.start(0)
+
+    timer.connect("timeout()", turn)
+    timer.start(0)
 
 
 def _privateFolder(parent: str) -> Path:

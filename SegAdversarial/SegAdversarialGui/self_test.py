@@ -85,7 +85,8 @@ class SelfTest:
         if view is not None:
             (made,) = [x for x in _nodes("vtkMRMLSegmentationNode") if x.GetAttribute(ROLE) == "segmentation"]
             where = largestSection(made)
-            assert where is not None and abs(view.GetSliceOffset() - where[2]) < 1, f"{view.GetSliceOffset()}, not {where}"
+            assert where is not None
+            self._wait(lambda: abs(view.GetSliceOffset() - where[2]) < 1, f"the view went to {where}")
 
     def checkAttack(self) -> None:
         """FGSM adds everything that belongs to a result, and leaves the input as it was."""
@@ -123,7 +124,7 @@ class SelfTest:
         self._panel.state.change(attack="uniform-noise")
         self._panel.attackNow()
         self._waitForEnd()
-        assert not own.GetDisplayNode().GetVisibility(), "it covers the answers"
+        self._wait(lambda: not own.GetDisplayNode().GetVisibility(), "it did not cover the answers any more")
         self._panel.state.reference = given
         self._wait(lambda: own.GetDisplayNode().GetVisibility(), "it was shown again")
         slicer.mrmlScene.RemoveNode(own)

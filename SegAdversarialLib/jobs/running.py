@@ -25,6 +25,7 @@ from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.identity import fingerprints
+from SegAdversarialLib.jobs.outlook import Outlook
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
@@ -77,6 +78,7 @@ def run(
     cancel: CancelCheck | None = None,
     observe: Observe | None = None,
     open_model: Opener | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any]]:
     """Run a job.
 
@@ -86,6 +88,7 @@ def run(
         cancel: asked between units of work; True ends the job with `Cancelled`, and what was finished stays on disk.
         observe: gets each finished attack.
         open_model: gives the job's network; `open_source` unless given.
+        clock: gives the seconds by which the time left is forecast.
 
     Returns:
         The rows of the job's table.
@@ -105,7 +108,7 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
-    return _run_attack(job, emit, cancel, observe, open_model)
+    return _run_attack(job, emit, cancel, observe, open_model, clock)
 
 
 def open_case(source: CaseSource, head: OutputHead | None = None) -> Case:
@@ -309,7 +312,12 @@ def _changed(case: Case, files: Mapping[str, str]) -> Case:
 
 
 def _run_attack(
-    job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None, open_model: Opener
+    job: AttackJob,
+    emit: Emit,
+    cancel: CancelCheck | None,
+    observe: Observe | None,
+    open_model: Opener,
+    clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     asked = planning.planned(job)
     case, model = _opened(job, emit, open_model)
@@ -324,20 +332,20 @@ def _run_attack(
     place.check_same(about["fingerprints"], case.name)
     _announce(place, list(plans), emit)
     costs = {name: plan.attack.cost for name, plan in plans.items()}
-    first, started = share_of_clean(costs), time.perf_counter()
+    first, started = share_of_clean(costs), clock()
     clean = model.predict(case, _part_of(emit, 0.0, first), cancel)
-    expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
+    expected = Forecast.measured(costs, model, case, clean, clock() - started, job.regions, cancel, clock)
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
+    outlook = Outlook(expected, lambda x, text, left: emit(_progress(first + (1 - first) * x, text, left)), clock)
     said = _warn(notes_on_prediction(clean, model.head, case.label))
     writer = AttackWriter(job, case, clean, place, plans)
     writer.begin()
     for name, plan in plans.items():
-        progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
-        parts = expected.searching(name), expected.asked_again(name)
-        result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, parts, cancel)
+        result, evaluation = _one_attack(plan.attack, model, case, clean, job, outlook, cancel)
         _warn([x for x in evaluation.notes if x not in said], f"{name}: ")
         writer.add(name, result, evaluation, model, {**about, "asked": plan.asked})
+        outlook.end()
         for row in result.trace:
             emit({"event": "trace", "name": name, **plain(row)})
         emit({"event": "result", "name": name, "folder": str(place.path / name), "row": plain(writer.row(name))})
@@ -352,19 +360,17 @@ def _one_attack(
     case: Case,
     clean: Prediction,
     job: AttackJob,
-    progress: ProgressCallback,
-    parts: tuple[float, float],
+    outlook: Outlook,
     cancel: CancelCheck | None,
 ) -> tuple[AttackResult, Evaluation]:
-    """Attack and measure; `parts` are the shares of its time at which it has attacked, and asked the network again."""
-    searching, asked = parts
-    result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
-    measuring = f"{attack.title}: measuring"
-    attacked = model.predict(
-        result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
-    )
-    progress(asked, measuring)
-    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False)
+    """Attack and measure."""
+    result = attack(model, case, progress=outlook.within, cancel=cancel)
+    outlook.end()
+    measuring = outlook.progress(f"{attack.title}: measuring")
+    attacked = model.predict(result.adversarial, measuring, cancel)
+    outlook.end()
+    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False, progress=measuring)
+    outlook.end()
     check_cancel(cancel)
     return result, evaluation
 
@@ -394,5 +400,7 @@ def _part_of(emit: Emit, start: float, end: float) -> ProgressCallback:
     return lambda fraction, message: emit(_progress(start + fraction * (end - start), message))
 
 
-def _progress(fraction: float, message: str) -> dict[str, Any]:
-    return {"event": "progress", "fraction": round(fraction, 4), "message": message}
+def _progress(fraction: float, message: str, left: float | None = None) -> dict[str, Any]:
+    """The event; with the seconds that are left, where the job itself can tell."""
+    told = {} if left is None else {"left": round(left, 1)}
+    return {"event": "progress", "fraction": round(fraction, 4), "message": message, **told}

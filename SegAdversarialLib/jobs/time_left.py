@@ -15,10 +15,11 @@ class TimeLeft:
 
     Args:
         clock: gives the seconds.
+        working: the work has begun already; otherwise it does when its fraction first grows.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, working: bool = False) -> None:
+        self._clock, self._working = clock, working
         self._seen = [(0.0, clock())]
 
     def after(self, fraction: float) -> float | None:
@@ -29,8 +30,9 @@ class TimeLeft:
         """
         now = self._clock()
         if fraction <= self._seen[0][0]:
-            # still at the beginning: what has passed so far is no work
-            self._seen = [(fraction, now)]
+            if not self._working:
+                # still at the beginning: what has passed so far is no work
+                self._seen = [(fraction, now)]
             return None
         if fraction > self._seen[-1][0]:
             self._seen.append((fraction, now))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -33,6 +33,14 @@ def in_background(work: Callable[[], Result]) -> Steps[Result]:
         # closed while it waits: what has not begun is not begun any more
         future.cancel()
     return future.result()
+
+
+def done_within(future: Future[Any], seconds: float) -> bool:
+    """Whether the background thread is ready, for which it gets at most so long.
+
+    Slicer's main thread keeps the interpreter's lock also while it waits for events: other threads run while it waits here.
+    """
+    return bool(wait([future], seconds).done)
 
 
 def finished(steps: Steps[Result]) -> Result:
