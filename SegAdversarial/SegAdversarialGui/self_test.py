@@ -202,9 +202,11 @@ def _nodes(className: str) -> list[Any]:
 
 
 def _drawsLegend(tag: str) -> bool:
-    """Whether a slice view has a scale of colours among what it draws."""
-    window = slicer.app.layoutManager().sliceWidget(tag).sliceView().renderWindow()
-    renderers = window.GetRenderers()
+    """Whether a slice view is there already, and has a scale of colours among what it draws."""
+    widget = slicer.app.layoutManager().sliceWidget(tag)
+    if widget is None:
+        return False
+    renderers = widget.sliceView().renderWindow().GetRenderers()
     for renderer in (renderers.GetItemAsObject(n) for n in range(renderers.GetNumberOfItems())):
         drawn = renderer.GetViewProps()
         props = [drawn.GetItemAsObject(n) for n in range(drawn.GetNumberOfItems())]

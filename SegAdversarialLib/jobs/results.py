@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from SegAdversarialLib.volumes.files import (
 from SegAdversarialLib.volumes.json_data import number
 from SegAdversarialLib.volumes.reading import read_channel, read_label
 from SegAdversarialLib.volumes.writing import write_volume
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"
@@ -215,3 +218,17 @@ def _cell(text: str) -> float:
 
 def _damaged(folder: Path, error: Exception) -> InputError:
     return InputError(f"The result in {folder} is damaged or of another version ({type(error).__name__}: {error}).")
+
+
+def clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
+    """Volume, and Dice where there is a reference, of each structure that a network sees in a case."""
+    from SegAdversarialLib.metrics import dice, volume_ml
+
+    head = model.head
+    rows: list[dict[str, Any]] = []
+    for n in head.foreground:
+        row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
+        if case.label is not None:
+            row["Dice"] = dice(prediction.masks[n], np.isin(case.label, head.regions[n]))
+        rows.append(row)
+    return rows

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
@@ -177,7 +175,7 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     _announce(place, [], emit)
     prediction = model.predict(case, _part_of(emit, 0.1, 0.95), cancel)
     _warn(notes_on_prediction(prediction, model.head, case.label))
-    rows = _clean_rows(prediction, model, case)
+    rows = results.clean_rows(prediction, model, case)
     with place.change(everything=True) as folder:
         path = place.path / results.write_clean(folder, prediction.labels, case, job.ending).name
         write_job(folder, job)
@@ -197,20 +195,6 @@ def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: O
     if case.label is not None:
         model.head.check_label(case.label)
     return case, model
-
-
-def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
-    """Volume, and Dice where there is a reference, of each structure that a network sees in a case."""
-    from SegAdversarialLib.metrics import dice, volume_ml
-
-    head = model.head
-    rows: list[dict[str, Any]] = []
-    for n in head.foreground:
-        row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
-        if case.label is not None:
-            row["Dice"] = dice(prediction.masks[n], np.isin(case.label, head.regions[n]))
-        rows.append(row)
-    return rows
 
 
 def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:

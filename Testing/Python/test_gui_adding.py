@@ -12,6 +12,8 @@ import pytest
 from gui_helpers import sceneState
 from scene_helpers import make_case, make_evaluation, make_result
 
+from SegAdversarialLib.scene.steps import background
+
 FAKE = str(Path(__file__).with_name("fake_worker.py"))
 
 
@@ -48,6 +50,7 @@ def stage(slicerHost: Any, tmp_path: Path) -> Iterator[Any]:
     class Adding(Task):
         title = "adding"
         act: Callable[[], None] = staticmethod(lambda: None)
+        when = 6
 
         def prepare(self, folder: Path) -> Iterator[None]:
             (folder / "input").write_text("x")
@@ -62,7 +65,7 @@ def stage(slicerHost: Any, tmp_path: Path) -> Iterator[Any]:
 
         def _disturbed(self, adding: Any) -> Any:
             """The same steps; in the middle of them something is going to happen."""
-            before, left = slicer.mrmlScene.GetNumberOfNodes(), 6
+            before, left = slicer.mrmlScene.GetNumberOfNodes(), self.when
             try:
                 while True:
                     try:
@@ -111,11 +114,15 @@ def test_undisturbed_the_result_is_there(slicerHost: Any, stage: Any) -> None:
     assert [x.run for x in scene.find_results()] == [outcome.nodes.run]
 
 
-def test_cancelled_while_it_is_added_nothing_is_left(slicerHost: Any, stage: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", [1, 3, 10, 14, 17])
+def test_cancelled_while_it_is_added_nothing_is_left(slicerHost: Any, stage: Any, tmp_path: Path, when: int) -> None:
     before = sceneState()
+    type(stage).when = when
     type(stage).act = staticmethod(lambda: later(stage.runner.cancel))
     assert outcomeOf(slicerHost, stage).kind == "cancelled"
-    assert sceneState()[::2] == before[::2] and not list(tmp_path.iterdir())
+    assert sceneState()[::2] == before[::2]
+    background().submit(int).result()  # which removes the files
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_input_that_is_deleted_takes_the_result_with_it(slicerHost: Any, stage: Any) -> None:
@@ -133,11 +140,13 @@ def test_an_input_that_is_deleted_takes_the_result_with_it(slicerHost: Any, stag
     assert left == [x for x in kept if x in left]
 
 
-def test_a_scene_that_is_closed_stays_empty(slicerHost: Any, stage: Any) -> None:
+@pytest.mark.parametrize("when", [1, 6, 14])
+def test_a_scene_that_is_closed_stays_empty(slicerHost: Any, stage: Any, when: int) -> None:
     import slicer
 
     from SegAdversarialLib import scene
 
+    type(stage).when = when
     type(stage).act = staticmethod(lambda: later(lambda: slicer.mrmlScene.Clear(0)))
     outcome = outcomeOf(slicerHost, stage)
     assert outcome.kind == "failed" and "was removed from the scene" in outcome.message

@@ -13,6 +13,7 @@ from gui_helpers import MODULE, _clean, messages, openModule, settle  # noqa: F4
 from results_helpers import Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
+from SegAdversarialLib.scene.steps import background
 
 DIFFERENCE = "SegAdversarialDifference"
 
@@ -272,7 +273,7 @@ def test_a_cancelled_preparation_leaves_no_files(slicerHost: Any, tmp_path: Path
     assert list(tmp_path.iterdir())
     runner.cancel()
     assert ends == ["cancelled"] and not runner.busy
-    slicerHost.processEvents(0.3)
+    background().submit(int).result()  # which removes the files
     assert not list(tmp_path.iterdir())
 
 

@@ -9,6 +9,8 @@ from SegAdversarialLib.attacks import make_attack
 from SegAdversarialLib.attacks.cost import ANSWER, Cost
 from SegAdversarialLib.attacks.engine.progress import Progress
 from SegAdversarialLib.errors import Cancelled
+from SegAdversarialLib.jobs.forecast import Forecast
+from SegAdversarialLib.jobs.outlook import Outlook
 from SegAdversarialLib.jobs.time_left import TimeLeft
 
 
@@ -117,3 +119,56 @@ def test_the_progress_of_an_attack_never_falls_and_ends_near_one(window: tuple[i
     distinct = len(set(told))
     # with windows there are many moments within a gradient, without them one for each
     assert distinct > 20 * restarts if window else distinct >= 4 * restarts
+
+
+COSTS = {"first": Cost(gradients=40, answers=1), "second": Cost(gradients=20, answers=1)}
+
+
+def job_of(seconds: dict[str, float], expected: Forecast, steps: int = 20) -> list[tuple[float, float, float]]:
+    """Share of the time, forecast and what came, of two attacks of which each gradient and each part takes so long."""
+    clock, told = Clock(), []
+    outlook = Outlook(expected, lambda fraction, message, left: told.append((clock.now, fraction, left)), clock)
+    for cost in COSTS.values():
+        searching = cost.seconds(seconds["gradient"], seconds["answer"])
+        for part in (searching, seconds["answer"], seconds["measuring"], seconds["writing"]):
+            for step in range(steps):
+                clock.now += part / steps
+                outlook.within((step + 1) / steps, "")
+            outlook.end()
+    whole = clock.now - 1000
+    fractions = [fraction for _now, fraction, _left in told]
+    assert fractions == sorted(fractions) and fractions[-1] < 1
+    return [((now - 1000) / whole, left, clock.now - now) for now, _fraction, left in told]
+
+
+def test_what_was_expected_rightly_is_forecast_exactly() -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    for _share, forecast, came in job_of(seconds, Forecast(COSTS, *seconds.values())):
+        assert forecast == pytest.approx(came, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["gradient", "answer"])
+@pytest.mark.parametrize("factor", [0.2, 5])
+def test_a_wrong_guess_of_the_network_is_corrected_by_a_fifth(wrong: str, factor: float) -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    guessed = {**seconds, wrong: seconds[wrong] * factor}
+    for share, forecast, came in job_of(seconds, Forecast(COSTS, *guessed.values())):
+        if share >= 0.2 and came > 5:
+            assert came / 1.5 <= forecast <= came * 1.5
+
+
+def test_what_the_first_attack_took_is_expected_of_the_second() -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 30.0, "writing": 10.0}
+    found = job_of(seconds, Forecast(COSTS, 2.0, 0.7, 1.0, 1.0))
+    second = [x for x in found if x[2] < 20 * 2.0 + 2 * 0.7 + 40]
+    assert len(second) == 80
+    for _share, forecast, came in second:
+        assert forecast == pytest.approx(came, abs=1e-6)
+
+
+def test_a_machine_that_is_slower_than_when_it_was_measured_is_slower_in_all_that_comes() -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    thrice = {name: 3 * x for name, x in seconds.items()}
+    for share, forecast, came in job_of(thrice, Forecast(COSTS, *seconds.values(), measured_gradient=True)):
+        if share >= 0.2:
+            assert forecast == pytest.approx(came, abs=1e-6)
