@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.formats import monai_network, torchscript
-from SegAdversarialLib.formats.describing import NetworkDescription, NetworkFile, check_complete, describe_file, name_of, resolve
+from SegAdversarialLib.formats.describing import (
+    NetworkDescription,
+    NetworkFile,
+    check_complete,
+    describe_file,
+    name_of,
+    resolve,
+)
 from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.model.devices import choose_device
 from SegAdversarialLib.model.segmentation_model import SegmentationModel

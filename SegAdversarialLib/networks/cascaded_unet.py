@@ -84,9 +84,7 @@ class _Encoder(torch.nn.Module):
         super().__init__()
         self.entry = torch.nn.Conv3d(1, widths[0], 3, padding=1)
         self.blocks = torch.nn.ModuleList(_Residual(width, width) for width in widths)
-        self.halvings = torch.nn.ModuleList(
-            torch.nn.Conv3d(width, below, 3, 2, 1) for width, below in zip(widths, widths[1:])
-        )
+        self.halvings = torch.nn.ModuleList(torch.nn.Conv3d(width, below, 3, 2, 1) for width, below in zip(widths, widths[1:]))
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         inner = self.entry(image)
