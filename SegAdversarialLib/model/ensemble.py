@@ -14,8 +14,8 @@ from SegAdversarialLib.model.segmentation_model import SegmentationModel
 def ensemble(members: Sequence[SegmentationModel], *, name: str = "ensemble") -> SegmentationModel:
     """Several networks as one, whose probabilities are the mean of theirs (Cheng & Ji 2020, Section V).
 
-    Each member is examined by itself, so that one may give probabilities and another logits; channels and classes may come in
-    another order. The members' networks are shared, not copied, and move to the first one's device; switches for running faster
+    Each member is examined by itself, so that one may give probabilities and another logits; channels and classes may come
+    in another order. The members' networks are shared, not copied, and move to the first one's device; switches for running faster
     are the first one's.
 
     Args:
@@ -34,7 +34,7 @@ def ensemble(members: Sequence[SegmentationModel], *, name: str = "ensemble") ->
     for model, member in zip(members, said):
         if model.treated is None:
             raise InputError(
-                f"The member {model.name} takes no image of the sizes at which it was tried; say its window, or its size multiple."
+                f"The member {model.name} takes no image of the sizes at which it was tried; say its window, or size multiple."
             )
         orders = channel_order(member, first.channels), class_order(member, first.head)
         places.append(Place(model.treated, *orders, model.network_dtype))

@@ -1,12 +1,11 @@
 """The cascaded U-Net with an encoder for each modality in the ensemble of Cheng & Ji 2020 (IEEE Access 8, Section V).
 
 Cheng & Ji say of it that "a cascade of U-nets is used. Each U-net has multiple encoders that correspond to input modalities",
-and name Lachinov et al. 2018, "Glioma Segmentation with Cascaded UNet" (arXiv 1810.04008), for it. From what that describes: U-Nets
-of residual blocks with group norms; the encoders' features at each level go on as their largest; each network but the first sees
-its image at twice the resolution of the one before, and that one's context. No numbers are given by Cheng & Ji; here these are
-chosen: two stages, four levels of 16 to 128 channels, one residual block at each, eight channels to a group at most, averages of
-2^3 for the coarser image, trilinear upsampling, and the coarser network's last features before the classes as context,
-concatenated with the features of full size before the last residual block.
+and name Lachinov et al. 2018, "Glioma Segmentation with Cascaded UNet" (arXiv 1810.04008), whose abstract adds that context
+comes from models of the same topology on downscaled data. All else is chosen here: two stages, each at twice the resolution
+of the one before; four levels of 16 to 128 channels with one residual block of group norms (of eight channels at most) at
+each; the encoders' features go on as their largest; averages of 2^3 for the coarser image, trilinear upsampling, and as
+context the coarser network's last features, concatenated with those of full size before the last residual block.
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""The 3D and the 2D U-Net of Liu et al. 2021, "Robustifying Deep Networks for Medical Image Segmentation", J Digit Imaging 34.
+"""The 3D and the 2D U-Net of Liu et al. 2021, "Robustifying Deep Networks for Medical Image Segmentation", J Digit
+Imaging 34.
 
-Figure 1 there; the text is the supplement's "Description of 3D-Unet" (arXiv 1908.00656): 28 blocks of convolution, instance
+Figure 1 there; the text is the supplement's "Description of 3D-Unet": 28 blocks of convolution, instance
 norm and leaky ReLU.
 
-- Encoder: 15 blocks of 3^3 in five levels of three: one that halves the size (but in the first level), and two with dropout of
-  0.3 between them, to whose answer that of the first is added.
+- Encoder: 15 blocks of 3^3 in five levels of three: one that halves the size (but in the first level), and two with dropout
+  of 0.3 between them, to whose answer that of the first is added.
 - Decoder: at each of four levels the upsampled image through a 3^3 block, and after the concatenation a 3^3 and a 1^3 block.
-- "Residual links": at the three finest levels a 1^3 convolution, with as many kernels as there are classes; the sum of
-  their upsampled answers is the network's. A softmax follows, which is left to the loss here.
+- "Residual links": at the three finest levels a 1^3 convolution, with as many kernels as there are classes; the sum of their
+  upsampled answers is the network's. A softmax follows, which is left to the loss here.
 
-Fifteen blocks and twelve are 27. The paper shows no list; as in Isensee et al. 2017 (BrainLes), whose network it is otherwise,
-the 28th is taken to be a 3^3 block at full size before the last 1^3 convolution. Silent are both also on: the width (16
-kernels, twice as many at each level, as there), the slope (0.01, as there), the upsampling (nearest neighbour), weights in
-the instance norm (yes), and the width of the decoder (that of its level). The supplement halves sizes with one voxel of zeros on the
-left and two on the right: a second one on the right is only read by an output more than half the size has, so that it is left out.
+Fifteen blocks and twelve are 27, and the text names no other: the 28th is here a 3^3 block at full size, before the last
+1^3 convolution. Nothing is said of the width (here 16 kernels, twice as many at each level; in the decoder those of its
+level), the slope (0.01), the upsampling (nearest neighbour) or weights in the instance norm (yes). The supplement halves
+sizes with one voxel of zeros on the left and two on the right: the second one on the right is only read by an output more
+than half the size has, so that it is left out.
 """
 
 from __future__ import annotations

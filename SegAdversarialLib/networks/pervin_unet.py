@@ -1,9 +1,10 @@
 """The U-Net of Pervin et al. 2023, "Adversarial attack driven data augmentation for medical images", IJECE.
 
-Section 3.1: from 128 x 128 x 3 down to 8 x 8 x 256 with convolutions and max-pooling, up again to 128 x 128 x 1 with transposed
-convolutions, features of the encoder beside them at each level. Four halvings to 256 channels make 16, 32, 64, 128, 256. What it
-does not say is taken from Ronneberger et al. 2015, whose network it names: two 3 x 3 convolutions with ReLU at each level, pooling
-and transposed convolutions of 2 x 2, a last 1 x 1; convolutions are padded with zeros, because sizes stay; no dropout, no norm.
+Section 3.1: from 128 x 128 x 3 down to 8 x 8 x 256 with convolutions and max-pooling, up again to 128 x 128 x 1 with
+transposed convolutions, features of the encoder beside them at each level. Four halvings to 256 channels make 16, 32, 64,
+128, 256. What it does not say is taken from Ronneberger et al. 2015, whose network it names: two 3 x 3 convolutions with
+ReLU at each level, pooling and transposed convolutions of 2 x 2, a last 1 x 1; convolutions are padded with zeros, because
+sizes stay; no dropout, no norm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The papers' networks: parameters, blocks and shapes counted by hand from the papers, any size, opened by name beside MONAI's."""
+"""The papers' networks: parameters, blocks and shapes counted by hand, any size, opened by name beside MONAI's."""
 
 from __future__ import annotations
 
