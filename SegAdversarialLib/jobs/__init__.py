@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.jobs.audit_job import AuditJob
     from SegAdversarialLib.jobs.opening import Emit
     from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
     from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttackJob",
     "AttackOutcome",
+    "AuditJob",
     "CaseSource",
     "Emit",
     "EvaluateJob",
@@ -47,6 +49,7 @@ __all__ = [
 _HOME_OF = {
     **dict.fromkeys(("AttackOutcome", "Observe", "run"), "running"),
     **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
+    "AuditJob": "audit_job",
     "Emit": "opening",
 }
 

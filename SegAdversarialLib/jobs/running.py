@@ -21,6 +21,8 @@ from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
+from SegAdversarialLib.jobs.audit_job import AuditJob
+from SegAdversarialLib.jobs.audit_running import run_audit
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.identity import fingerprints
 from SegAdversarialLib.jobs.opening import (
@@ -106,6 +108,8 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
+    if isinstance(job, AuditJob):
+        return run_audit(job, emit, cancel, open_model)
     return _run_attack(job, emit, cancel, observe, open_model)
 
 
