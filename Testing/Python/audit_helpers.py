@@ -49,7 +49,7 @@ def trained() -> Network:
     images = torch.stack([torch.from_numpy(x.image) for x in cases])
     labels = torch.stack([torch.from_numpy(x.label).long() for x in cases])
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
-    for _ in range(150):
+    for _ in range(80):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(images), labels).backward()
         optimizer.step()

@@ -57,7 +57,7 @@ class Forecast:
         return f"{self.attacks} attacks on each of {cases}, {asked}: about {minutes}."
 
 
-@checked
+@checked(cases="a Case, or a list of Cases")
 def audit(
     model: SegmentationModel,
     cases: Case | Sequence[Case],
@@ -91,7 +91,7 @@ def audit(
     return _Auditor(model, several, how, surrogate, progress, cancel).run()
 
 
-@checked
+@checked(cases="a Case, or a list of Cases")
 def forecast(
     model: SegmentationModel, cases: Case | Sequence[Case], *, surrogate: SegmentationModel | None = None, **settings: Any
 ) -> Forecast:
