@@ -47,7 +47,7 @@ class NetworkLearner:
         self.network, self.before, self.seed = network, before, settings.seed
         self.head: OutputHead = task.head
         self.channels = task.channels
-        self._settings, self._fabric, self._multiple = settings, fabric, size_multiple
+        self._settings, self._fabric, self.size_multiple = settings, fabric, size_multiple
         self.optimizer = optimizer_of(network, settings)
         self._wrapped, self._wrapped_optimizer = fabric.setup(network, self.optimizer)
         self._loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = loss_of(settings.loss, task.head)
@@ -100,7 +100,7 @@ class NetworkLearner:
         """Images padded to sizes that the network takes, as `WindowGrid` pads them, and what cuts answers back."""
         flat = images.ndim == 4
         shape = (1, *images.shape[2:]) if flat else tuple(images.shape[2:])
-        grid = WindowGrid(shape, None, 0.0, self._multiple, 2 if flat else 3)  # type: ignore[arg-type]
+        grid = WindowGrid(shape, None, 0.0, self.size_multiple, 2 if flat else 3)  # type: ignore[arg-type]
         if grid.padded == shape:
             return images, lambda answer: answer
 

@@ -13,7 +13,6 @@ from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.formats.settings import ClassSettings, ModelSettings
 from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
 from SegAdversarialLib.structures.output_head import OutputHead
-from SegAdversarialLib.volumes.geometry import sizes
 
 if TYPE_CHECKING:
     from SegAdversarialLib.volumes.case import Case
@@ -94,8 +93,8 @@ class Task:
         lacking = [x for x in self.channels if x.lower() not in there]
         if lacking:
             raise InputError(
-                f"The network learns from {', '.join(self.channels)}; the case {case.name} of {sizes(case.shape)} voxels lacks "
-                f"{', '.join(lacking)}, it has {', '.join(case.channels)}."
+                f"The network learns from {', '.join(self.channels)}; the case {case.name} lacks {', '.join(lacking)}, "
+                f"it has {', '.join(case.channels)}."
             )
         if case.label is None:
             raise InputError(f"The case {case.name} has no reference labels; give it some, or leave it out of the training.")

@@ -12,7 +12,7 @@ from SegAdversarialLib.training.loop import train
 from SegAdversarialLib.volumes.case import Case
 
 CLASSES = {0: "background", 1: "left", 2: "right"}
-TINY = {"name": "UNet", "arguments": {"channels": [4, 8], "strides": [2], "norm": "instance"}}
+TINY = {"name": "UNet", "arguments": {"channels": [4, 8], "strides": [2], "norm": "instance", "bias": False}}
 
 
 def block(seed: int = 0, shape: tuple[int, int, int] = (8, 10, 12), **changes: Any) -> Case:
