@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from SegAdversarialLib.errors import InputError, detail_of, first_problem
-from SegAdversarialLib.formats.monai_network import architecture
+from SegAdversarialLib.formats.monai_network import architecture, architecture_class
 from SegAdversarialLib.formats.settings import NetworkSettings
 from SegAdversarialLib.model.freezing import frozen
 from SegAdversarialLib.model.network_outputs import parts_of
@@ -39,7 +39,7 @@ def made(given: str | Mapping[str, Any] | NetworkSettings, task: Task, seed: int
 
     settings = _settings(given)
     known = {"spatial_dims": task.dimensions, "in_channels": len(task.channels), "out_channels": len(task.head.labels)}
-    takes = _arguments(settings.name)
+    takes = inspect.signature(architecture_class(settings.name)).parameters
     implied = {name: value for name, value in known.items() if name in takes and name not in settings.arguments}
     settings = NetworkSettings(name=settings.name, arguments={**implied, **settings.arguments})
     with torch.random.fork_rng():
@@ -83,11 +83,3 @@ def _settings(given: str | Mapping[str, Any] | NetworkSettings) -> NetworkSettin
         return NetworkSettings(**({"name": given} if isinstance(given, str) else dict(given)))
     except ValidationError as error:
         raise InputError(f"The network: {first_problem(error, NetworkSettings)}") from None
-
-
-def _arguments(name: str) -> set[str]:
-    """What an architecture is made with; nothing where there is none of that name."""
-    import monai.networks.nets
-
-    found = getattr(monai.networks.nets, name, None)
-    return set(inspect.signature(found).parameters) if isinstance(found, type) else set()
