@@ -57,6 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
     listing.add_argument("attack", nargs="?", metavar="NAME", help="the attack to explain, or the group to list")
     listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
 
+    listing = _command(commands, "recipes", "List the ways to train a network, or all about one: settings, units, bounds.")
+    listing.add_argument("recipe", nargs="?", metavar="NAME", help="the recipe to explain")
+    listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
+
     runner = _command(commands, "run", "Run a job from its JSON specification.")
     runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
     _add_overwrite(runner)
