@@ -1,4 +1,4 @@
-"""What the tests of recipes share: a learner in plain torch, and examples of two voxels whose numbers are worked out by hand."""
+"""What the tests of recipes share: a learner in plain torch, and an example of two voxels with numbers worked out by hand."""
 
 from __future__ import annotations
 
