@@ -59,6 +59,10 @@ class Learner(Protocol):
         """The training's seed."""
 
     @property
+    def size_multiple(self) -> int:
+        """Sizes that the network takes are multiples of this; `ask` pads others with zeros."""
+
+    @property
     def before(self) -> torch.nn.Module | None:
         """The network of the training that came before (`Recipe.first`): on the same device, in evaluation mode, its
         parameters frozen; None where the recipe asks for none."""

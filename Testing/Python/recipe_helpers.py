@@ -34,6 +34,7 @@ class PlainLearner:
         before: torch.nn.Module | None = None,
         scale: float = 1.0,
     ) -> None:
+        self.size_multiple = 1
         self.network, self.channels, self.seed, self.before, self._scale = network, channels, seed, before, scale
         self.head = OutputHead.of(classes, head)  # type: ignore[arg-type]
         self._optimizer = torch.optim.SGD(network.parameters(), lr=rate)
