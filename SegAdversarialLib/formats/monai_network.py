@@ -27,7 +27,7 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
         InputError: the architecture does not exist, or the weights are damaged or another network's.
     """
     assert settings.network is not None
-    network = _architecture(settings.network)
+    network = architecture(settings.network)
     expected = network.state_dict()
     found = weights_for(_checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
     for name, tensor in found.tensors.items():
@@ -42,18 +42,23 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
     return network
 
 
-def _architecture(settings: NetworkSettings) -> torch.nn.Module:
+def architecture(settings: NetworkSettings) -> torch.nn.Module:
+    """The network that settings name, with random weights.
+
+    Raises:
+        InputError: the architecture does not exist, or its arguments do not fit.
+    """
     import monai.networks.nets
     import torch
 
-    architecture = getattr(monai.networks.nets, settings.name, None)
-    if not (isinstance(architecture, type) and issubclass(architecture, torch.nn.Module)):
+    found = getattr(monai.networks.nets, settings.name, None)
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
         raise InputError(f'MONAI has no network "{settings.name}"; UNet, DynUNet, SegResNet and SwinUNETR are examples.')
     downloading = [key for key in settings.arguments if "pretrained" in key]
     if downloading:
         raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
     try:
-        return architecture(**settings.arguments)
+        return found(**settings.arguments)
     except Exception as error:  # anything, depending on the architecture
         raise InputError(f"The arguments of the MONAI network {settings.name} do not fit: {detail_of(error)}.") from error
 
