@@ -116,7 +116,7 @@ def _bounds(annotation: Any, metadata: Sequence[Any]) -> Iterator[str]:
 
 
 class SettingsClass(InOneSentence, ModelMetaclass):
-    """What makes the classes of attacks and of recipes: `help` shows their settings, and what is given wrongly is one sentence."""
+    """What makes the classes of attacks and recipes: `help` shows their settings, and wrong ones are one sentence."""
 
     if not TYPE_CHECKING:
 

@@ -15,6 +15,7 @@ from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
+from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
 from SegAdversarialLib.jobs.specification import (
@@ -159,6 +160,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "learn-universal": learn_universal,
     "train-generator": train_generator,
     "attacks": list_attacks,
+    "recipes": list_recipes,
     "run": run_file,
     "info": show_info,
 }

@@ -1,4 +1,4 @@
-"""The lists of attacks and recipes, and all about one of them."""
+"""The list of attacks, and all about one of them; what the list of recipes shares with it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def explained(cls: type[Documented], width: int, belongs_to: str = "") -> Iterat
         yield ""
         yield from textwrap.wrap(" ".join(paragraph.split()), width)
     yield ""
-    yield from textwrap.wrap(f"Source: {source_of(cls)}.", width)
+    if source := source_of(cls):
+        yield from textwrap.wrap(f"Source: {source}.", width)
     yield from textwrap.wrap(belongs_to, width)
     settings = settings_of(cls)
     for advanced, heading in ((False, "Settings"), (True, "Settings that most people leave alone")):
