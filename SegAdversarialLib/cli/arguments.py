@@ -60,9 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_overwrite(auditing)
     add_audit(auditing)
 
-    listing = _command(commands, "attacks", "List the attacks, or all about one: settings, units, bounds.")
-    listing.add_argument("attack", nargs="?", metavar="NAME", help="the attack to explain, or the group to list")
-    listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
+    _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
+    _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
 
     runner = _command(commands, "run", "Run a job from its JSON specification.")
     runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
@@ -115,6 +114,12 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("--events", action="store_true", help="print JSON lines (events) instead of text and progress bars")
     return parser
+
+
+def _add_list(commands: Any, noun: str, about: str, also: str = "") -> None:
+    listing = _command(commands, f"{noun}s", about)
+    listing.add_argument(noun, nargs="?", metavar="NAME", help=f"the {noun} to explain{',' if also else ''}{also}")
+    listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings
 from SegAdversarialLib.cli.audit_command import audit_values
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
+from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
@@ -167,6 +168,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "train-generator": train_generator,
     "audit": audit,
     "attacks": list_attacks,
+    "recipes": list_recipes,
     "run": run_file,
     "info": show_info,
 }

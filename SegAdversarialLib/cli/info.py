@@ -47,6 +47,7 @@ def show_network(source: ModelSource, console: Console) -> None:
             "head": known.head,
             "preprocessing": known.preprocessing.model_dump(mode="json"),
             "window": list(known.window) if known.window else None,
+            **({"members": list(known.members)} if known.members else {}),
         }
     else:
         found |= open_source(source).describe()

@@ -1,7 +1,8 @@
-"""MONAI networks: an architecture by name, and a file that holds nothing but weights."""
+"""Architectures by name, the papers' and MONAI's, and files that hold nothing but weights for them."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+OWN = {
+    "LiuUNet3D": "liu_unet",
+    "LiuUNet2D": "liu_unet",
+    "PervinUNet": "pervin_unet",
+    "ChengCascadedUNet": "cascaded_unet",
+}
+"""The papers' networks, which come before MONAI's, and the file of `networks` that each is in."""
+
 
 def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
     """The network that the settings name, with the weights in a file, for which nobody has to be trusted.
@@ -27,7 +36,7 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
         InputError: the architecture does not exist, or the weights are damaged or another network's.
     """
     assert settings.network is not None
-    network = _architecture(settings.network)
+    network = architecture(settings.network)
     expected = network.state_dict()
     found = weights_for(_checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
     for name, tensor in found.tensors.items():
@@ -42,20 +51,44 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
     return network
 
 
-def _architecture(settings: NetworkSettings) -> torch.nn.Module:
-    import monai.networks.nets
-    import torch
+def architecture(settings: NetworkSettings) -> torch.nn.Module:
+    """The network that settings name, with random weights.
 
-    architecture = getattr(monai.networks.nets, settings.name, None)
-    if not (isinstance(architecture, type) and issubclass(architecture, torch.nn.Module)):
-        raise InputError(f'MONAI has no network "{settings.name}"; UNet, DynUNet, SegResNet and SwinUNETR are examples.')
+    Raises:
+        InputError: the architecture does not exist, or its arguments do not fit.
+    """
+    found = architecture_class(settings.name)
     downloading = [key for key in settings.arguments if "pretrained" in key]
     if downloading:
         raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
     try:
-        return architecture(**settings.arguments)
+        made: torch.nn.Module = found(**settings.arguments)
     except Exception as error:  # anything, depending on the architecture
-        raise InputError(f"The arguments of the MONAI network {settings.name} do not fit: {detail_of(error)}.") from error
+        kind = "network" if settings.name in OWN else "MONAI network"
+        raise InputError(f"The arguments of the {kind} {settings.name} do not fit: {detail_of(error)}.") from error
+    return made
+
+
+def architecture_class(name: str) -> type[torch.nn.Module]:
+    """The class of a network by its name: one of the papers', or of MONAI's.
+
+    Raises:
+        InputError: there is none.
+    """
+    import torch
+
+    if name in OWN:
+        found: Any = getattr(importlib.import_module(f"SegAdversarialLib.networks.{OWN[name]}"), name)
+    else:
+        import monai.networks.nets
+
+        found = getattr(monai.networks.nets, name, None)
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise InputError(
+            f'There is no network "{name}"; there are {", ".join(OWN)}, and those of MONAI, such as UNet, DynUNet, SegResNet '
+            "and SwinUNETR."
+        )
+    return found
 
 
 def _checkpoint(path: Path) -> Any:

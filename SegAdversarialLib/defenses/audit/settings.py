@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from SegAdversarialLib.attacks.documentation import AttackClass
+from SegAdversarialLib.attacks.documentation import Documented
 from SegAdversarialLib.attacks.settings import LossName, one_or_many, some_or_none
 
 FULL_RANGE = 1.0
@@ -35,9 +35,10 @@ EFFORTS = {
 }
 
 
-class AuditSettings(BaseModel, metaclass=AttackClass):
+class AuditSettings(Documented):
     """How a network is audited; what is not given follows from the effort."""
 
+    name: ClassVar[str] = "audit"
     title: ClassVar[str] = "Audit"
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
