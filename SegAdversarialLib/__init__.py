@@ -17,6 +17,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME_OF = {
     "Case": "volumes.case",
+    "audit": "defenses.audit",
     "Preprocessing": "model.preprocessing",
     "SegmentationModel": "model.segmentation_model",
     "ensemble": "model.ensemble",
@@ -24,7 +25,7 @@ _HOME_OF = {
     "open_model": "formats",
     "InputError": "errors",
 }
-_MODULES = ("attacks", "objectives", "phantom", "metrics", "scene")
+_MODULES = {x: x for x in ("attacks", "objectives", "phantom", "metrics", "scene")} | {"recipes": "defenses.recipes"}
 
 __all__ = [*_HOME_OF, *_MODULES, "__version__"]
 
@@ -33,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME_OF:
         return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     raise AttributeError(f"SegAdversarialLib has no {name}; it has {', '.join(__all__)}.")
 
 

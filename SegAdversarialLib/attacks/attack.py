@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import logging
 import math
 import time
@@ -15,11 +14,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_serializer, field_validator
+from pydantic import ConfigDict, field_serializer, field_validator
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.cost import Cost
-from SegAdversarialLib.attacks.documentation import AttackClass
+from SegAdversarialLib.attacks.documentation import Documented
 from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
@@ -54,7 +53,7 @@ class Found:
     label: np.ndarray | None = None
 
 
-class Attack(BaseModel, ABC, metaclass=AttackClass):
+class Attack(Documented, ABC):
     """A configuration that is called: `attack(model, case) -> AttackResult`.
 
     A subclass states its `name`, `title` and `citation`, adds its fields, and finds the adversarial image in `_search`. The
@@ -63,10 +62,6 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
-    name: ClassVar[str]
-    """What the command line and files call it."""
-    title: ClassVar[str]
-    """What people call it."""
     citation: ClassVar[str]
     """Where it comes from."""
     groups: ClassVar[tuple[Group, ...]]
@@ -337,20 +332,6 @@ class Attack(BaseModel, ABC, metaclass=AttackClass):
         name = PurePath(self.region).name
         ending = next((x for x in (".nii.gz", ".seg.nrrd") if name.lower().endswith(x)), PurePath(name).suffix)
         return name[: len(name) - len(ending)] or name
-
-    @classmethod
-    def one_line(cls) -> str:
-        """The first line of the attack's documentation."""
-        return cls._written().splitlines()[0]
-
-    @classmethod
-    def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """The schema of the settings; its description is what is written of the class."""
-        return {**super().model_json_schema(*arguments, **named), "description": cls._written()}
-
-    @classmethod
-    def _written(cls) -> str:
-        return inspect.cleandoc(vars(cls).get("__doc__") or "")
 
 
 def fingerprint(array: np.ndarray) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an attack's settings are, for people: in `help`, in the command line's list, in tables."""
+"""What the settings of an attack or a recipe are, for people: in `help`, in the command line's list, in tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel
 
@@ -24,7 +24,7 @@ _SIGNS = (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<"))
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of an attack, in words.
+    """One setting, in words.
 
     Attributes:
         name: what configurations call it.
@@ -58,7 +58,7 @@ class Setting:
 
 
 def settings_of(attack: Any) -> list[Setting]:
-    """The settings of a class of attacks, those that most people leave alone last."""
+    """The settings of a class, those that most people leave alone last."""
     found = []
     for name, field in attack.model_fields.items():
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
@@ -75,6 +75,11 @@ def settings_of(attack: Any) -> list[Setting]:
     return sorted(found, key=lambda setting: setting.advanced)
 
 
+def source_of(settings: Any) -> str:
+    """Where a class of attacks, or of recipes, comes from; may be empty."""
+    return str(getattr(settings, "citation", "") or getattr(settings, "source", ""))
+
+
 def in_words(value: Any) -> str:
     """A setting's value as the command line takes it."""
     if isinstance(value, (list, tuple)):
@@ -83,10 +88,10 @@ def in_words(value: Any) -> str:
 
 
 def documentation(attack: Any, written: str) -> str:
-    """What `help` says of a class of attacks: what is written there, its source, and its settings."""
+    """What `help` says of a class: what is written there, its source, and its settings."""
     lines = [inspect.cleandoc(written), ""]
-    if citation := getattr(attack, "citation", ""):
-        lines += [f"Source: {citation}.", ""]
+    if source := source_of(attack):
+        lines += [f"Source: {source}.", ""]
     lines.append("Settings, by their names (unit, what it takes):")
     for setting in settings_of(attack):
         lines += setting.lines(100)
@@ -110,8 +115,8 @@ def _bounds(annotation: Any, metadata: Sequence[Any]) -> Iterator[str]:
         yield "some of " + ", ".join(map(str, typing.get_args(parts[0])))
 
 
-class AttackClass(InOneSentence, ModelMetaclass):
-    """What makes the classes of attacks: `help` shows their settings, and what is given wrongly is one sentence."""
+class SettingsClass(InOneSentence, ModelMetaclass):
+    """What makes the classes of attacks and recipes: `help` shows their settings, and wrong ones are one sentence."""
 
     if not TYPE_CHECKING:
 
@@ -127,3 +132,31 @@ class AttackClass(InOneSentence, ModelMetaclass):
             kind = inspect.Parameter.KEYWORD_ONLY
             defaults = {name: field.get_default(call_default_factory=True) for name, field in self.model_fields.items()}
             self.__signature__ = inspect.Signature([inspect.Parameter(x, kind, default=y) for x, y in defaults.items()])
+
+
+class Documented(BaseModel, metaclass=SettingsClass):
+    """Settings whose class says in its documentation what they are for."""
+
+    name: ClassVar[str]
+    """What the command line and files call it."""
+    title: ClassVar[str]
+    """What people call it."""
+
+    @classmethod
+    def one_line(cls) -> str:
+        """The first line of the documentation."""
+        return cls._written().splitlines()[0]
+
+    @classmethod
+    def about(cls) -> str:
+        """What follows the first line of the documentation; may be empty."""
+        return cls._written().partition("\n")[2].strip()
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The schema of the settings; its description is what is written of the class."""
+        return {**super().model_json_schema(*arguments, **named), "description": cls._written()}
+
+    @classmethod
+    def _written(cls) -> str:
+        return inspect.cleandoc(vars(cls).get("__doc__") or "")

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from SegAdversarialLib.structures.output_head import OutputHead
 
 
+class NothingToAttack(InputError):
+    """What the attack works against holds nothing that its losses have a gradient for."""
+
+
 class CountsStructures(Attack):
     """Counts all structures of the network, or some of them."""
 
@@ -86,12 +90,16 @@ class AgainstReference(CountsStructures):
             self._check_label(case, model.head)
 
     def _check_label(self, case: Case, head: OutputHead) -> None:
-        """Refuse a reference that the losses have no gradient for."""
+        """Refuse a reference that the losses have no gradient for.
+
+        Raises:
+            NothingToAttack: it is one.
+        """
         assert case.label is not None
         held = set(np.unique(case.label).tolist())
         counted = self._structures(head)
         if not any(held & set(head.regions[n]) for n in counted):
-            raise InputError(
+            raise NothingToAttack(
                 f"{self.title} cannot work against a reference without any structure that counts "
                 f"({', '.join(head.names[n] for n in counted)}), and that of {case.name or 'the case'} has none: the loss "
                 "would have no gradient; give the right label map, attack the network's own prediction (against=prediction), "
@@ -102,10 +110,10 @@ class AgainstReference(CountsStructures):
         """Find out whether the network's own clean answer holds something that the losses have a gradient for.
 
         Raises:
-            InputError: it does not.
+            NothingToAttack: it does not.
         """
         if self._needs_structures(run.head) and not run.clean_masks[self._counted(run)].any():
-            raise InputError(
+            raise NothingToAttack(
                 f"{self.title} cannot work against the network's own prediction, which holds none of the structures that "
                 f"count in {run.case.name or 'the case'}: the loss would have no gradient; check the network's preprocessing, "
                 "or choose a loss that counts the background (loss=cross_entropy)."

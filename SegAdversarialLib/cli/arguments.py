@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from SegAdversarialLib import __version__
+from SegAdversarialLib.cli.audit_arguments import add_audit
 from SegAdversarialLib.errors import InputError
 
 _EPILOG = """examples:
@@ -53,9 +54,14 @@ def build_parser() -> argparse.ArgumentParser:
     _add_learning(training)
     training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
 
-    listing = _command(commands, "attacks", "List the attacks, or all about one: settings, units, bounds.")
-    listing.add_argument("attack", nargs="?", metavar="NAME", help="the attack to explain, or the group to list")
-    listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
+    about = "Find out whether a network's robustness is real: adaptive attacks, checks, worst-case Dice."
+    auditing = _command(commands, "audit", about)
+    _add_learning(auditing)
+    _add_overwrite(auditing)
+    add_audit(auditing)
+
+    _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
+    _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
 
     runner = _command(commands, "run", "Run a job from its JSON specification.")
     runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
@@ -108,6 +114,12 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     parser.add_argument("--events", action="store_true", help="print JSON lines (events) instead of text and progress bars")
     return parser
+
+
+def _add_list(commands: Any, noun: str, about: str, also: str = "") -> None:
+    listing = _command(commands, f"{noun}s", about)
+    listing.add_argument(noun, nargs="?", metavar="NAME", help=f"the {noun} to explain{',' if also else ''}{also}")
+    listing.add_argument("--json", action="store_true", help="as JSON schemas, for programs")
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -13,18 +13,19 @@ from pydantic import BaseModel, ValidationError
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
+from SegAdversarialLib.cli.audit_command import audit_values
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
+from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.jobs.audit_job import AuditJob
+from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
     AttackJob,
-    CaseSource,
     EvaluateJob,
     LearnUniversalJob,
-    ModelSource,
     PhantomJob,
-    PhantomSource,
     SegmentJob,
     TrainGeneratorJob,
     read_job,
@@ -133,6 +134,11 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
     _run(job, console)
 
 
+def audit(options: argparse.Namespace, console: Console) -> None:
+    """Audit a network."""
+    _run(_made(AuditJob, **audit_values(options), model=_model(options), cases=_cases(options)), console)
+
+
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
     job = read_job(options.specification)
@@ -160,7 +166,9 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "evaluate": evaluate,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
+    "audit": audit,
     "attacks": list_attacks,
+    "recipes": list_recipes,
     "run": run_file,
     "info": show_info,
 }

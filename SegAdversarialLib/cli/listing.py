@@ -1,16 +1,15 @@
-"""The list of attacks, and all about one of them."""
+"""The list of attacks, and all about one of them; what the list of recipes shares with it."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import shutil
 import textwrap
 from collections.abc import Iterator
 
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class
-from SegAdversarialLib.attacks.documentation import settings_of
+from SegAdversarialLib.attacks.documentation import Documented, settings_of, source_of
 from SegAdversarialLib.attacks.groups import DESCRIPTIONS
 from SegAdversarialLib.cli.console import Console
 
@@ -26,11 +25,16 @@ def list_attacks(options: argparse.Namespace, console: Console) -> None:
     if options.json:
         print(json.dumps({cls.name: cls.model_json_schema() for cls in chosen}, indent=2, ensure_ascii=False))
         return
-    width = max(40, shutil.get_terminal_size((100, 24)).columns)
-    lines = _explained(chosen[0], width) if options.attack and options.attack not in GROUPS else _listed(chosen, width)
+    width = columns()
+    lines = _all_about(chosen[0], width) if options.attack and options.attack not in GROUPS else _listed(chosen, width)
     console.say("\n".join(lines))
     for cls in chosen:
         console.emit({"event": "attack", "name": cls.name, "groups": list(cls.groups), "schema": cls.model_json_schema()})
+
+
+def columns() -> int:
+    """How many letters a line may have."""
+    return max(40, shutil.get_terminal_size((100, 24)).columns)
 
 
 def _listed(chosen: list[type[Attack]], width: int) -> Iterator[str]:
@@ -39,13 +43,17 @@ def _listed(chosen: list[type[Attack]], width: int) -> Iterator[str]:
     for group, description in DESCRIPTIONS.items():
         if own := [cls for cls in chosen if cls.groups[0] == group]:
             yield from textwrap.wrap(f"{group}: {description}", width)
-            yield from (_line(cls, column, width) for cls in own)
+            yield from (line(cls, column, width) for cls in own)
             yield ""
     yield from textwrap.wrap(_ENDING, width)
 
 
-def _line(cls: type[Attack], column: int, width: int) -> str:
-    """Name and description, shortened to one line."""
+def _all_about(cls: type[Attack], width: int) -> Iterator[str]:
+    return explained(cls, width, f"Groups: {', '.join(cls.groups)}.")
+
+
+def line(cls: type[Documented], column: int, width: int) -> str:
+    """Name and description of an attack or a recipe, shortened to one line; `column` letters are the name's."""
     start = f"  {cls.name.ljust(column)}"
     before, colon, after = cls.one_line().partition(": ")
     said = (after if colon and len(before) < 50 else cls.one_line()).rstrip(".")
@@ -61,16 +69,16 @@ def _shortened(text: str, room: int) -> str:
     return text[: ends[-1]] if ends else textwrap.shorten(text, room, placeholder=" ...")
 
 
-def _explained(cls: type[Attack], width: int) -> Iterator[str]:
-    """All about one attack."""
+def explained(cls: type[Documented], width: int, belongs_to: str = "") -> Iterator[str]:
+    """All about one attack or recipe."""
     yield from textwrap.wrap(f"{cls.name}: {cls.title}. {cls.one_line()}", width)
-    about = inspect.cleandoc(vars(cls).get("__doc__") or "").partition("\n")[2].strip()
-    for paragraph in about.split("\n\n") if about else ():
+    for paragraph in cls.about().split("\n\n") if cls.about() else ():
         yield ""
         yield from textwrap.wrap(" ".join(paragraph.split()), width)
     yield ""
-    yield from textwrap.wrap(f"Source: {cls.citation}.", width)
-    yield from textwrap.wrap(f"Groups: {', '.join(cls.groups)}.", width)
+    if source := source_of(cls):
+        yield from textwrap.wrap(f"Source: {source}.", width)
+    yield from textwrap.wrap(belongs_to, width)
     settings = settings_of(cls)
     for advanced, heading in ((False, "Settings"), (True, "Settings that most people leave alone")):
         chosen = [setting for setting in settings if setting.advanced == advanced]

@@ -57,28 +57,38 @@ def architecture(settings: NetworkSettings) -> torch.nn.Module:
     Raises:
         InputError: the architecture does not exist, or its arguments do not fit.
     """
-    import torch
-
-    if settings.name in OWN:
-        found: Any = getattr(importlib.import_module(f"SegAdversarialLib.networks.{OWN[settings.name]}"), settings.name)
-        kind = "network"
-    else:
-        import monai.networks.nets
-
-        found, kind = getattr(monai.networks.nets, settings.name, None), "MONAI network"
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise InputError(
-            f'There is no network "{settings.name}"; there are {", ".join(OWN)}, and those of MONAI, such as UNet, DynUNet, '
-            "SegResNet and SwinUNETR."
-        )
+    found = architecture_class(settings.name)
     downloading = [key for key in settings.arguments if "pretrained" in key]
     if downloading:
         raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
     try:
         made: torch.nn.Module = found(**settings.arguments)
     except Exception as error:  # anything, depending on the architecture
+        kind = "network" if settings.name in OWN else "MONAI network"
         raise InputError(f"The arguments of the {kind} {settings.name} do not fit: {detail_of(error)}.") from error
     return made
+
+
+def architecture_class(name: str) -> type[torch.nn.Module]:
+    """The class of a network by its name: one of the papers', or of MONAI's.
+
+    Raises:
+        InputError: there is none.
+    """
+    import torch
+
+    if name in OWN:
+        found: Any = getattr(importlib.import_module(f"SegAdversarialLib.networks.{OWN[name]}"), name)
+    else:
+        import monai.networks.nets
+
+        found = getattr(monai.networks.nets, name, None)
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise InputError(
+            f'There is no network "{name}"; there are {", ".join(OWN)}, and those of MONAI, such as UNet, DynUNet, SegResNet '
+            "and SwinUNETR."
+        )
+    return found
 
 
 def _checkpoint(path: Path) -> Any:

@@ -87,6 +87,7 @@ class ModelSettings(_Strict):
     allow_random: bool = Field(False, description="It is meant to say something else each time it is asked the same.")
     acceleration: Acceleration = Field(default_factory=Acceleration, description="Switches for running it faster.")
     description: str = Field("", description="Anything for people.")
+    training: dict[str, Any] | None = Field(None, description="How it was trained; a record, which changes nothing.")
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
+
+from SegAdversarialLib.attacks.documentation import Documented
 
 if TYPE_CHECKING:
     import torch
@@ -25,12 +27,16 @@ class Batch:
         step: number of the step in the whole training, from 0; whatever is random is drawn from the seed and this number, so
             that a training that is resumed draws the same.
         names: the subjects.
+        epoch: number of the epoch, from 0.
+        spacing: for each sample, the voxel size in mm along the network's axes; None: 1 mm.
     """
 
     images: torch.Tensor
     targets: torch.Tensor
     step: int
     names: tuple[str, ...]
+    epoch: int = 0
+    spacing: tuple[tuple[float, ...], ...] | None = None
 
 
 class Learner(Protocol):
@@ -51,6 +57,15 @@ class Learner(Protocol):
     @property
     def seed(self) -> int:
         """The training's seed."""
+
+    @property
+    def size_multiple(self) -> int:
+        """Sizes that the network takes are multiples of this; `ask` pads others with zeros."""
+
+    @property
+    def before(self) -> torch.nn.Module | None:
+        """The network of the training that came before (`Recipe.first`): on the same device, in evaluation mode, its
+        parameters frozen; None where the recipe asks for none."""
 
     def ask(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits (B, N, *network axes) with their graph, and what the network itself adds to the loss (a variational
@@ -79,19 +94,25 @@ class Stepper(Protocol):
         """Go on from there."""
 
 
-class Recipe(BaseModel):
+class Recipe(Documented):
     """A way to train, as validated settings; each is one class, which the command line and the panel show by its schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: ClassVar[str] = ""
-    """What it is called on the command line and in files."""
-
     title: ClassVar[str] = ""
-    """What people call it."""
-
     source: ClassVar[str] = ""
     """The paper that describes it, with its equation."""
+
+    @property
+    def first(self) -> Recipe | None:
+        """The recipe of a training that must come before, of the same network, cases and settings, whose outcome is then
+        `Learner.before`; None: there is none."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as plain JSON data, its name included."""
+        return {"recipe": self.name, **self.model_dump(mode="json")}
 
     def begin(self, learner: Learner) -> Stepper:
         """The recipe at work on a network."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from SegAdversarialLib import attacks
+from SegAdversarialLib import attacks, recipes
 from SegAdversarialLib.attacks.documentation import settings_of
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.cli.progress import LINE_EVERY, Progress
@@ -34,6 +34,27 @@ def test_the_list_has_a_line_for_each(width: int, columns: Any, capsys: pytest.C
     assert sorted(named) == sorted(attacks.ATTACKS)
     headings = [line.partition(":")[0] for line in lines if line and not line.startswith(" ")]
     assert [x for x in headings if x in attacks.GROUPS] == list(attacks.GROUPS)
+
+
+@pytest.mark.parametrize("width", [40, 70, 100])
+def test_the_list_of_recipes_has_a_line_for_each(width: int, columns: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    columns(width)
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width and [line.split()[0] for line in lines] == list(recipes.RECIPES)
+
+
+def test_one_recipe_is_told_in_full(columns: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    columns(72)
+    assert main(["recipes", "AdversarialTraining"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    text = " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 72 and "eq. 8 and 9" in text
+    for setting in settings_of(recipes.AdversarialTraining):
+        assert f"{setting.name} = {setting.default}" in text and setting.description in text
+    assert main(["recipes", "distilation"]) == 2
+    assert main(["recipes", "noise-augmentation", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["noise-augmentation"]["properties"]["radius"]["unit"]
 
 
 def test_one_attack_is_told_in_full(columns: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,117 @@
+"""Training with copies that an attack has made on a network that was trained before."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import WithJsonSchema, field_serializer, field_validator, model_validator
+
+from SegAdversarialLib.attacks.attack import Attack
+from SegAdversarialLib.attacks.settings import parameter
+from SegAdversarialLib.defenses.recipes.attack_setting import (
+    ATTACK_DESCRIPTION,
+    as_data,
+    attack_of,
+    is_plain,
+    sign_of,
+    with_epsilon,
+)
+from SegAdversarialLib.defenses.recipes.copies import Augmentation, Copier
+from SegAdversarialLib.defenses.recipes.epsilon import SIZE_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, Units, unit_of
+from SegAdversarialLib.defenses.recipes.samples import AskedNetwork, opened
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.segmentation_model import SegmentationModel
+from SegAdversarialLib.training.standard import Standard
+
+if TYPE_CHECKING:
+    import torch
+
+    from SegAdversarialLib.training.recipe import Batch, Learner, Recipe
+
+
+class AttackAugmentation(Augmentation):
+    """Attack augmentation: copies that an attack has made on a trained network join the training set.
+
+    X + epsilon * sign(grad L) (FGSM, eq. 1), X - epsilon * sign(grad L) (Inverse FGSM, eq. 3), L the training's own loss. As
+    in the paper's Figure 1 a network is first trained on the original images, the copies are made on it, and a network is
+    trained on both from the start; the copies are made anew for each batch, so that they fit its other augmentations.
+    """
+
+    name: ClassVar[str] = "attack-augmentation"
+    title: ClassVar[str] = "Attack augmentation"
+    source: ClassVar[str] = "Pervin et al. 2023, eq. 1 and 3, Figure 1"
+
+    attack: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter("inverse-fgsm", ATTACK_DESCRIPTION, choose="attack")
+    epsilon: float = parameter(0.1, "Largest change of a voxel, of attacks that do not say their own.", SIZE_UNIT, ge=0)
+    epsilon_units: Units = parameter("relative", UNITS_DESCRIPTION, advanced=True, texts=UNITS_TEXTS)
+    network: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
+        "first",
+        "The network on which the copies are made. first: one that is trained before, in the same way on the original images "
+        "(the paper); epoch: the network in training as each epoch finds it; or the file of a trained network.",
+        choose="network",
+    )
+
+    @field_validator("attack", mode="after")
+    @classmethod
+    def _attack_is_one(cls, given: Any) -> Any:
+        return as_data(attack_of(given))
+
+    @field_validator("network", mode="after")
+    @classmethod
+    def _network_is_known(cls, given: Any) -> Any:
+        if isinstance(given, SegmentationModel):
+            return given
+        if (isinstance(given, str) and given.strip()) or hasattr(given, "__fspath__"):
+            return str(given).strip()
+        raise ValueError('network must be "first", "epoch", the file of a network or an opened network')
+
+    @field_serializer("network")
+    def _network_as_data(self, given: Any) -> Any:
+        return given.name if isinstance(given, SegmentationModel) else given
+
+    @model_validator(mode="after")
+    def _epsilon_fits(self) -> AttackAugmentation:
+        self._chosen()
+        return self
+
+    @property
+    def first(self) -> Recipe | None:
+        """Standard training, unless a network is there already."""
+        return Standard() if self.network == "first" else None
+
+    def copier(self, learner: Learner) -> Copier:
+        """Attacks the batches on the network."""
+        return _Copies(self, self._chosen(), learner)
+
+    def _chosen(self) -> Attack:
+        return with_epsilon(attack_of(self.attack), self.epsilon, self.epsilon_units)
+
+
+class _Copies:
+    """Makes the copies; which network it asks is settled when it is first needed."""
+
+    def __init__(self, recipe: AttackAugmentation, attack: Attack, learner: Learner) -> None:
+        self._recipe, self._attack, self._learner = recipe, attack, learner
+        self._asked: AskedNetwork | None = None
+        self._epoch = -1
+        if recipe.network == "first":
+            if learner.before is None:
+                raise InputError(f"{recipe.title} needs a network that was trained before (network=first), and there is none.")
+            self._asked = AskedNetwork(learner.before, learner, "network that was trained before")
+        elif recipe.network != "epoch":
+            self._asked = opened(recipe.network, learner, "network for the copies")
+
+    def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        asked = self._at(batch.epoch)
+        if not is_plain(self._attack):
+            return asked.attacked(batch, self._attack)
+        recipe = self._recipe
+        step = sign_of(self._attack) * recipe.epsilon * unit_of(batch.images, recipe.epsilon_units)
+        return batch.images + step * asked.gradient(batch).sign(), batch.targets
+
+    def _at(self, epoch: int) -> AskedNetwork:
+        if self._asked is None or (self._recipe.network == "epoch" and epoch != self._epoch):
+            network = deepcopy(self._learner.network).eval().requires_grad_(False)
+            self._asked, self._epoch = AskedNetwork(network, self._learner, "network in training"), epoch
+        return self._asked

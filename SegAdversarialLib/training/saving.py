@@ -1,0 +1,55 @@
+"""What comes out of a training: weights, and a description with which `open_model` opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
+from SegAdversarialLib.volumes.files import whole_file
+from SegAdversarialLib.volumes.json_data import write_json
+
+if TYPE_CHECKING:
+    import torch
+
+    from SegAdversarialLib.training.task import Task
+
+WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
+
+
+def write_model(
+    folder: Path,
+    weights: Mapping[str, torch.Tensor],
+    task: Task,
+    architecture: NetworkSettings | None,
+    size_multiple: int,
+    record: Mapping[str, Any],
+) -> None:
+    """Write weights and description, each of them whole.
+
+    Args:
+        folder: where.
+        weights: the network's state.
+        task: what it has learned.
+        architecture: the network by its name; None: it is known in Python alone, and `open_model` cannot open it.
+        size_multiple: sizes that it takes are multiples of this.
+        record: how it was trained.
+    """
+    from safetensors.torch import save_file
+
+    changes = {
+        "format": None if architecture is None else "monai",
+        "network": architecture,
+        "weights": WEIGHTS_FILE,
+        "channels": task.channels,
+        "classes": task.classes(),
+        "stands_for": None,
+        "size_multiple": size_multiple,
+        "training": dict(record),
+    }
+    settings, unsaid = task.settings.model_copy(update=changes), ModelSettings()
+    said = {name for name in ModelSettings.model_fields if getattr(settings, name) != getattr(unsaid, name)}
+    with whole_file(folder / WEIGHTS_FILE) as temporary:
+        save_file({name: x.detach().cpu().contiguous().clone() for name, x in weights.items()}, temporary)
+    write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json", include=said))
