@@ -19,6 +19,8 @@ _HOME_OF = {
     "Case": "volumes.case",
     "Preprocessing": "model.preprocessing",
     "SegmentationModel": "model.segmentation_model",
+    "SmoothedModel": "model.smoothed_model",
+    "certify": "defenses.certifying",
     "evaluate": "evaluation.measuring",
     "open_model": "formats",
     "InputError": "errors",
