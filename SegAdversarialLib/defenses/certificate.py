@@ -86,7 +86,8 @@ class Certificate:
         case: the subject.
         labels: (K, J, I) int16, what most noisy copies say.
         abstained: (K, J, I) bool, where that is not certain.
-        vote_share: (K, J, I) float32 in [0, 1], how many of the n copies say it; where structures overlap, the least of theirs.
+        vote_share: (K, J, I) float32 in [0, 1], the share of the n copies that say it; where structures
+            overlap, the least of theirs.
         certain: for each structure (K, J, I) uint8: `OUTSIDE` (0), `INSIDE` (1) or `UNDECIDED` (2). A voxel may be undecided
             between two classes and yet certain for a region that holds both.
         rows: for each structure Dice and IoU of the worst answer that agrees with what is certain, of the smoothed answer and
@@ -181,10 +182,10 @@ class Certificate:
         if tests.enough > tests.n:
             return f"Nothing is certain: no voxel had enough of the {tests.n} votes. Take more draws, or less noise."
         return (
-            f"With a probability of at least {1 - tests.alpha:g}, no change of one channel below its radius (L2 over all voxels, "
-            f"scanner units: {radii}), nor any of all channels below {self.radius:.4g}, changes what is certain of the smoothed "
-            f"network's answer. Spread evenly over all voxels that is a change of {even} for each. Enough votes: {tests.enough} "
-            f"of {tests.n}."
+            f"With a probability of at least {1 - tests.alpha:g}, no change of one channel below its radius (L2 over all "
+            f"voxels, scanner units: {radii}), nor any of all channels together below {self.radius:.4g}, changes what is "
+            f"certain of the smoothed network's answer. Spread evenly over all voxels that is a change of {even} for each. "
+            f"Enough votes: {tests.enough} of {tests.n}."
         )
 
     def describe(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,10 +45,9 @@ def certify(
 ) -> Certificate:
     """Find out what no attack within a radius can change of a network's smoothed answer for a case.
 
-    The network is asked n0 + n copies of the case with Gaussian noise. For each voxel and each structure (the network's
-    outputs, background included, and regions) the first n0 guess whether the voxel is inside, and the n others are counted: a
-    binomial test, with Holm's correction over all voxels and structures, says where more than the share tau of all copies
-    would agree with the guess. Memory does not grow with n.
+    For each voxel and each structure (the network's outputs, background included, and regions) n0 copies with Gaussian noise
+    guess whether the voxel is inside, and of n others those that agree are counted: binomial tests, with Holm's correction
+    over all of them, say where more than the share tau of all copies would. Memory does not grow with n.
 
     Args:
         model: the network.
@@ -57,43 +57,72 @@ def certify(
         alpha: the chance that anything at all is wrongly said to be certain.
         tau: the share of copies that must agree, above 0.5: more makes the radius larger and more voxels abstain.
         n0: how many copies guess.
-        sigma_units: "relative": a fraction of each channel's largest absolute intensity in this case; "absolute": scanner units.
+        sigma_units: "relative": a fraction of each channel's largest absolute intensity in this case, or "absolute".
         regions: further structures as sets of reference label values; None: BraTS' where they apply.
         seed: of the noise; the same seed gives the same certificate.
         clean: the network's prediction for the case, if it is there already.
-        progress: called with the finished fraction and a text.
-        cancel: asked between copies and windows; True ends the work with `Cancelled`.
+        progress, cancel: see `SegmentationModel.predict`.
 
     Raises:
-        InputError: a number is out of its range; n is too small to certify anything (it says which is not); a channel is missing
-            or 0 everywhere; the reference or a region does not fit the network's classes.
+        InputError: a number is out of its range; n is too small to certify anything (it says what is not); a channel is
+            missing, or 0 everywhere; the reference or a region does not fit the network's classes.
     """
-    started = time.perf_counter()
-    check_tests(n, n0, tau, alpha)
+    sampling, case = _Sampling(n, n0, tau, alpha), _fitting(case, model)
+    noise = GaussianNoise.on(case, model.channels, sigma, sigma_units, seed)
+    return _certified(model, case, noise, sampling, check_regions(model.head, regions), clean, progress, cancel)
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """How much is drawn, and what must be shown by it."""
+
+    n: int
+    n0: int
+    tau: float
+    alpha: float
+
+    def __post_init__(self) -> None:
+        check_tests(self.n, self.n0, self.tau, self.alpha)
+
+
+def _fitting(case: Case, model: SegmentationModel) -> Case:
+    """The case in terms of the model's labels, refused where it does not fit."""
     case = case.in_terms_of(model.head)
     model.channel_positions(case)
     if case.label is not None:
         model.head.check_label(case.label)
-    wanted = check_regions(model.head, regions)
-    noise = GaussianNoise.on(case, model.channels, sigma, sigma_units, seed)
-    questions = Questions(model.head, {name: written_labels(model.head, values) for name, values in wanted.items()})
+    return case
+
+
+def _certified(
+    model: SegmentationModel,
+    case: Case,
+    noise: GaussianNoise,
+    sampling: _Sampling,
+    wanted: Mapping[str, tuple[int, ...]],
+    clean: Prediction | None,
+    progress: ProgressCallback | None,
+    cancel: CancelCheck | None,
+) -> Certificate:
+    started, (n, n0, tau, alpha) = time.perf_counter(), astuple(sampling)
+    head = model.head
+    questions = Questions(head, {name: written_labels(head, values) for name, values in wanted.items()})
     number = len(questions) * math.prod(case.shape)
     check_draws(n, number, tau, alpha)
     clean = model.predict(case, cancel=cancel) if clean is None else clean
     votes = vote(model, case, noise, questions, n0, n, progress, cancel)
     inside, outside, enough = votes.decide(tau, alpha)
-    labels, abstained, share = _answer(model.head, votes, inside, outside)
-    before = claimed(clean, model.head, wanted)
-    reference = before if case.label is None else wanted_masks(case.label, model.head, wanted)
+    before = claimed(clean, head, wanted)
+    reference = before if case.label is None else wanted_masks(case.label, head, wanted)
     rows, certain = [], {}
     for name in before:
         place = questions.names().index(name)
         masks = (inside[place], outside[place], votes.counts[place] > n // 2, before[name], reference[name])
         rows.append(_row(name, *masks))
         certain[name] = np.where(inside[place], INSIDE, np.where(outside[place], OUTSIDE, UNDECIDED)).astype(np.uint8)
-    tests = Tests(noise.sigmas, tau, alpha, n0, n, number, enough, seed, time.perf_counter() - started)
+    tests = Tests(noise.sigmas, tau, alpha, n0, n, number, enough, noise.seed, time.perf_counter() - started)
     against = "prediction" if case.label is None else "label"
-    return Certificate(case, labels, abstained, share, certain, rows, against, tests, model.describe())
+    return Certificate(case, *_answer(head, votes, inside, outside), certain, rows, against, tests, model.describe())
 
 
 def _answer(
@@ -105,12 +134,12 @@ def _answer(
     counts = votes.counts[: len(head.labels)]
     if head.kind == "softmax":
         labels = head.label_map(torch.from_numpy(counts))
-        abstained, share = ~inside[: len(counts)].any(0), counts.max(0) / votes.n
+        certain, share = inside[: len(counts)].any(0), counts.max(0) / votes.n
     else:
         labels = head.label_map(torch.from_numpy((counts > votes.n // 2).astype(np.int8)))
-        abstained = ~(inside[: len(counts)] | outside[: len(counts)]).all(0)
+        certain = (inside[: len(counts)] | outside[: len(counts)]).all(0)
         share = np.minimum.reduce([np.maximum(x, votes.n - x) for x in counts]) / votes.n
-    return labels.numpy(), abstained, share.astype(np.float32)
+    return labels.numpy(), np.logical_not(certain), np.asarray(share, np.float32)
 
 
 def _row(

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.jobs.certify_job import CertifyJob
     from SegAdversarialLib.jobs.opening import Emit
     from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
     from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
@@ -29,6 +30,7 @@ __all__ = [
     "AttackJob",
     "AttackOutcome",
     "CaseSource",
+    "CertifyJob",
     "Emit",
     "EvaluateJob",
     "LearnUniversalJob",
@@ -47,6 +49,7 @@ __all__ = [
 _HOME_OF = {
     **dict.fromkeys(("AttackOutcome", "Observe", "run"), "running"),
     **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
+    "CertifyJob": "certify_job",
     "Emit": "opening",
 }
 

@@ -37,5 +37,6 @@ def _worst(inside: np.ndarray, outside: np.ndarray, reference: np.ndarray) -> tu
         )
     if (inside & outside).any():
         raise InputError("A voxel cannot be certainly inside and certainly outside of a structure.")
-    worst = np.count_nonzero(inside | ~(outside | reference))
-    return worst, np.count_nonzero(inside & reference), np.count_nonzero(reference)
+    masks = (inside | ~(outside | reference), inside & reference, reference)
+    worst, common, known = (int(np.count_nonzero(x)) for x in masks)
+    return worst, common, known

@@ -30,7 +30,8 @@ class SmoothedModel(SegmentationModel):
     Args:
         model: the network. Its logits are asked for each copy.
         sigma: standard deviation of the noise, one for all channels or one for each by name.
-        sigma_units: "relative" (of each channel's largest absolute intensity in the case at hand) or "absolute" (scanner units).
+        sigma_units: "relative" (to each channel's largest absolute intensity in the case at hand) or "absolute" (scanner
+            units).
         draws: how many noisy copies; a gradient costs as many gradients and answers of the model.
         seed: of the noise.
 
@@ -86,8 +87,8 @@ class _SmoothedBound(BoundModel):
     def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         """The loss of the smoothed logits of an image, its gradient (C, K, J, I), and these logits.
 
-        What the loss's gradient becomes for each copy depends on the mean alone: each copy is differentiated by itself, so that
-        memory is that of one. All is done with logarithms of probabilities, which a saturated network does not turn into 0.
+        What the loss's gradient becomes for each copy depends on the mean alone: each copy is differentiated by itself, so
+        that memory is that of one. It is done with logarithms of probabilities, which do not become 0 in a saturated network.
         """
         import torch
 

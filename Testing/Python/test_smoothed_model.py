@@ -21,9 +21,7 @@ SHAPE = (2, 8, 8, 8)
 
 def network(double: bool = True) -> torch.nn.Module:
     torch.manual_seed(3)
-    built = torch.nn.Sequential(
-        torch.nn.Conv3d(2, 6, 3, padding=1), torch.nn.Softplus(), torch.nn.Conv3d(6, 3, 3, padding=1)
-    )
+    built = torch.nn.Sequential(torch.nn.Conv3d(2, 6, 3, padding=1), torch.nn.Softplus(), torch.nn.Conv3d(6, 3, 3, padding=1))
     return built.double() if double else built
 
 
