@@ -17,6 +17,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME_OF = {
     "Case": "volumes.case",
+    "audit": "defenses.audit",
     "Preprocessing": "model.preprocessing",
     "SegmentationModel": "model.segmentation_model",
     "SmoothedModel": "model.smoothed_model",

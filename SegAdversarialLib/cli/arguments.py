@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from SegAdversarialLib import __version__
+from SegAdversarialLib.cli.audit_arguments import add_audit
 from SegAdversarialLib.errors import InputError
 
 _EPILOG = """examples:
@@ -47,6 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_certify(_command(commands, "certify", about))
 
     _add_learners(commands)
+
+    about = "Find out whether a network's robustness is real: adaptive attacks, checks, worst-case Dice."
+    auditing = _command(commands, "audit", about)
+    _add_learning(auditing)
+    _add_overwrite(auditing)
+    add_audit(auditing)
 
     listing = _command(commands, "attacks", "List the attacks, or all about one: settings, units, bounds.")
     listing.add_argument("attack", nargs="?", metavar="NAME", help="the attack to explain, or the group to list")

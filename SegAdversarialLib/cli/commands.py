@@ -10,11 +10,13 @@ from typing import Any
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, settings_of
+from SegAdversarialLib.cli.audit_command import audit_values
 from SegAdversarialLib.cli.certify import certify
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.specification import (
     AttackJob,
     EvaluateJob,
@@ -126,6 +128,11 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
     run_job(job, console)
 
 
+def audit(options: argparse.Namespace, console: Console) -> None:
+    """Audit a network."""
+    run_job(made(AuditJob, **audit_values(options), model=model_of(options), cases=cases_of(options)), console)
+
+
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
     job = read_job(options.specification)
@@ -154,6 +161,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "certify": certify,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
+    "audit": audit,
     "attacks": list_attacks,
     "run": run_file,
     "info": show_info,

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.jobs.audit_job import AuditJob
     from SegAdversarialLib.jobs.certify_job import CertifyJob
     from SegAdversarialLib.jobs.opening import Emit
     from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttackJob",
     "AttackOutcome",
+    "AuditJob",
     "CaseSource",
     "CertifyJob",
     "Emit",
@@ -50,6 +52,7 @@ _HOME_OF = {
     **dict.fromkeys(("AttackOutcome", "Observe", "run"), "running"),
     **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
     "CertifyJob": "certify_job",
+    "AuditJob": "audit_job",
     "Emit": "opening",
 }
 

@@ -21,6 +21,8 @@ from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
+from SegAdversarialLib.jobs.audit_job import AuditJob
+from SegAdversarialLib.jobs.audit_running import run_audit
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.certifying import run_certify
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
@@ -110,6 +112,8 @@ def run(
         return _run_train_generator(job, emit, cancel, open_model)
     if isinstance(job, CertifyJob):
         return run_certify(job, emit, cancel, open_model, observe)
+    if isinstance(job, AuditJob):
+        return run_audit(job, emit, cancel, open_model)
     return _run_attack(job, emit, cancel, observe, open_model)
 
 
