@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
-from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
 from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
 from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
@@ -21,20 +21,22 @@ from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.audit_running import run_audit
+from SegAdversarialLib.jobs.certify_job import CertifyJob
+from SegAdversarialLib.jobs.certifying import run_certify
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.identity import fingerprints
-from SegAdversarialLib.jobs.outlook import Outlook
 from SegAdversarialLib.jobs.opening import (
     CasesOnDemand,
     Emit,
     Opener,
     announce,
     files_read,
-    open_case,
     open_source,
+    opened,
     part_of,
     progress_event,
 )
+from SegAdversarialLib.jobs.outlook import Outlook
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.sources import files_of
 from SegAdversarialLib.jobs.specification import (
@@ -69,8 +71,8 @@ class AttackOutcome:
     folder: Path
 
 
-Observe = Callable[[AttackOutcome], None]
-"""Called with each finished attack while its volumes are still in memory."""
+Observe = Callable[[Any], None]
+"""Called with each finished attack (an `AttackOutcome`), or a certify job's `Certificate`, while its volumes are in memory."""
 
 
 def run(
@@ -109,6 +111,8 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
+    if isinstance(job, CertifyJob):
+        return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):
         return run_audit(job, emit, cancel, open_model)
     return _run_attack(job, emit, cancel, observe, open_model, clock)
@@ -131,7 +135,7 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
 
 
 def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
     place.check_inputs([], files_read([job.case], job.model))
     place.check_same_inputs()
@@ -147,21 +151,8 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     return rows
 
 
-def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
-    """The case and the network of a job, which fit each other."""
-    emit(progress_event(0.0, "reading"))
-    # a file that is wrong is told of before a network is opened, which takes longer
-    early = None if job.case.needs_classes else open_case(job.case)
-    model = open_model(job.model)
-    case = open_case(job.case, model.head) if early is None else early.in_terms_of(model.head)
-    model.channel_positions(case)
-    if case.label is not None:
-        model.head.check_label(case.label)
-    return case, model
-
-
 def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     adversarial = _changed(case, job.adversarial)
     check_regions(model.head, job.regions)
     place = ResultsFolder(job)
@@ -254,10 +245,10 @@ def _run_attack(
     clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     asked = planning.planned(job)
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
-    opened = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
-    plans = planning.named(planning.varied(opened, model.channels if job.each_channel else ()), place.earlier)
+    sourced = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
+    plans = planning.named(planning.varied(sourced, model.channels if job.each_channel else ()), place.earlier)
     for plan in plans.values():
         plan.attack.check(model, case)
     check_regions(model.head, job.regions)
