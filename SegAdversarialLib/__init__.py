@@ -23,7 +23,7 @@ _HOME_OF = {
     "open_model": "formats",
     "InputError": "errors",
 }
-_MODULES = ("attacks", "objectives", "phantom", "metrics", "scene")
+_MODULES = ("attacks", "cohorts", "objectives", "phantom", "metrics", "scene")
 
 __all__ = [*_HOME_OF, *_MODULES, "__version__"]
 

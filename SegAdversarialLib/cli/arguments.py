@@ -43,6 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
+    _add_cohort(_command(commands, "cohort", "List the cases of a cohort, and what is wrong with which."))
+
     about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
     learning = _command(commands, "learn-universal", about)
     _add_learning(learning)
@@ -254,6 +256,27 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     _add_regions(parser)
     _add_output(parser)
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cohort",
+        metavar="COHORT",
+        help="a folder or CSV file, or one with its layout before it: brats:FOLDER, msd:FOLDER, nnunet:FOLDER, "
+        "pictures:FOLDER, folders:FOLDER, csv:FILE; or synthetic subjects: phantom:32, phantom:0-31@48",
+    )
+    parser.add_argument("--labels", action="store_true", help="also read the references, and list the label values in them")
+    parser.add_argument("--all", action="store_true", help="list all cases, not only the first and the wrong ones")
+    parser.add_argument(
+        "--rename", action="append", default=[], metavar="CHANNEL=NAME", help="another name for a channel (repeatable)"
+    )
+    parser.add_argument(
+        "--label-names",
+        action="append",
+        metavar="LABEL=NAME",
+        help="what a label value is called, in the place of what the layout says (repeatable)",
+    )
+    _add_model(parser, default=None)
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:

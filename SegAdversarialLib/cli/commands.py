@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
+from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.errors import InputError, first_problem
@@ -105,6 +106,15 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     _run(job, console)
 
 
+def cohort(options: argparse.Namespace, console: Console) -> None:
+    """List the cases of a cohort."""
+    from SegAdversarialLib.jobs.running import open_source
+
+    options.rename = key_values(options.rename, "CHANNEL=NAME")
+    names = key_values(options.label_names, "LABEL=NAME") if options.label_names else None
+    show_cohort(options, console, names, open_source(_model(options)) if options.model is not None else None)
+
+
 def learn_universal(options: argparse.Namespace, console: Console) -> None:
     """Learn a universal perturbation."""
     job = _made(
@@ -158,6 +168,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "segment": segment,
     "attack": attack,
     "evaluate": evaluate,
+    "cohort": cohort,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
     "attacks": list_attacks,
