@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(_command(commands, "demo", "Attack the built-in network on a synthetic subject in every way."))
 
     _add_phantom(_command(commands, "phantom", "Write synthetic brain-tumour subjects as image files."))
+    _add_cohort(_command(commands, "cohort", "List the cases of a cohort, and what is wrong with which."))
 
     segment = _command(commands, "segment", "Segment a case.")
     _add_case(segment)
@@ -42,8 +43,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_attack(_command(commands, "attack", "Attack a case and measure what that does."))
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
-
-    _add_cohort(_command(commands, "cohort", "List the cases of a cohort, and what is wrong with which."))
 
     about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
     learning = _command(commands, "learn-universal", about)

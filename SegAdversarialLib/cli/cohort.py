@@ -31,15 +31,13 @@ def show_cohort(
     for row in check.rows():
         console.emit({"event": "case", **row})
     _show_cases(cohort, check, options.all, console)
-    if options.labels:
-        console.say(f"\n{format_table(label_rows(cohort, check))}")
+    if values := label_rows(cohort, check):
+        console.say(f"\n{format_table(values)}")
     wrong = check.wrong
     if wrong:
         console.say(f"\n{format_table([{'case': name, 'what is wrong': reason} for name, reason in wrong.items()])}")
-    verb = "is" if len(wrong) == 1 else "are"
-    console.say(
-        f"\n{len(cohort) - len(wrong)} of {len(cohort)} cases can be used" + f"; {len(wrong)} {verb} skipped." * bool(wrong)
-    )
+    rest = f"; {len(wrong)} {'is' if len(wrong) == 1 else 'are'} skipped" if wrong else ""
+    console.say(f"\n{len(cohort) - len(wrong)} of {len(cohort)} cases can be used{rest}.")
 
 
 def label_rows(cohort: Cohort, check: Check) -> list[dict[str, Any]]:

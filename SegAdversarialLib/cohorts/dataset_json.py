@@ -67,7 +67,8 @@ def label_names(described: dict[str, Any], folder: Path) -> dict[str, str]:
     except (AttributeError, TypeError, ValueError):
         path = root_of(folder) / FILE
         raise InputError(
-            f'{path}: labels must be an object such as {{"1": "edema"}}, {{"edema": 1}} or {{"tumor": [1, 2]}}; it is {labels!r}.'
+            f'{path}: labels must be an object such as {{"1": "edema"}}, {{"edema": 1}} or {{"tumor": [1, 2]}}; '
+            f"it is {labels!r}."
         ) from None
     found = {}
     for value in sorted({x for _, values in pairs for x in values} - {0}):

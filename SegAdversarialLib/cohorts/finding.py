@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from SegAdversarialLib.cohorts import brats, folders, manifest, msd, nnunet, phantoms, pictures
 from SegAdversarialLib.cohorts.cohort import Cohort
@@ -36,7 +36,7 @@ _KINDS = (*FOLDERS, _CSV, _PHANTOM)
 def find(
     name: str | os.PathLike[str],
     *,
-    label_names: Mapping[int | str, str] | None = None,
+    label_names: Mapping[Any, str] | None = None,
     channels: Mapping[str, str] | None = None,
     resample: bool = False,
     replace_nonfinite: float | None = None,
@@ -61,7 +61,7 @@ def find(
         entries = phantoms.entries(place)
     else:
         kind, entries = _entries(kind, Path(place).absolute())
-    changes = {"resample": resample, "replace_nonfinite": replace_nonfinite, "prefer": prefer}
+    changes: dict[str, object] = {"resample": resample, "replace_nonfinite": replace_nonfinite, "prefer": prefer}
     names = None if label_names is None else {str(key): value for key, value in label_names.items()}
     entries = [_changed(x, channels or {}, names, changes if x.phantom is None else {}) for x in _without_doubles(entries)]
     return Cohort.of(text, kind, entries)

@@ -11,7 +11,7 @@ from SegAdversarialLib.cohorts.listing import ending_of, folders_below, stem_of,
 
 WORDS = "a folder for each subject (T1.nii.gz, FLAIR.nii.gz, label.nii.gz)"
 
-_REFERENCE = re.compile(r"label|labels|labelmap|seg|segm|segmentation|mask|gt|groundtruth", re.IGNORECASE)
+_REFERENCE = re.compile(r"label|labels|labelmap|seg|segm|segmentation|mask|lesions?|gt|groundtruth", re.IGNORECASE)
 
 
 def entries(folder: Path) -> list[Entry]:
