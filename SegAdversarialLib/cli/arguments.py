@@ -262,7 +262,7 @@ def _add_cohort(parser: argparse.ArgumentParser) -> None:
         "cohort",
         metavar="COHORT",
         help="a folder or CSV file, or one with its layout before it: brats:FOLDER, msd:FOLDER, nnunet:FOLDER, "
-        "pictures:FOLDER, folders:FOLDER, csv:FILE; or synthetic subjects: phantom:32, phantom:0-31@48",
+        "pictures:FOLDER, results:FOLDER, folders:FOLDER, csv:FILE; or synthetic subjects: phantom:32, phantom:0-31@48",
     )
     parser.add_argument("--labels", action="store_true", help="also read the references, and list the label values in them")
     parser.add_argument("--all", action="store_true", help="list all cases, not only the first and the wrong ones")
@@ -272,8 +272,9 @@ def _add_cohort(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label-names",
         action="append",
+        default=[],
         metavar="LABEL=NAME",
-        help="what a label value is called, in the place of what the layout says (repeatable)",
+        help="another name for a label value, by the value or by the name that it has (repeatable)",
     )
     _add_model(parser, default=None)
 

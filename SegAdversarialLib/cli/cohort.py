@@ -18,13 +18,11 @@ _SHOWN = 20
 """Cases that are listed unless all are asked for; wrong ones always are."""
 
 
-def show_cohort(
-    options: argparse.Namespace, console: Console, label_names: dict[str, str] | None, model: SegmentationModel | None
-) -> None:
+def show_cohort(options: argparse.Namespace, console: Console, model: SegmentationModel | None) -> None:
     """List the cases, what is wrong with them, and the label values in them."""
     from SegAdversarialLib import cohorts
 
-    cohort = cohorts.find(options.cohort, label_names=label_names, channels=options.rename)
+    cohort = cohorts.find(options.cohort, label_names=options.label_names, channels=options.rename)
     console.say(f"{cohort!r}\n")
     check = cohort.check(model, labels=options.labels, progress=_progress(console))
     console.emit({"event": "progress", "fraction": 1.0, "message": "checked"})
@@ -53,7 +51,7 @@ def label_rows(cohort: Cohort, check: Check) -> list[dict[str, Any]]:
             if name and name not in names.get(value, "").split(" / "):
                 names[value] = f"{names[value]} / {name}" if value in names else name
     return [
-        {"label": value, "name": names.get(value, ""), "cases": cases[value], "voxels a case": voxels[value] // cases[value]}
+        {"label": value, "name": names.get(value, ""), "cases": cases[value], "mean voxels": voxels[value] // cases[value]}
         for value in sorted(cases)
     ]
 

@@ -111,8 +111,8 @@ def cohort(options: argparse.Namespace, console: Console) -> None:
     from SegAdversarialLib.jobs.running import open_source
 
     options.rename = key_values(options.rename, "CHANNEL=NAME")
-    names = key_values(options.label_names, "LABEL=NAME") if options.label_names else None
-    show_cohort(options, console, names, open_source(_model(options)) if options.model is not None else None)
+    options.label_names = key_values(options.label_names, "LABEL=NAME", last=True)
+    show_cohort(options, console, open_source(_model(options)) if options.model is not None else None)
 
 
 def learn_universal(options: argparse.Namespace, console: Console) -> None:

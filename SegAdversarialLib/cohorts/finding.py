@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from SegAdversarialLib.cohorts import brats, folders, manifest, msd, nnunet, phantoms, pictures
+from SegAdversarialLib.cohorts import brats, folders, manifest, msd, nnunet, phantoms, pictures, results
 from SegAdversarialLib.cohorts.cohort import Cohort
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
@@ -23,6 +23,7 @@ class Layout(NamedTuple):
 FOLDERS = {
     "msd": Layout(msd.WORDS, msd.entries),
     "nnunet": Layout(nnunet.WORDS, nnunet.entries),
+    "results": Layout(results.WORDS, results.entries),
     "brats": Layout(brats.WORDS, brats.entries),
     "pictures": Layout(pictures.WORDS, pictures.entries),
     "folders": Layout(folders.WORDS, folders.entries),
@@ -46,9 +47,10 @@ def find(
 
     Args:
         name: a folder or a CSV file, or one of these with its layout before it: "brats:FOLDER", "msd:FOLDER",
-            "nnunet:FOLDER", "pictures:FOLDER", "folders:FOLDER", "csv:FILE"; or synthetic subjects: "phantom:32" (those of the
-            seeds 0 to 31), "phantom:0-31@48" (at 48 voxels a side), "phantom:3,7".
-        label_names: what the label values are called, in the place of what the layout says of them.
+            "nnunet:FOLDER", "results:FOLDER", "pictures:FOLDER", "folders:FOLDER", "csv:FILE"; or synthetic subjects:
+            "phantom:32" (those of the seeds 0 to 31), "phantom:0-31@48" (at 48 voxels a side), "phantom:3,7".
+        label_names: other names for label values, by the value or by the name that the layout gives it: {3: "ignore"},
+            {"non-enhancing tumor": "necrotic core"}; an empty one takes a name away, so that the number counts.
         channels: other names for channels: {"T1w": "T1", "t1gd": "T1ce"}.
         resample, replace_nonfinite, prefer: how each case is read; see `Case.read`.
 
@@ -62,7 +64,7 @@ def find(
     else:
         kind, entries = _entries(kind, Path(place).absolute())
     changes: dict[str, object] = {"resample": resample, "replace_nonfinite": replace_nonfinite, "prefer": prefer}
-    names = None if label_names is None else {str(key): value for key, value in label_names.items()}
+    names = {str(key): value for key, value in (label_names or {}).items()}
     entries = [_changed(x, channels or {}, names, changes if x.phantom is None else {}) for x in _without_doubles(entries)]
     return Cohort.of(text, kind, entries)
 
@@ -100,13 +102,15 @@ def _known() -> str:
     return "; ".join([*(x.words for x in FOLDERS.values()), manifest.WORDS, phantoms.WORDS])
 
 
-def _changed(
-    entry: Entry, channels: Mapping[str, str], label_names: dict[str, str] | None, changes: dict[str, object]
-) -> Entry:
+def _changed(entry: Entry, channels: Mapping[str, str], label_names: dict[str, str], changes: dict[str, object]) -> Entry:
     """The case as the user wants it read."""
     named = {",".join(channels.get(x, x) for x in key.split(",")): path for key, path in entry.channels.items()}
-    own = {} if label_names is None or entry.phantom is not None else {"label_names": label_names}
-    return entry.model_copy(update={"channels": named, **own, **changes})
+    names = dict(entry.label_names)
+    for key, answer in label_names.items() if entry.phantom is None else ():
+        values = [value for value, name in entry.label_names.items() if name.casefold() == key.casefold()] or [key]
+        names |= dict.fromkeys(values, answer)
+    names = {value: name for value, name in names.items() if name}
+    return entry.model_copy(update={"channels": named, "label_names": names, **changes})
 
 
 def _without_doubles(entries: list[Entry]) -> list[Entry]:

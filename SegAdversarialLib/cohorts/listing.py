@@ -6,13 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-ENDINGS = (
-    *(".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr.gz", ".hdr", ".gipl.gz", ".gipl"),
-    *(".png", ".jpeg", ".jpg", ".tiff", ".tif", ".bmp", ".dcm", ".dicom", ".ima"),
-)
-"""Endings of image files; longer ones before those that they end in."""
-
 NIFTI = (".nii.gz", ".nii")
+VOLUMES = (*NIFTI, ".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd", ".hdr.gz", ".hdr", ".gipl.gz", ".gipl")
+PICTURES = (".png", ".jpeg", ".jpg", ".tiff", ".tif", ".bmp")
+DICOM = (".dcm", ".dicom", ".ima")
+ENDINGS = (*VOLUMES, *PICTURES, *DICOM)
+"""Endings of image files; longer ones before those that they end in."""
 
 
 def ending_of(name: str, endings: tuple[str, ...] = ENDINGS) -> str:

@@ -9,13 +9,12 @@ import re
 from pathlib import Path
 
 from SegAdversarialLib.cohorts.entry import Entry
-from SegAdversarialLib.cohorts.listing import ending_of, folders_below, stem_of, visible
+from SegAdversarialLib.cohorts.listing import DICOM, PICTURES, ending_of, folders_below, stem_of, visible
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.pictures import is_picture, picture_grid
 
 WORDS = "pictures (images/x.png and masks/x.png, or x.png and x_mask.png)"
 
-_ENDINGS = (".png", ".jpeg", ".jpg", ".tiff", ".tif", ".bmp", ".dcm", ".dicom", ".ima")
 _IMAGES = ("images", "image", "imgs", "img")
 _MASKS = ("masks", "mask", "labels", "label", "annotations", "ground_truth", "gt")
 _MASK = re.compile(r"(?P<image>.+?)[_\- ](?:mask|seg|segmentation|label|gt)", re.IGNORECASE)
@@ -24,21 +23,25 @@ _SLICE = re.compile(r"(?P<patient>.+?)[_\- ](?:slice|slc|frame|z)[_\- ]?\d+", re
 
 def entries(folder: Path) -> list[Entry]:
     """The pictures with masks below a folder; none where no picture has a mask."""
-    found = []
+    found: list[Entry] = []
+    paired: set[Path] = set()
     for place in folders_below(folder):
+        if paired & {place, *place.parents}:
+            continue
         names = {x.name.lower(): x for x in visible(place) if x.is_dir()}
         images = next((names[x] for x in _IMAGES if x in names), None)
         masks = next((names[x] for x in _MASKS if x in names), None)
         if images is not None and masks is not None:
             found += _in_two_folders(folder, images, masks)
-        elif place.name.lower() not in (*_IMAGES, *_MASKS):
+            paired |= {images, masks}
+        else:
             found += _side_by_side(folder, place)
     return found if any(x.label for x in found) else []
 
 
 def _files(folder: Path) -> dict[str, Path]:
     """The pictures directly in a folder, by their names without endings."""
-    return {stem_of(x.name): x for x in visible(folder) if ending_of(x.name, _ENDINGS) and x.is_file()}
+    return {stem_of(x.name): x for x in visible(folder) if ending_of(x.name, (*PICTURES, *DICOM)) and x.is_file()}
 
 
 def _in_two_folders(root: Path, images: Path, masks: Path) -> list[Entry]:
