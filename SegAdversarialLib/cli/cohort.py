@@ -33,7 +33,7 @@ def show_cohort(options: argparse.Namespace, console: Console, model: Segmentati
         console.say(f"\n{format_table(values)}")
     wrong = check.wrong
     if wrong:
-        console.say(f"\n{format_table([{'case': name, 'what is wrong': reason} for name, reason in wrong.items()])}")
+        console.say(f"\n{format_table([{'case': name, 'problem': reason} for name, reason in wrong.items()])}")
     rest = f"; {len(wrong)} {'is' if len(wrong) == 1 else 'are'} skipped" if wrong else ""
     console.say(f"\n{len(cohort) - len(wrong)} of {len(cohort)} cases can be used{rest}.")
 

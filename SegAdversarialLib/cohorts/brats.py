@@ -22,6 +22,8 @@ _EARLY = re.compile(r"(?P<patient>brats1[789]_.+)_\d+", re.IGNORECASE)
 """2017 to 2019: the last number counts a patient's examinations (Brats18_TCIA01_131_1)."""
 _LATE = re.compile(r"(?P<patient>brats-(?P<task>[a-z]+(?:-rt)?)-\d+)-(?P<session>\d+)", re.IGNORECASE)
 """From 2023 on: challenge, patient, examination (BraTS-GLI-00000-000)."""
+_YEAR = re.compile(r"brats[-_ ]?(?:peds?[-_ ]?)?(?:20)?(2[3-9])(?!\d)", re.IGNORECASE)
+"""The year that a folder's name gives: ASNR-MICCAI-BraTS2023-PED-Challenge-TrainingData, BraTS-PEDs2024_Training."""
 _POST_TREATMENT = 100
 """From which number on examinations are those of 2024's gliomas after treatment."""
 
@@ -83,8 +85,8 @@ def _label_names(late: re.Match[str] | None, place: Path) -> dict[str, str]:
     if task == "MEN-RT":
         return {"1": "gross tumor volume"}
     if task == "PED":
-        years = re.findall(r"20(?:23|24|25)", str(place))
-        return _PAEDIATRIC if not years else _GLIOMA_2023 if years[-1] == "2023" else _PAEDIATRIC_2024
+        years = [int(x) for x in _YEAR.findall(str(place))]
+        return _PAEDIATRIC if not years else _GLIOMA_2023 if years[-1] == 23 else _PAEDIATRIC_2024
     if task in ("GLI", "SSA") and int(late["session"]) < _POST_TREATMENT:
         return _GLIOMA_2023
     return _SINCE_2023

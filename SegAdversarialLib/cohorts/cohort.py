@@ -149,7 +149,7 @@ class Cohort:
         for n, entry in enumerate(self.entries):
             check_cancel(cancel)
             if progress is not None:
-                progress(n / len(self), entry.name)
+                progress(n / len(self), f"checking: {entry.name}")
             found.append(check_entry(entry, self.channels, self.labelled, model, labels))
         return Check(self.name, tuple(found))
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cohort_helpers import SHAPE, write_brats, write_image, write_label
-from conftest import tiny_network
+from conftest import ROOT, tiny_network
 from hypothesis import given
 from hypothesis import strategies as st
 
 from SegAdversarialLib import InputError, SegmentationModel, cohorts, phantom
 from SegAdversarialLib.cli import main
+from SegAdversarialLib.cli.arguments import build_parser
 from SegAdversarialLib.cohorts import Cohort, Entry
+from SegAdversarialLib.cohorts.finding import FOLDERS
 from SegAdversarialLib.jobs.running import open_case
 from SegAdversarialLib.jobs.specification import CaseSource
 
@@ -47,7 +51,8 @@ REASONS = ("channel T2 missing", "lies on another grid", "lies on another grid",
 def test_what_is_wrong_is_listed_case_by_case(mixed: Cohort) -> None:
     asked: list[tuple[float, str]] = []
     check = mixed.check(progress=lambda fraction, text: asked.append((fraction, text)))
-    assert [x.name for x in check.findings] == [x.name for x in mixed.entries] == [x[1] for x in asked]
+    assert [x.name for x in check.findings] == [x.name for x in mixed.entries]
+    assert [f"checking: {x.name}" for x in mixed.entries] == [x[1] for x in asked]
     assert list(check.wrong) == [f"BraTS2021_0000{n}" for n in range(1, 6)]
     for reason, expected in zip(check.wrong.values(), REASONS):
         assert expected in reason
@@ -200,6 +205,17 @@ def test_the_command_lists_cases_labels_and_what_is_wrong(mixed: Cohort, capsys:
     cases = {x["case"]: x["problem"] for x in events if x["event"] == "case"}
     assert [name for name, problem in cases.items() if problem] == list(mixed.check().wrong)
     assert main(["cohort", f"{mixed.name}-not-there"]) == 2
+
+
+def test_the_page_runs_and_its_commands_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "cohorts.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "docs/cohorts.md", "exec"), {})
+    assert "<Cohort phantom:6@32 (phantom): 6 cases; T1, T1ce, T2, FLAIR; with references>" in capsys.readouterr().out
+    (commands,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    for line in commands.splitlines():
+        assert build_parser().parse_args(shlex.split(line)[1:]).command == "cohort"
+    assert re.findall(r"^\| `([a-z]+)` \|", page, re.MULTILINE) == [*FOLDERS, "csv", "phantom"]
 
 
 def test_real_subjects_are_found(real_data: Path) -> None:

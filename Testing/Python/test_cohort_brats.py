@@ -81,7 +81,7 @@ def test_folders_that_are_called_like_files(tmp_path: Path) -> None:
         ("BraTS20_Training_001", (1, 2, 3), (1, 2, 4)),
         ("BraTS-GLI-00000-000", (1, 2, 3), (1, 2, 4)),
         ("BraTS2023-PED/BraTS-PED-00001-000", (1, 2, 3), (1, 2, 4)),
-        ("BraTS2024-PED/BraTS-PED-00001-000", (1, 4), (4, 2)),
+        ("BraTS-PEDs2024_Training/BraTS-PED-00023-000", (1, 4), (4, 2)),
     ],
 )
 def test_the_enhancing_tumour_is_the_same_class_whichever_its_number(
@@ -97,7 +97,7 @@ def test_the_enhancing_tumour_is_the_same_class_whichever_its_number(
     assert tuple(int(read.label[0, 0, n]) for n in range(len(values))) == expected
 
 
-@pytest.mark.parametrize(("name", "value"), [("BraTS-PED-00001-000", 1), ("BraTS-GLI-00005-100", 4)])
+@pytest.mark.parametrize(("name", "value"), [("BraTS-PED-00023-000", 1), ("BraTS-GLI-00005-100", 4)])
 def test_what_no_class_of_the_network_is_is_asked_for(tmp_path: Path, name: str, value: int) -> None:
     place = write_brats(tmp_path, name)
     write_label(place / f"{name}-seg.nii.gz", (value,))
