@@ -223,6 +223,10 @@ def _model(options: argparse.Namespace) -> ModelSource:
         "overlap": options.overlap,
         "size_multiple": options.size_multiple,
         "window_batch": options.window_batch,
+        "outputs": options.model_outputs,
+        "output": _place_or_name(options.model_output),
+        "in_place": options.in_place,
+        "allow_random": options.allow_random or None,
         "acceleration": _switches(options.accelerate),
     }
     return _made(
@@ -233,6 +237,11 @@ def _model(options: argparse.Namespace) -> ModelSource:
         settings=options.model_settings,
         changes={key: value for key, value in changes.items() if value is not None},
     )
+
+
+def _place_or_name(text: str | None) -> int | str | None:
+    """Which output of a network is meant: its place where that is a whole number, else its name."""
+    return int(text) if text is not None and text.removeprefix("-").isdecimal() else text
 
 
 def _regions(options: argparse.Namespace) -> dict[str, list[int]] | None:
