@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from monai.networks.nets import BasicUNetPlusPlus, DynUNet, SegResNetVAE
 from torch import nn
 
 from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, evaluate, objectives
+from SegAdversarialLib.cli import main
 from SegAdversarialLib.model.network_outputs import logits_of
 
 
@@ -227,5 +230,5 @@ def test_the_command_line_says_what_a_network_is_like(tmp_path: Path, capsys: py
     assert re.search("in_place: +True", told("--in-place")) and re.search("in_place: +False", told("--no-in-place"))
     assert re.search("allow_random: +True", told("--allow-random")) and re.search("outputs: +logits", told())
     assert "is said to give probabilities" in told("--model-outputs", "probabilities")
-    assert re.search("output: +0", told("--model-output", "0"))
-    assert "output 3" in told("--model-output", "3") and '"logits"' in told("--model-output", "logits")
+    for output in ("-1", "seg"):
+        assert re.search(f"output: +{output}\n", told("--model-output", output))
