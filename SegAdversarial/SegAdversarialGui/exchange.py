@@ -47,13 +47,14 @@ class Subject:
         scene: the scene they live in.
         channels: the volume node of each channel.
         reference: the reference segmentation or label map, or None.
-        segments: what the user says that segments of the reference are: the name of a class for each segment's ID.
+        segments: what the user says that segments of the reference are: the name of a class by a segment's ID, name or
+            label value.
     """
 
     scene: Any
     channels: dict[str, Any]
     reference: Any = None
-    segments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    segments: Mapping[Any, str] = dataclasses.field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Any]:

@@ -223,11 +223,29 @@ def _add_model(
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
     group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    _add_nature(group)
     group.add_argument(
         "--accelerate",
         action="append",
         metavar="SWITCH[=VALUE]",
         help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+    )
+
+
+def _add_nature(group: Any) -> None:
+    """What a network is like: found out where it is not said."""
+    group.add_argument(
+        "--model-outputs", choices=("logits", "probabilities"), help="what it gives (default: found out, as the next three)"
+    )
+    group.add_argument("--model-output", metavar="N|NAME", help="which of several outputs is its answer (0 is the first)")
+    group.add_argument(
+        "--in-place",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="it changes its input, and gets a copy",
+    )
+    group.add_argument(
+        "--allow-random", action="store_true", help="it is meant to say something else each time it is asked the same"
     )
 
 

@@ -23,11 +23,9 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import Evaluation
 from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.files import (
-    RESULT_MARKER,
-)
+from SegAdversarialLib.volumes.files import RESULT_MARKER
 from SegAdversarialLib.volumes.json_data import number
-from SegAdversarialLib.volumes.reading import read_channel, read_label
+from SegAdversarialLib.volumes.reading import read_channel, read_label, read_mask
 from SegAdversarialLib.volumes.writing import write_volume
 
 if TYPE_CHECKING:
@@ -167,7 +165,7 @@ def _record(folder: Path, case: Case) -> dict[str, Any]:
 def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
     settings = dict(record["attack"])
     if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
-        settings["region"] = read_label(folder / f"{REGION}{record['ending']}", case.grid) != 0
+        settings["region"] = read_mask(folder / f"{REGION}{record['ending']}", case.grid)
     return make_attack(settings.pop("attack"), settings)
 
 
