@@ -21,6 +21,7 @@ _HOME_OF = {
     "SegmentationModel": "model.segmentation_model",
     "ensemble": "model.ensemble",
     "evaluate": "evaluation.measuring",
+    "train": "training.loop",
     "open_model": "formats",
     "InputError": "errors",
 }

@@ -16,6 +16,7 @@ from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.recipes import list_recipes
+from SegAdversarialLib.cli.train_command import train_values
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
 from SegAdversarialLib.jobs.specification import (
@@ -28,6 +29,7 @@ from SegAdversarialLib.jobs.specification import (
     TrainGeneratorJob,
     read_job,
 )
+from SegAdversarialLib.jobs.train_job import TrainJob
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -132,6 +134,11 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
     _run(job, console)
 
 
+def train(options: argparse.Namespace, console: Console) -> None:
+    """Train a segmentation network."""
+    _run(_made(TrainJob, **train_values(options, _json_object(options.preprocessing, "--preprocessing"))), console)
+
+
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
     job = read_job(options.specification)
@@ -159,6 +166,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "evaluate": evaluate,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
+    "train": train,
     "attacks": list_attacks,
     "recipes": list_recipes,
     "run": run_file,
@@ -200,6 +208,7 @@ def _case(options: argparse.Namespace) -> CaseSource:
         resample=options.resample,
         replace_nonfinite=options.replace_nonfinite,
         prefer=options.prefer,
+        n4=options.n4,
         phantom=phantom_source,
     )
 

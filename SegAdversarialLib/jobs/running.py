@@ -45,6 +45,8 @@ from SegAdversarialLib.jobs.specification import (
     SegmentJob,
     TrainGeneratorJob,
 )
+from SegAdversarialLib.jobs.train_job import TrainJob
+from SegAdversarialLib.jobs.train_running import run_train
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable
@@ -106,6 +108,8 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
+    if isinstance(job, TrainJob):
+        return run_train(job, emit, cancel)
     return _run_attack(job, emit, cancel, observe, open_model)
 
 

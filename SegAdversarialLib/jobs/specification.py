@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithOutput, WithVolumes
+from SegAdversarialLib.jobs.train_job import TrainJob
 
 
 class PhantomJob(WithVolumes):
@@ -91,7 +92,7 @@ class TrainGeneratorJob(WithOutput):
     start: str | None = Field(None, description="File of an earlier generator to go on from.")
 
 
-AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob
+AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob | TrainJob
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 
 
