@@ -9,6 +9,7 @@ from typing import Any
 
 from SegAdversarialLib import __version__
 from SegAdversarialLib.cli.audit_arguments import add_audit
+from SegAdversarialLib.cli.train_arguments import add_train
 from SegAdversarialLib.errors import InputError
 
 _EPILOG = """examples:
@@ -55,6 +56,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_learning(auditing)
     _add_overwrite(auditing)
     add_audit(auditing)
+
+    about = "Train a segmentation network, as usual or so that it holds against attacks."
+    add_train(_command(commands, "train", about), _sizes, _numbers)
 
     _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
     _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
@@ -179,6 +183,7 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
     group.add_argument("--phantom-size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
     group.add_argument("--name", default="", help="the subject's name")
+    group.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4)")
     group.add_argument("--resample", action="store_true", help="put all images onto the first one's grid")
     group.add_argument("--replace-nonfinite", type=float, metavar="NUMBER", help="put this in the place of NaN and infinities")
     group.add_argument(

@@ -48,6 +48,8 @@ from SegAdversarialLib.jobs.specification import (
     SegmentJob,
     TrainGeneratorJob,
 )
+from SegAdversarialLib.jobs.train_job import TrainJob
+from SegAdversarialLib.jobs.train_running import run_train
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable
@@ -115,6 +117,8 @@ def run(
         return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):
         return run_audit(job, emit, cancel, open_model)
+    if isinstance(job, TrainJob):
+        return run_train(job, emit, cancel)
     return _run_attack(job, emit, cancel, observe, open_model, clock)
 
 

@@ -93,7 +93,7 @@ def _planned(
 ) -> tuple[Plan, torch.nn.Module]:
     """The training, checked and with its cases looked at, and the network that it begins with."""
     how = settings if isinstance(settings, TrainingSettings) else TrainingSettings(**dict(settings or {}))
-    if not (isinstance(cases, Sequence) and len(cases)):
+    if not (hasattr(cases, "__getitem__") and hasattr(cases, "__len__") and len(cases)):
         raise InputError(
             "There are no cases to train on; give one at least, in a list, as each epoch goes through them again."
         )

@@ -1,0 +1,60 @@
+"""The words of `segadversarial train`. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_train(parser: argparse.ArgumentParser, sizes: Any, numbers: Any) -> None:
+    """What a training is asked; `sizes` and `numbers` read sizes of volumes and lists of whole numbers."""
+    cases = parser.add_argument_group("the cases")
+    cases.add_argument(
+        "--cases",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="a folder with a folder of image files for each subject: T1.nii.gz, T2.nii.gz, label.nii.gz (repeatable)",
+    )
+    cases.add_argument("--phantoms", type=int, metavar="COUNT", help="so many synthetic subjects")
+    cases.add_argument("--shape", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="their size (64)")
+    cases.add_argument("--validation", metavar="FOLDER", help="subjects to validate on (default: a share of the cases)")
+    cases.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the cases that is validated on, and not learned from, where no folder is given (default: %(default)s)",
+    )
+    cases.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4), also later")
+    network = parser.add_argument_group("the network")
+    network.add_argument(
+        "--network", default="UNet", metavar="NAME", help="LiuUNet3D, ..., or one of MONAI (default: %(default)s)"
+    )
+    network.add_argument("--channels", metavar="A,B,C", help="channels that it takes (default: those of the first case)")
+    network.add_argument(
+        "--classes", metavar="0=NAME,1=NAME", help="label and name of each output (default: as in the first case)"
+    )
+    network.add_argument(
+        "--stands-for", action="append", metavar="CLASS=A,B", help="reference labels that a class covers (repeatable)"
+    )
+    network.add_argument("--head", choices=("softmax", "sigmoid"), help="exclusive classes, or overlapping regions")
+    network.add_argument(
+        "--preprocessing", metavar="JSON", help='such as {"size": [128, 128, 128], "normalization": {"kind": "zscore"}}'
+    )
+    network.add_argument(
+        "--window", type=numbers, metavar="N,N,N", help="voxels that it is to see at once, once it is trained"
+    )
+    training = parser.add_argument_group("the training")
+    training.add_argument("--recipe", default="standard", metavar="NAME", help='see "recipes" (default: %(default)s)')
+    training.add_argument("--epochs", type=int, help="how often each case is seen (default: 100)")
+    training.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        help='a setting of the training ("batch_size=2"), of the network ("network.dropout=0.1") or of the recipe '
+        '("recipe.epsilon=0.05"; repeatable)',
+    )
+    training.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+    training.add_argument("--output", required=True, help="folder for the network; a training that lies there is gone on with")
