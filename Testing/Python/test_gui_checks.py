@@ -74,8 +74,12 @@ def test_audited_by_clicks(slicerHost: Any, panel: Any) -> None:
     assert epsilons == [0, 0.05, 1]
     manager = slicer.app.layoutManager()
     assert manager.layout == 5711 and panel.results.table.mrmlTableNode() is nodes.table
-    tables = [manager.tableWidget(n).mrmlTableViewNode().GetTableNodeID() for n in range(manager.tableViewCount)]
-    assert nodes.table.GetID() in tables
+
+    def shown() -> bool:
+        views = [manager.tableWidget(n).mrmlTableViewNode() for n in range(manager.tableViewCount)]
+        return nodes.table.GetID() in [x.GetTableNodeID() for x in views]
+
+    waitUntil(slicerHost, shown, "the table was on the screen")
     assert not panel.results.viewButtons["original"].enabled and "figures" in panel.results.viewButtons["original"].toolTip
     assert "warn" in panel.results.summary.text or "pass" in panel.results.summary.text
     (certificate,) = found("CertificateNodes")

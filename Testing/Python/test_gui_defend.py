@@ -90,8 +90,13 @@ def test_trained_by_clicks_and_used(slicerHost: Any, panel: Any, cases: Path, tm
     ids, times, _items = sceneState()
     assert set(before[0]) <= set(ids), "nothing that was there has gone"
     manager = slicer.app.layoutManager()
-    plots = [manager.plotWidget(n).mrmlPlotViewNode() for n in range(manager.plotViewCount)]
-    assert nodes.chart.GetID() in [x.GetPlotChartNodeID() for x in plots] and manager.layout == 5711
+
+    def shown() -> bool:
+        plots = [manager.plotWidget(n).mrmlPlotViewNode() for n in range(manager.plotViewCount)]
+        return nodes.chart.GetID() in [x.GetPlotChartNodeID() for x in plots]
+
+    waitUntil(slicerHost, shown, "the chart was on the screen")
+    assert manager.layout == 5711
     assert panel.results.runs.currentText.endswith(nodes.summary)
     assert panel.defend.useButton.enabled
     panel.defend.useButton.click()
