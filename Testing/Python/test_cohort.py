@@ -22,8 +22,8 @@ from SegAdversarialLib.cli import main
 from SegAdversarialLib.cli.arguments import build_parser
 from SegAdversarialLib.cohorts import Cohort, Entry
 from SegAdversarialLib.cohorts.finding import FOLDERS
-from SegAdversarialLib.jobs.running import open_case
-from SegAdversarialLib.jobs.specification import CaseSource
+from SegAdversarialLib.jobs.opening import open_case
+from SegAdversarialLib.jobs.sources import CaseSource
 
 
 def made_of(patients: list[str]) -> Cohort:
