@@ -19,6 +19,7 @@ _HOME_OF = {
     "Case": "volumes.case",
     "Preprocessing": "model.preprocessing",
     "SegmentationModel": "model.segmentation_model",
+    "ensemble": "model.ensemble",
     "evaluate": "evaluation.measuring",
     "open_model": "formats",
     "InputError": "errors",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 Choice = Literal[
     "channels", "classes", "class", "region", "network", "generator", "pattern", "attack", "random-attack", "trust"
@@ -109,10 +109,17 @@ class KeepsBest(BaseModel):
     )
 
 
+Temperature = Annotated[
+    Annotated[float, Field(gt=0)] | Literal["auto", "deviation"],
+    # what people choose; "deviation" (unit scale, see `Objective`) is for audits
+    WithJsonSchema({"anyOf": [{"exclusiveMinimum": 0, "type": "number"}, {"const": "auto", "type": "string"}]}),
+]
+
+
 class ScalesLogits(BaseModel):
     """The loss sees the logits on another scale."""
 
-    temperature: Annotated[float, Field(gt=0)] | Literal["auto"] = parameter(
+    temperature: Temperature = parameter(
         1.0,
         'Logits are divided by this first; "auto" measures it; above 1 it revives the gradients of saturated networks.',
         advanced=True,

@@ -17,15 +17,13 @@ from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
     AttackJob,
-    CaseSource,
     EvaluateJob,
     LearnUniversalJob,
-    ModelSource,
     PhantomJob,
-    PhantomSource,
     SegmentJob,
     TrainGeneratorJob,
     read_job,

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.formats import monai_network, torchscript
-from SegAdversarialLib.formats.describing import NetworkDescription, check_complete, describe_file, name_of, resolve
+from SegAdversarialLib.formats.describing import (
+    NetworkDescription,
+    NetworkFile,
+    check_complete,
+    describe_file,
+    name_of,
+    resolve,
+)
 from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.model.devices import choose_device
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 
@@ -33,8 +43,9 @@ def open_model(
     """Open a network file, or a built-in network by its name.
 
     Args:
-        path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names a MONAI network and its weights;
-            such a weights file (safetensors, or a checkpoint of tensors and numbers); or a folder with one of these.
+        path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names an architecture and its weights;
+            such a weights file (safetensors, or a checkpoint of tensors and numbers); a JSON file that names the members of an
+            ensemble; or a folder with one of these.
         trust: the file's source is trusted: TorchScript files, which are programs, open only then.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         settings: the JSON file that says what the network takes and gives; None: the one beside the file, named like it.
@@ -45,10 +56,22 @@ def open_model(
             be used (see `SegmentationModel.examine`).
     """
     found = resolve(path, settings, changes)
-    chosen, name = found.settings, name_of(path, found.file)
+    name = name_of(path, found.file)
     check_complete(found, name)
+    return _opened(found, name, trust, choose_device(device))
+
+
+def _opened(found: NetworkFile, name: str, trust: bool, place: torch.device) -> SegmentationModel:
+    """The network of files that are known; of an ensemble, all its members as one."""
+    if found.members:
+        from SegAdversarialLib.model.ensemble import ensemble
+
+        whole = ensemble([_opened(x, member, trust, place) for member, x in found.members], name=name)
+        whole.examine()
+        return whole
+    chosen = found.settings
     assert chosen.channels is not None
-    place, classes = choose_device(device), chosen.covering_classes
+    classes = chosen.covering_classes
     program = found.content.kind == "torchscript"
     model = SegmentationModel.from_network(
         torchscript.load(found.data, trust, place) if program else monai_network.load(found.data, chosen),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from SegAdversarialLib.formats.settings import (
     read_settings,
     settings_beside,
 )
+from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.files import is_file
@@ -32,12 +33,24 @@ class NetworkFile:
         settings: what is known of it.
         data: the file with the weights or the program.
         content: what that file is.
+        members: of an ensemble, by what it calls them; its own `data` is the file that names them.
     """
 
     file: Path
     settings: ModelSettings
     data: Path
     content: Content
+    members: tuple[tuple[str, NetworkFile], ...] = ()
+
+    @property
+    def first(self) -> NetworkFile:
+        """Where channels, classes and preprocessing are said: the network itself, or an ensemble's first member."""
+        return self.members[0][1].first if self.members else self
+
+    @property
+    def parts(self) -> tuple[NetworkFile, ...]:
+        """The networks that have weights: the network itself, or all of an ensemble's."""
+        return tuple(y for _, x in self.members for y in x.parts) if self.members else (self,)
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,9 @@ class NetworkDescription:
         content: what its file is, in words.
         needs_trust: whether it is a program, which opens only when its source is trusted.
         description: what its makers say of it.
-        file: the file that was meant: the settings of a MONAI network, or the network itself.
+        file: the file that was meant: the settings of a network, or the network itself.
         files: all files that make it what it is: weights or program, and settings.
+        members: what an ensemble calls its members.
     """
 
     name: str
@@ -71,6 +85,7 @@ class NetworkDescription:
     description: str
     file: Path
     files: tuple[Path, ...]
+    members: tuple[str, ...] = ()
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
@@ -89,43 +104,98 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         InputError: there is no such file, or settings are missing, damaged or wrong.
     """
     found = resolve(path, settings, changes)
-    file, chosen = found.file, found.settings
-    check_complete(found, name_of(path, file))
+    name = name_of(path, found.file)
+    check_complete(found, name)
+    chosen = found.first.settings
     assert chosen.channels is not None
     head_of(chosen.covering_classes, chosen.head)
-    source = Path(settings) if settings is not None else settings_beside(file)
+    if found.members:
+        check_agreement([_member(member, x.first.settings) for member, x in found.members])
+    source = Path(settings) if settings is not None else settings_beside(found.file)
     return NetworkDescription(
-        name=name_of(path, file),
+        name=name,
         channels=chosen.channels,
         classes=tuple(x if x.stands_for else x.model_copy(update={"stands_for": (x.label,)}) for x in chosen.covering_classes),
         head=chosen.head,
         preprocessing=chosen.preprocessing,
         window=chosen.window,
-        size_bytes=found.data.stat().st_size,
+        size_bytes=sum(x.data.stat().st_size for x in found.parts),
         content=found.content.what,
-        needs_trust=found.content.kind == "torchscript",
-        description=chosen.description,
-        file=file,
-        files=tuple(dict.fromkeys(x for x in (found.data, source) if x is not None)),
+        needs_trust=any(x.content.kind == "torchscript" for x in found.parts),
+        description=found.settings.description,
+        file=found.file,
+        files=tuple(dict.fromkeys(_files(found, source))),
+        members=tuple(x for x, _ in found.members),
     )
 
 
-def resolve(path: str | Path, settings: str | Path | None, changes: Mapping[str, Any]) -> NetworkFile:
-    """The file that a path means, its settings, and what it is by its content.
+def _member(name: str, settings: ModelSettings) -> Member:
+    """A network as an ensemble sees it, from its settings alone."""
+    assert settings.channels is not None
+    return Member(
+        name=name,
+        channels=settings.channels,
+        head=head_of(settings.covering_classes, settings.head),
+        preprocessing=settings.preprocessing,
+        window=settings.window,
+        overlap=settings.overlap,
+        size_multiple=settings.size_multiple,
+    )
+
+
+def _files(found: NetworkFile, source: Path | None) -> Iterator[Path]:
+    """All files of a network: weights, programs and settings."""
+    yield found.data
+    if source is not None:
+        yield source
+    for _, member in found.members:
+        yield from _files(member, settings_beside(member.file))
+
+
+def resolve(
+    path: str | Path, settings: str | Path | None, changes: Mapping[str, Any], within: tuple[Path, ...] = ()
+) -> NetworkFile:
+    """The file that a path means, its settings, and what it is by its content; of an ensemble, those of its members.
+
+    Args:
+        path: as `describe_file` takes it.
+        settings: as `describe_file` takes it.
+        changes: settings that take the place of the file's.
+        within: the ensembles that this network is a member of, the outermost first.
 
     Raises:
-        InputError: there is no such file, it is none that this software opens, or its settings are damaged or wrong.
+        InputError: there is no such file, it is none that this software opens, or its settings are damaged or wrong; an
+            ensemble names itself.
     """
     file = network_file(path)
     chosen = read_settings(file, settings, changes)
+    if chosen.members is not None:
+        return _ensemble(file if settings is None else Path(settings), chosen, within)
     data = _data_file(file, chosen)
     content = recognise(data)
     if content.kind == "other" or (content.kind == "weights" and chosen.network is None):
         raise content.refusal(data)
-    said, found = {"torchscript": "torchscript", "monai": "weights"}.get(str(chosen.format)), content.kind
+    kinds = {"torchscript": "torchscript", "monai": "weights", "weights": "weights", "ensemble": "ensemble"}
+    said, found = kinds.get(str(chosen.format)), content.kind
     if said is not None and said != found:
         raise InputError(f"{data} is {content.what}, but its settings say format {chosen.format}; leave that out.")
     return NetworkFile(file, chosen, data, content)
+
+
+def _ensemble(file: Path, chosen: ModelSettings, within: tuple[Path, ...]) -> NetworkFile:
+    """The networks that an ensemble's settings name."""
+    assert chosen.members is not None
+    if chosen.format not in (None, "ensemble"):
+        raise InputError(f"{file} names the members of an ensemble, but says format {chosen.format}; leave that out.")
+    if file.resolve() in within:
+        raise InputError(f"The ensemble {file} is a member of itself; name other networks (members).")
+    inside = (*within, file.resolve())
+    members = []
+    for name in chosen.members:
+        path = name if builtin.is_builtin(name) else file.parent / name
+        members.append((name, resolve(path, None, chosen.for_members, inside)))
+    content = Content("ensemble", f"a file that names an ensemble of {len(members)} networks")
+    return NetworkFile(file, chosen, file, content, tuple(members))
 
 
 def _data_file(file: Path, chosen: ModelSettings) -> Path:
@@ -157,6 +227,10 @@ def check_complete(found: NetworkFile, name: str) -> None:
     Raises:
         InputError: channels or classes are missing.
     """
+    for member, file in found.members:
+        check_complete(file, member)
+    if found.members:
+        return
     missing = [field for field in ("channels", "classes") if getattr(found.settings, field) is None]
     if missing:
         foreign = [x.name for x in candidates_beside(found.data) if is_file(x) and settings_beside(found.data) != x]

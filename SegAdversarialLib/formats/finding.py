@@ -51,6 +51,9 @@ def _in_folder(folder: Path) -> Path:
             f"The folder {folder} cannot be read ({error.strerror or error}); give the network's file."
         ) from error
     settings = {x: _content(x) for x in files if x.suffix.lower() == ".json"}
+    ensembles = [x for x, data in settings.items() if isinstance(data.get("members"), list)]
+    if len(ensembles) == 1:  # its members may lie beside it
+        return ensembles[0]
     complete = [x for x, data in settings.items() if isinstance(data.get("network"), dict) and data.get("weights")]
     belonging = {folder / str(settings[x].get("weights")) for x in complete}
     networks = [x for x in files if x.suffix.lower() in _ENDINGS and x not in belonging and settings_beside(x) not in complete]

@@ -1,7 +1,8 @@
-"""MONAI networks: an architecture by name, and a file that holds nothing but weights."""
+"""Architectures by name, the papers' and MONAI's, and files that hold nothing but weights for them."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 
 _log = logging.getLogger(__name__)
+
+OWN = {
+    "LiuUNet3D": "liu_unet",
+    "LiuUNet2D": "liu_unet",
+    "PervinUNet": "pervin_unet",
+    "ChengCascadedUNet": "cascaded_unet",
+}
+"""The papers' networks, which come before MONAI's, and the file of `networks` that each is in."""
 
 
 def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
@@ -48,19 +57,38 @@ def architecture(settings: NetworkSettings) -> torch.nn.Module:
     Raises:
         InputError: the architecture does not exist, or its arguments do not fit.
     """
-    import monai.networks.nets
-    import torch
-
-    found = getattr(monai.networks.nets, settings.name, None)
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise InputError(f'MONAI has no network "{settings.name}"; UNet, DynUNet, SegResNet and SwinUNETR are examples.')
+    found = architecture_class(settings.name)
     downloading = [key for key in settings.arguments if "pretrained" in key]
     if downloading:
         raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
     try:
-        return found(**settings.arguments)
+        made: torch.nn.Module = found(**settings.arguments)
     except Exception as error:  # anything, depending on the architecture
-        raise InputError(f"The arguments of the MONAI network {settings.name} do not fit: {detail_of(error)}.") from error
+        kind = "network" if settings.name in OWN else "MONAI network"
+        raise InputError(f"The arguments of the {kind} {settings.name} do not fit: {detail_of(error)}.") from error
+    return made
+
+
+def architecture_class(name: str) -> type[torch.nn.Module]:
+    """The class of a network by its name: one of the papers', or of MONAI's.
+
+    Raises:
+        InputError: there is none.
+    """
+    import torch
+
+    if name in OWN:
+        found: Any = getattr(importlib.import_module(f"SegAdversarialLib.networks.{OWN[name]}"), name)
+    else:
+        import monai.networks.nets
+
+        found = getattr(monai.networks.nets, name, None)
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise InputError(
+            f'There is no network "{name}"; there are {", ".join(OWN)}, and those of MONAI, such as UNet, DynUNet, SegResNet '
+            "and SwinUNETR."
+        )
+    return found
 
 
 def _checkpoint(path: Path) -> Any:

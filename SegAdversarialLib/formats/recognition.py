@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.pickles import PickleContent, read_pickle
 
-Kind = Literal["torchscript", "weights", "other"]
+Kind = Literal["torchscript", "weights", "ensemble", "other"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Content:
     """What a file is.
 
     Attributes:
-        kind: "torchscript" (a program), "weights" (tensors by name), or "other": no network that this software opens.
+        kind: "torchscript" (a program), "weights" (tensors by name), "ensemble" (settings that name other networks), or
+            "other": no network that this software opens.
         what: it in words that go on from "FILE is".
         way_out: what would open it today, as a part of a sentence.
     """

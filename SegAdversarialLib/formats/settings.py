@@ -46,18 +46,23 @@ _ClassName = Annotated[str, BeforeValidator(str)]
 
 
 class NetworkSettings(_Strict):
-    """An architecture from MONAI."""
+    """An architecture: one of the papers', or one from MONAI."""
 
-    name: str = Field(description="A class of monai.networks.nets, such as UNet or SegResNet.")
+    name: str = Field(description="LiuUNet3D, LiuUNet2D, PervinUNet, ChengCascadedUNet, or a class of monai.networks.nets.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="What the class is made with.")
 
 
 class ModelSettings(_Strict):
     """The JSON file beside a network."""
 
-    format: Literal["torchscript", "monai"] | None = Field(None, description="Kind of file; none: told from its content.")
+    format: Literal["torchscript", "weights", "monai", "ensemble"] | None = Field(
+        None, description="Kind of file (monai: weights, as older files say it); none: told from its content."
+    )
     network: NetworkSettings | None = Field(None, description="The architecture, for files that hold weights alone.")
     weights: str | None = Field(None, description="The file with the weights or the program, relative to the JSON file.")
+    members: tuple[str, ...] | None = Field(
+        None, min_length=2, description="Of an ensemble: its networks' files, relative to the JSON file; else none."
+    )
     weights_within: str | None = Field(
         None, description='Where in a checkpoint the weights are, if it holds several that fit: "ema", "state_dict.teacher".'
     )
@@ -94,6 +99,18 @@ class ModelSettings(_Strict):
         if isinstance(classes, Mapping):
             classes = [{"label": label, "name": name} for label, name in classes.items()]
         return {**data, "classes": classes} if isinstance(data, dict) and "classes" in data else data
+
+    @model_validator(mode="after")
+    def _members_have_their_own_weights(self) -> ModelSettings:
+        if self.members is not None and self.weights is not None:
+            raise ValueError("an ensemble (members) has no weights of its own; leave weights out")
+        return self
+
+    @property
+    def for_members(self) -> dict[str, Any]:
+        """What an ensemble's settings say for all its members, by name."""
+        own = {"format", "weights", "members", "description"}
+        return {name: getattr(self, name) for name in self.model_fields_set - own}
 
     @property
     def covering_classes(self) -> tuple[ClassSettings, ...]:

@@ -10,16 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.jobs.running import AttackOutcome, Emit, Observe, run
+    from SegAdversarialLib.jobs.opening import Emit
+    from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
+    from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
     from SegAdversarialLib.jobs.specification import (
         AttackJob,
-        CaseSource,
         EvaluateJob,
         Job,
         LearnUniversalJob,
-        ModelSource,
         PhantomJob,
-        PhantomSource,
         SegmentJob,
         TrainGeneratorJob,
         make_job,
@@ -45,11 +44,14 @@ __all__ = [
     "run",
 ]
 
-_RUNNING = {"AttackOutcome", "Emit", "Observe", "run"}
+_HOME_OF = {
+    **dict.fromkeys(("AttackOutcome", "Observe", "run"), "running"),
+    **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
+    "Emit": "opening",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        home = "running" if name in _RUNNING else "specification"
-        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+        return getattr(importlib.import_module(f"{__name__}.{_HOME_OF.get(name, 'specification')}"), name)
     raise AttributeError(f"SegAdversarialLib.jobs has no {name}; it has {', '.join(__all__)}.")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from SegAdversarialLib.formats import describe_file
-from SegAdversarialLib.jobs.running import Opener, check_source, open_source
-from SegAdversarialLib.jobs.specification import ModelSource
+from SegAdversarialLib.jobs.opening import Opener, check_source, open_source
+from SegAdversarialLib.jobs.sources import ModelSource
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import SegmentationModel

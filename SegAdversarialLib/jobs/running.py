@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from SegAdversarialLib import formats
 from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
@@ -20,23 +19,31 @@ from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
 from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import write_table
-from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.identity import fingerprints
+from SegAdversarialLib.jobs.opening import (
+    CasesOnDemand,
+    Emit,
+    Opener,
+    announce,
+    files_read,
+    open_case,
+    open_source,
+    part_of,
+    progress_event,
+)
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
+from SegAdversarialLib.jobs.sources import files_of
 from SegAdversarialLib.jobs.specification import (
     AnyJob,
     AttackJob,
-    CaseSource,
     EvaluateJob,
     LearnUniversalJob,
-    ModelSource,
     PhantomJob,
     SegmentJob,
     TrainGeneratorJob,
-    files_of,
 )
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -48,9 +55,6 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 _log = logging.getLogger(__name__)
-
-Emit = Callable[[dict[str, Any]], None]
-"""Called with each event: plain JSON data with its kind under "event"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +70,6 @@ class AttackOutcome:
 
 Observe = Callable[[AttackOutcome], None]
 """Called with each finished attack while its volumes are still in memory."""
-
-Opener = Callable[[ModelSource], "SegmentationModel"]
-"""Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
 
 
 def run(
@@ -108,55 +109,13 @@ def run(
     return _run_attack(job, emit, cancel, observe, open_model)
 
 
-def open_case(source: CaseSource, head: OutputHead | None = None) -> Case:
-    """Read, or make, the case that a job works on, with its reference in the labels of the job's network."""
-    if source.phantom is not None:
-        from SegAdversarialLib import phantom
-
-        case = phantom.subject(seed=source.phantom.seed, shape=source.phantom.shape)
-        return case if head is None else case.in_terms_of(head)
-    return Case.read(
-        dict(source.channels),
-        source.label,
-        label_names=source.label_names,
-        head=head,
-        name=source.name,
-        resample=source.resample,
-        replace_nonfinite=source.replace_nonfinite,
-        prefer=source.prefer,
-    )
-
-
-def open_source(source: ModelSource) -> SegmentationModel:
-    """Open the network that a job works with.
-
-    Raises:
-        InputError: the source changes something that no network has, or `open_model` does.
-    """
-    check_source(source)
-    return formats.open_model(
-        source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes
-    )
-
-
-def check_source(source: ModelSource) -> None:
-    """Refuse a source that changes something that no network has.
-
-    Raises:
-        InputError: it does.
-    """
-    unknown = sorted(set(source.changes) - set(ModelSettings.model_fields))
-    if unknown:
-        raise InputError(f"A network has no setting {unknown[0]}; it has {', '.join(ModelSettings.model_fields)}.")
-
-
 def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
     from SegAdversarialLib import phantom
 
     rows = []
     for done, seed in enumerate(job.seeds):
         check_cancel(cancel)
-        emit(_progress(done / len(job.seeds), f"phantom {seed}"))
+        emit(progress_event(done / len(job.seeds), f"phantom {seed}"))
         case = phantom.subject(seed=seed, shape=job.shape)
         check_writable(job.output)
         folder = Path(job.output) / case.name
@@ -169,10 +128,10 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
 def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
     case, model = _opened(job, emit, open_model)
     place = ResultsFolder(job)
-    place.check_inputs([], _files(job))
+    place.check_inputs([], files_read([job.case], job.model))
     place.check_same_inputs()
-    _announce(place, [], emit)
-    prediction = model.predict(case, _part_of(emit, 0.1, 0.95), cancel)
+    announce(place, [], emit)
+    prediction = model.predict(case, part_of(emit, 0.1, 0.95), cancel)
     _warn(notes_on_prediction(prediction, model.head, case.label))
     rows = _clean_rows(prediction, model, case)
     with place.change(everything=True) as folder:
@@ -185,7 +144,7 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
 
 def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
     """The case and the network of a job, which fit each other."""
-    emit(_progress(0.0, "reading"))
+    emit(progress_event(0.0, "reading"))
     # a file that is wrong is told of before a network is opened, which takes longer
     early = None if job.case.needs_classes else open_case(job.case)
     model = open_model(job.model)
@@ -215,13 +174,13 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
     adversarial = _changed(case, job.adversarial)
     check_regions(model.head, job.regions)
     place = ResultsFolder(job)
-    place.check_inputs([results.EVALUATION], [*_files(job), *map(Path, job.adversarial.values())])
+    place.check_inputs([results.EVALUATION], [*files_read([job.case], job.model), *map(Path, job.adversarial.values())])
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
-    _announce(place, [results.EVALUATION], emit)
-    clean = model.predict(case, _part_of(emit, 0.1, 0.5), cancel)
-    attacked = model.predict(adversarial, _part_of(emit, 0.5, 0.9), cancel)
-    emit(_progress(0.9, "measuring"))
+    announce(place, [results.EVALUATION], emit)
+    clean = model.predict(case, part_of(emit, 0.1, 0.5), cancel)
+    attacked = model.predict(adversarial, part_of(emit, 0.5, 0.9), cancel)
+    emit(progress_event(0.9, "measuring"))
     evaluation = evaluate_pair(case, adversarial, model, job.regions, clean, attacked)
     check_cancel(cancel)
     rows = compare({results.EVALUATION: evaluation})
@@ -235,30 +194,17 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
     return rows
 
 
-class _CasesOnDemand(Sequence[Case]):
-    """Cases that are read when they are asked for, so that a cohort need not lie in memory."""
-
-    def __init__(self, sources: Sequence[CaseSource], head: OutputHead) -> None:
-        self._sources, self._head = sources, head
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-    def __getitem__(self, number: Any) -> Any:
-        return open_case(self._sources[number], self._head)
-
-
 def _run_learn_universal(
     job: LearnUniversalJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener
 ) -> list[dict[str, Any]]:
     place = ResultsFolder(job, [results.PERTURBATION_FILE])
-    place.check_inputs([], _files(job))
+    place.check_inputs([], files_read(job.cases, job.model))
     place.check_same_inputs()
-    _announce(place, [], emit)
-    emit(_progress(0.0, "reading"))
+    announce(place, [], emit)
+    emit(progress_event(0.0, "reading"))
     model = open_model(job.model)
-    cases = _CasesOnDemand(job.cases, model.head)
-    learned = UniversalPerturbation.learn(model, cases, progress=_part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings)
+    cases = CasesOnDemand(job.cases, model.head)
+    learned = UniversalPerturbation.learn(model, cases, progress=part_of(emit, 0.0, 1.0), cancel=cancel, **job.settings)
     rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
     with place.change(everything=True) as folder:
         learned.save(folder / results.PERTURBATION_FILE)
@@ -278,20 +224,20 @@ def _run_train_generator(
     path = folder / GENERATOR_FILE
     start = Path(job.start) if job.start else None
     place = ResultsFolder(job, [GENERATOR_FILE])
-    place.check_inputs([], _files(job))
+    place.check_inputs([], files_read(job.cases, job.model))
     if start is not None and start.resolve() == path.resolve():
         raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
-    emit(_progress(0.0, "reading"))
+    emit(progress_event(0.0, "reading"))
     model, earlier = open_model(job.model), Generator.read(start) if start else None
     write_job(folder, job)
     trained = train_generator(
         model,
-        _CasesOnDemand(job.cases, model.head),
+        CasesOnDemand(job.cases, model.head),
         job.settings,
         generator=job.generator,
         start=earlier,
         folder=folder,
-        progress=_part_of(emit, 0.0, 1.0),
+        progress=part_of(emit, 0.0, 1.0),
         cancel=cancel,
     )
     rows: list[dict[str, Any]] = trained.learned["by_epoch"]
@@ -319,13 +265,16 @@ def _run_attack(
     for plan in plans.values():
         plan.attack.check(model, case)
     check_regions(model.head, job.regions)
-    place.check_inputs(list(plans), [*_files(job), *(x for plan in plans.values() for x in files_of(plan.asked).values())])
+    place.check_inputs(
+        list(plans),
+        [*files_read([job.case], job.model), *(x for plan in plans.values() for x in files_of(plan.asked).values())],
+    )
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
-    _announce(place, list(plans), emit)
+    announce(place, list(plans), emit)
     costs = {name: plan.attack.cost for name, plan in plans.items()}
     first, started = share_of_clean(costs), time.perf_counter()
-    clean = model.predict(case, _part_of(emit, 0.0, first), cancel)
+    clean = model.predict(case, part_of(emit, 0.0, first), cancel)
     expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
@@ -333,7 +282,7 @@ def _run_attack(
     writer = AttackWriter(job, case, clean, place, plans)
     writer.begin()
     for name, plan in plans.items():
-        progress = _part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
+        progress = part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
         result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, expected.searching(name), cancel)
         _warn([x for x in evaluation.notes if x not in said], f"{name}: ")
         writer.add(name, result, evaluation, model, {**about, "asked": plan.asked})
@@ -367,30 +316,8 @@ def _one_attack(
     return result, evaluation
 
 
-def _files(job: SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob) -> list[Path]:
-    """The files that a job reads: those of its cases and its network."""
-    cases = job.cases if isinstance(job, (LearnUniversalJob, TrainGeneratorJob)) else (job.case,)
-    network = [Path(x) for x in (job.model.path, job.model.settings) if x is not None and Path(x).exists()]
-    return [*(path for case in cases for path in case.files), *network]
-
-
-def _announce(place: ResultsFolder, names: Sequence[str], emit: Emit) -> None:
-    """Say what becomes of earlier results."""
-    if message := place.announcement(names):
-        emit({"event": "log", "level": "info", "message": message})
-
-
 def _warn(notes: Sequence[str], of: str = "") -> Sequence[str]:
     """Log notes as warnings, and give them back."""
     for note in notes:
         _log.warning("%s%s", of, note)
     return notes
-
-
-def _part_of(emit: Emit, start: float, end: float) -> ProgressCallback:
-    """Progress of one part, as progress of the whole."""
-    return lambda fraction, message: emit(_progress(start + fraction * (end - start), message))
-
-
-def _progress(fraction: float, message: str) -> dict[str, Any]:
-    return {"event": "progress", "fraction": round(fraction, 4), "message": message}

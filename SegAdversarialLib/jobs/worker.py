@@ -37,7 +37,7 @@ from SegAdversarialLib.volumes.json_data import plain
 
 if TYPE_CHECKING:
     from SegAdversarialLib.jobs.model_cache import ModelCache
-    from SegAdversarialLib.jobs.specification import ModelSource
+    from SegAdversarialLib.jobs.sources import ModelSource
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 PROTOCOL = 1
@@ -178,7 +178,7 @@ class Worker:
         from pydantic import ValidationError
 
         from SegAdversarialLib.errors import first_problem
-        from SegAdversarialLib.jobs.specification import ModelSource
+        from SegAdversarialLib.jobs.sources import ModelSource
 
         try:
             source = ModelSource.model_validate(request.said.get("model"))

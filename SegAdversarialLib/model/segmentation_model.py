@@ -24,7 +24,7 @@ from SegAdversarialLib.volumes.geometry import sizes
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.model.treatment import Said
+    from SegAdversarialLib.model.treatment import Said, Treatment
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
@@ -67,6 +67,8 @@ class SegmentationModel:
         network_dtype: of the network's weights.
         window_batch: how many windows go through the network at a time, at first.
         memory: fills the GPU with windows, up to `most_windows`; None: `window_batch` stays.
+        treated: how its network is asked, once that is known.
+        members: of an ensemble, what each `describe`s.
         name: what results call it.
 
     What it cannot be told from outside (whether it gives logits, answers the same each time, and so on) it is asked before it
@@ -109,6 +111,8 @@ class SegmentationModel:
         self._accelerated = AcceleratedNetwork(self.network, acceleration, self.device, self.network_dtype)
         self._outputs = NetworkOutputs(len(head.labels), head.kind, said.key)
         self._said, self._is_examined, self._notes = said, False, tuple[str, ...]()
+        self.treated: Treatment | None = None
+        self.members: tuple[dict[str, Any], ...] = ()
 
     def __repr__(self) -> str:
         window = f"windows of {'x'.join(map(str, self.window))}" if self.window else "the whole volume at once"
@@ -270,6 +274,12 @@ class SegmentationModel:
             self.memory = None
         say(treated.notes, file_hash)
         self._notes, self._is_examined = treated.notes, nature is not None or last
+        self.treated = treated if self._is_examined else None
+
+    @property
+    def acceleration(self) -> Acceleration:
+        """The switches for running it faster."""
+        return self._accelerated.settings
 
     @contextmanager
     def on(self, case: Case, between_windows: Callable[[float], None] | None = None) -> Iterator[BoundModel]:
@@ -357,6 +367,7 @@ class SegmentationModel:
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
             "device": str(self.device),
             "acceleration": self._accelerated.describe(),
+            **({"members": list(self.members)} if self.members else {}),
         }
 
     def _check(self) -> None:

@@ -16,7 +16,7 @@ from SegAdversarialLib.structures.output_head import OutputHead
 if TYPE_CHECKING:
     import torch
 
-Temperature = float | Literal["auto"]
+Temperature = float | Literal["auto", "deviation"]
 
 _AUTO_MARGIN = 2.0
 """Rescaled logits lead by this much on average: far enough from saturation for gradients to live (p = 0.88 of two)."""
@@ -31,7 +31,8 @@ class Objective(ABC):
         region: (K, J, I) bool; only voxels inside count. None: all.
         temperature: the logits are divided by this first, which revives the gradients of a saturated (over-confident or
             distilled) network; "auto" measures it once on the first logits, so that the winning class leads by 2 on average
-            over the reference's and the network's foreground (never below 1).
+            over the reference's and the network's foreground (never below 1); "deviation" is the standard deviation of the
+            first logits, less their mean at each voxel where classes are exclusive, so that they have unit scale.
 
     Raises:
         InputError: the temperature is not above 0, or the region has another shape than the reference.
@@ -52,11 +53,11 @@ class Objective(ABC):
         *,
         classes: Sequence[str | int] | None = None,
         region: np.ndarray | None = None,
-        temperature: float | Literal["auto"] = 1.0,
+        temperature: float | Literal["auto", "deviation"] = 1.0,
     ) -> None:
         if reference is None:
             raise InputError("The objective needs a reference; give a label map, or attack against the prediction.")
-        if temperature != "auto" and not float(temperature) > 0:
+        if temperature not in ("auto", "deviation") and not float(temperature) > 0:
             raise InputError(f"The temperature must be above 0; it is {temperature}.")
         if region is not None and tuple(region.shape) != tuple(reference.shape[-3:]):
             raise InputError(
@@ -99,7 +100,7 @@ class BoundObjective:
         targets: (N, K, J, I) floating: 0 and 1, or probabilities.
         region: (K, J, I) floating, 0 or 1, or None.
         outputs: positions of the outputs that count, or None for the objective's own choice.
-        temperature: measured on the first logits where it is to be "auto".
+        temperature: measured on the first logits where it is to be "auto" or "deviation".
         progress: how much of its gradients an attack has behind it, from 0 to 1; some weightings change with it.
         sharpness: the logits are multiplied by it; the higher, the more a probability is like a vote.
     """
@@ -125,8 +126,7 @@ class BoundObjective:
                 f"{tuple(logits.shape[1:])}; both must agree."
             )
         if self.temperature is None:
-            wanted = self.objective.temperature
-            self.temperature = self._measured(logits.detach()) if wanted == "auto" else float(wanted)
+            self.temperature = self._measured(logits.detach())
         factor = self.sharpness / self.temperature
         return self.objective.loss(logits if factor == 1 else logits * factor, self)
 
@@ -136,6 +136,20 @@ class BoundObjective:
         return self.head.foreground if self.outputs is None else self.outputs
 
     def _measured(self, logits: torch.Tensor) -> float:
+        """The temperature that is wanted, for logits like these."""
+        wanted = self.objective.temperature
+        if wanted == "auto":
+            return self._of_margin(logits)
+        return self._of_deviation(logits) if wanted == "deviation" else float(wanted)
+
+    def _of_deviation(self, logits: torch.Tensor) -> float:
+        # what is added to all classes of a voxel changes no softmax
+        scores = logits - logits.mean(0) if self.head.kind == "softmax" else logits
+        if self.region is not None:
+            scores = scores[:, self.region > 0]
+        return float(scores.std()) or 1.0
+
+    def _of_margin(self, logits: torch.Tensor) -> float:
         structures = list(self.head.foreground)
         voxels = (self.targets[structures] > 0.5).any(0) | self.head.predicted(logits)[structures].any(0)
         if self.region is not None:

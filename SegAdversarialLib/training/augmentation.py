@@ -17,8 +17,8 @@ _KEYS = ("image", "targets")
 class Augmentation:
     """A kind of augmentation for a network with these axes ("kji").
 
-    The same source gives the same change: MONAI's transforms are seeded as a whole before each sample, as a member's own seed is
-    lost when a `Compose` is made.
+    The same source gives the same change: MONAI's transforms are seeded as a whole before each sample, as a member's own seed
+    is lost when a `Compose` is made.
     """
 
     def __init__(self, kind: Kind, axes: str) -> None:
@@ -61,7 +61,7 @@ def _transforms(kind: Kind, axes: str, square: bool) -> Any:
         return Compose(flips)
     if kind == "axial":
         # quarter turns and flips make all eight placements of a square, transposes among them
-        turns = [RandRotate90d(_KEYS, prob=0.75, max_k=3, spatial_axes=plane)] if square else []
+        turns = [RandRotate90d(_KEYS, prob=0.75, max_k=3, spatial_axes=(plane[0], plane[-1]))] if square else []
         return Compose([*flips, *turns])
     return Compose(
         [

@@ -18,8 +18,9 @@ from monai.transforms import Compose, Transform
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.training import randomness
 from SegAdversarialLib.training.augmentation import Augmentation
-from SegAdversarialLib.training.samples import Cut, Sample, Task, sample_of
+from SegAdversarialLib.training.samples import Cut, Sample, sample_of
 from SegAdversarialLib.training.settings import TrainingSettings
+from SegAdversarialLib.training.task import Task
 from SegAdversarialLib.volumes.case import Case
 
 _log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Cohort:
         if not len(cases):
             raise InputError("There are no cases to train on; give one at least.")
         self._cases, self._settings, self._task = cases, settings, task
-        self.cut = Cut(task.preprocessing.dimensions, settings.patch, task.head.foreground)
+        self.cut = Cut(task.dimensions, settings.patch, task.head.foreground)
         if settings.patch is not None and len(settings.patch) != self.cut.dimensions:
             raise InputError(
                 f"The patch must have {self.cut.dimensions} sizes, as the network has axes; it has {list(settings.patch)}."

@@ -19,8 +19,9 @@ def check_finite(row: Mapping[str, float], epoch: int, names: Sequence[str], kep
     if not math.isfinite(loss):
         stays = " The last checkpoint stays as it was." if kept and epoch else ""
         raise InputError(
-            f"The loss became {'infinite' if math.isinf(loss) else 'NaN'} in epoch {epoch + 1}, at {', '.join(names)}; a lower "
-            f"learning rate, clip_gradient or the precision 32-true help, or the images of that case are at fault.{stays}"
+            f"The loss became {'infinite' if math.isinf(loss) else 'NaN'} in epoch {epoch + 1}, at {', '.join(names)}; a "
+            "lower learning_rate, clip_gradient or the precision 32-true help, unless the images of that case are at fault."
+            f"{stays}"
         )
 
 
@@ -30,7 +31,7 @@ def memory_in_words() -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, InputError) or not _is_of_memory(error):
+        if not is_of_memory(error):
             raise
         where = "The GPU" if "CUDA" in str(error) or "GPU" in str(error) else "The computer"
         raise InputError(
@@ -39,7 +40,8 @@ def memory_in_words() -> Iterator[None]:
         ) from error
 
 
-def _is_of_memory(error: BaseException) -> bool:
+def is_of_memory(error: BaseException) -> bool:
+    """Whether an error means that there is too little memory."""
     import torch
 
     said = str(error).lower()

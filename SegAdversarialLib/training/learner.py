@@ -9,11 +9,13 @@ import torch
 import torch.nn.functional as functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.model.network_outputs import NetworkOutputs, parts_of
 from SegAdversarialLib.model.window_grid import WindowGrid
+from SegAdversarialLib.training.failures import is_of_memory
 from SegAdversarialLib.training.losses import loss_of
-from SegAdversarialLib.training.samples import Task
 from SegAdversarialLib.training.settings import TrainingSettings
+from SegAdversarialLib.training.task import Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -55,7 +57,15 @@ class NetworkLearner:
     def ask(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Logits with their graph, and what the network itself adds to the loss, if anything."""
         padded, unpad = self._padding(images)
-        given = self._wrapped(padded)
+        try:
+            given = self._wrapped(padded)
+        except RuntimeError as error:
+            if is_of_memory(error):
+                raise
+            raise InputError(
+                f"The network cannot learn from images of {'x'.join(map(str, images.shape[2:]))} voxels along its axes "
+                f"({detail_of(error)}); give another patch."
+            ) from error
         parts = [x for x in parts_of(given, padded).values() if isinstance(x, torch.Tensor)]
         first = next((x for x in parts if x.shape[2:] == padded.shape[2:]), given)
         logits = unpad(self._outputs.chosen(first, padded))
@@ -65,7 +75,7 @@ class NetworkLearner:
         return logits, self._settings.network_loss_weight * torch.stack(own).sum() if own else None
 
     def measure(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The loss; of a network with deep supervision that of all its outputs, halved from each to the next, sum of weights 1."""
+        """The loss; with deep supervision of all outputs, each counting half of the one before, in sum 1."""
         answers = [logits, *(self._beside.get(logits) or ())]
         weights = [0.5**n for n in range(len(answers))]
         return sum(w / sum(weights) * self._loss(x, targets) for w, x in zip(weights, answers))  # type: ignore[return-value]

@@ -1,57 +1,29 @@
-"""The network that a training begins with, and what it is to learn, from what the caller says."""
+"""The network that a training begins with."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from SegAdversarialLib.errors import InputError, detail_of, first_problem
-from SegAdversarialLib.formats.monai_network import architecture
+from SegAdversarialLib.formats.monai_network import architecture, architecture_class
 from SegAdversarialLib.formats.settings import NetworkSettings
-from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
 from SegAdversarialLib.model.freezing import frozen
 from SegAdversarialLib.model.network_outputs import parts_of
-from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training import randomness
-from SegAdversarialLib.training.samples import Task
-from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     import torch
 
-STANDARDIZED = Preprocessing(normalization=ZScore())
-"""What is done to cases where nothing else is said: zero mean and unit standard deviation in each channel."""
+    from SegAdversarialLib.training.task import Task
 
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _TRIED = 32
 """Voxels along each axis, or a few more, with which a network is asked what sizes it takes."""
-
-
-def task_of(
-    first: Case,
-    channels: Sequence[str] | None,
-    classes: Mapping[int, str] | Sequence[str] | None,
-    head: Literal["softmax", "sigmoid"],
-    regions: Mapping[int, Sequence[int]] | None,
-    preprocessing: Preprocessing | None,
-) -> Task:
-    """What is learned; what is not said is as in the first case.
-
-    Raises:
-        InputError: it is not known which classes there are, or they do not fit together.
-    """
-    if classes is None:
-        if not first.label_names:
-            raise InputError(
-                f"It is not known which classes the network has to learn, as the case {first.name} does not name its label "
-                'values; say so (classes), such as {0: "background", 1: "tumour"}.'
-            )
-        classes = {value: name for value, name in sorted(first.label_names.items()) if value or head == "softmax"}
-    return Task(tuple(channels or first.channels), OutputHead.of(classes, head, regions), preprocessing or STANDARDIZED)
 
 
 def made(given: str | Mapping[str, Any] | NetworkSettings, task: Task, seed: int) -> tuple[torch.nn.Module, NetworkSettings]:
@@ -66,34 +38,13 @@ def made(given: str | Mapping[str, Any] | NetworkSettings, task: Task, seed: int
     import torch
 
     settings = _settings(given)
-    known = {
-        "spatial_dims": task.preprocessing.dimensions,
-        "in_channels": len(task.channels),
-        "out_channels": len(task.head.labels),
-    }
-    takes = _arguments(settings.name)
+    known = {"spatial_dims": task.dimensions, "in_channels": len(task.channels), "out_channels": len(task.head.labels)}
+    takes = inspect.signature(architecture_class(settings.name)).parameters
     implied = {name: value for name, value in known.items() if name in takes and name not in settings.arguments}
     settings = NetworkSettings(name=settings.name, arguments={**implied, **settings.arguments})
     with torch.random.fork_rng():
         torch.manual_seed(randomness.torch_seed(seed, randomness.WEIGHTS))
         return architecture(settings), settings
-
-
-def _settings(given: str | Mapping[str, Any] | NetworkSettings) -> NetworkSettings:
-    if isinstance(given, NetworkSettings):
-        return given
-    try:
-        return NetworkSettings(**({"name": given} if isinstance(given, str) else dict(given)))
-    except ValidationError as error:
-        raise InputError(f"The network: {first_problem(error, NetworkSettings)}") from None
-
-
-def _arguments(name: str) -> set[str]:
-    """What an architecture is made with; nothing where there is none of that name."""
-    import monai.networks.nets
-
-    found = getattr(monai.networks.nets, name, None)
-    return set(inspect.signature(found).parameters) if isinstance(found, type) else set()
 
 
 def size_multiple_of(network: torch.nn.Module, task: Task) -> int:
@@ -108,7 +59,7 @@ def size_multiple_of(network: torch.nn.Module, task: Task) -> int:
     with frozen(network), torch.no_grad():
         for multiple in _MULTIPLES:
             odd = math.ceil(_TRIED / multiple) // 2 * 2 + 1  # so that no larger multiple is tried with it
-            sizes = (multiple * odd,) * task.preprocessing.dimensions
+            sizes = (multiple * odd,) * task.dimensions
             images = torch.zeros((1, len(task.channels), *sizes), device=next(network.parameters()).device)
             try:
                 given = network(images)
@@ -120,6 +71,15 @@ def size_multiple_of(network: torch.nn.Module, task: Task) -> int:
                 return multiple
             problem = problem or "its answer is of another size than its input"
     raise InputError(
-        f"The network takes no {task.preprocessing.dimensions}D image of the channels {', '.join(task.channels)} ({problem}); "
-        "check its arguments."
+        f"The network takes no {task.dimensions}D image of the channels {', '.join(task.channels)} ({problem}); check its "
+        "arguments."
     )
+
+
+def _settings(given: str | Mapping[str, Any] | NetworkSettings) -> NetworkSettings:
+    if isinstance(given, NetworkSettings):
+        return given
+    try:
+        return NetworkSettings(**({"name": given} if isinstance(given, str) else dict(given)))
+    except ValidationError as error:
+        raise InputError(f"The network: {first_problem(error, NetworkSettings)}") from None

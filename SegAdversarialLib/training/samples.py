@@ -8,43 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.geometry import resize, spacing_of
 
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
-    from SegAdversarialLib.structures.output_head import OutputHead
+    from SegAdversarialLib.model.preprocessing import PreprocessingOnGrid
+    from SegAdversarialLib.training.task import Task
     from SegAdversarialLib.volumes.case import Case
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network is to learn: from which channels, after which preprocessing, what its outputs stand for."""
-
-    channels: tuple[str, ...]
-    head: OutputHead
-    preprocessing: Preprocessing
-
-    def check(self, case: Case) -> None:
-        """Refuse a case that it cannot learn from.
-
-        Raises:
-            InputError: the case lacks a channel or a reference, or that holds labels that no class stands for.
-        """
-        lacking = [x for x in self.channels if x.lower() not in {y.lower() for y in case.channels}]
-        if lacking:
-            raise InputError(
-                f"The network learns from {', '.join(self.channels)}; the case {case.name} lacks {', '.join(lacking)}, it has "
-                f"{', '.join(case.channels)}."
-            )
-        if case.label is None:
-            raise InputError(f"The case {case.name} has no reference labels; give it some, or leave it out of the training.")
-        try:
-            self.head.check_label(case.label)
-        except InputError as error:
-            raise InputError(f"The case {case.name}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)

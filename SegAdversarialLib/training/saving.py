@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegAdversarialLib.formats.settings import ClassSettings, ModelSettings, NetworkSettings
+from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 from SegAdversarialLib.volumes.files import whole_file
 from SegAdversarialLib.volumes.json_data import write_json
 
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+    from SegAdversarialLib.training.task import Task
 
 WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
-
-_UNSAID = ModelSettings()
 
 
 def write_model(
     folder: Path,
-    weights: dict[str, torch.Tensor],
-    model: SegmentationModel,
-    network: NetworkSettings | None,
-    record: dict[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    task: Task,
+    architecture: NetworkSettings | None,
+    size_multiple: int,
+    record: Mapping[str, Any],
 ) -> None:
-    """Write weights and description, each whole; the weights last, so that a description without them is never older.
+    """Write weights and description, each of them whole.
 
     Args:
         folder: where.
         weights: the network's state.
-        model: what they are part of.
-        network: the architecture by name; None: it is known in Python alone, and `open_model` cannot open it.
+        task: what it has learned.
+        architecture: the network by its name; None: it is known in Python alone, and `open_model` cannot open it.
+        size_multiple: sizes that it takes are multiples of this.
         record: how it was trained.
     """
     from safetensors.torch import save_file
 
-    head = model.head
-    settings = ModelSettings(
-        format=None if network is None else "monai",
-        network=network,
-        weights=WEIGHTS_FILE,
-        channels=model.channels,
-        classes=tuple(
-            ClassSettings(label=label, name=name, stands_for=() if region == (label,) else region)
-            for label, name, region in zip(head.labels, head.names, head.regions)
-        ),
-        head=head.kind,
-        preprocessing=model.preprocessing,
-        window=model.window,
-        overlap=model.overlap,
-        size_multiple=model.size_multiple,
-        training=record,
-    )
+    changes = {
+        "format": None if architecture is None else "monai",
+        "network": architecture,
+        "weights": WEIGHTS_FILE,
+        "channels": task.channels,
+        "classes": task.classes(),
+        "stands_for": None,
+        "size_multiple": size_multiple,
+        "training": dict(record),
+    }
+    settings, unsaid = task.settings.model_copy(update=changes), ModelSettings()
+    said = {name for name in ModelSettings.model_fields if getattr(settings, name) != getattr(unsaid, name)}
     with whole_file(folder / WEIGHTS_FILE) as temporary:
         save_file({name: x.detach().cpu().contiguous().clone() for name, x in weights.items()}, temporary)
-    said = {name for name in type(settings).model_fields if getattr(settings, name) != getattr(_UNSAID, name)}
     write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json", include=said))

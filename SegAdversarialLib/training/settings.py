@@ -75,8 +75,8 @@ class TrainingSettings(BaseModel, metaclass=_Called):
     nodes: int = Field(1, ge=1, le=4096, description="Machines; more than one are started by `fabric run`.")
     cache: Literal["memory", "disk", "none"] = Field(
         "memory",
-        description="Where preprocessed cases wait for the next epoch: in memory as far as it reaches, in the training's folder, "
-        "or nowhere: they are read again.",
+        description="Where preprocessed cases wait for the next epoch: in memory as far as it reaches, in the training's "
+        "folder, or nowhere: they are read again.",
     )
     cache_gib: float = Field(
         8.0, ge=0, description="Memory for preprocessed cases, in GiB; the others are read again each time."

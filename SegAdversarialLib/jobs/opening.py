@@ -1,0 +1,101 @@
+"""What the runners of jobs share: opening what a job names, and telling how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SegAdversarialLib import formats
+from SegAdversarialLib.errors import InputError, ProgressCallback
+from SegAdversarialLib.formats import ModelSettings
+from SegAdversarialLib.jobs.results_folder import ResultsFolder
+from SegAdversarialLib.jobs.sources import CaseSource, ModelSource
+from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.case import Case
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+
+Emit = Callable[[dict[str, Any]], None]
+"""Called with each event: plain JSON data with its kind under "event"."""
+
+Opener = Callable[[ModelSource], "SegmentationModel"]
+"""Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
+
+
+def open_case(source: CaseSource, head: OutputHead | None = None) -> Case:
+    """Read, or make, the case that a job works on, with its reference in the labels of the job's network."""
+    if source.phantom is not None:
+        from SegAdversarialLib import phantom
+
+        case = phantom.subject(seed=source.phantom.seed, shape=source.phantom.shape)
+        return case if head is None else case.in_terms_of(head)
+    return Case.read(
+        dict(source.channels),
+        source.label,
+        label_names=source.label_names,
+        head=head,
+        name=source.name,
+        resample=source.resample,
+        replace_nonfinite=source.replace_nonfinite,
+        prefer=source.prefer,
+    )
+
+
+def open_source(source: ModelSource) -> SegmentationModel:
+    """Open the network that a job works with.
+
+    Raises:
+        InputError: the source changes something that no network has, or `open_model` does.
+    """
+    check_source(source)
+    return formats.open_model(
+        source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes
+    )
+
+
+def check_source(source: ModelSource) -> None:
+    """Refuse a source that changes something that no network has.
+
+    Raises:
+        InputError: it does.
+    """
+    unknown = sorted(set(source.changes) - set(ModelSettings.model_fields))
+    if unknown:
+        raise InputError(f"A network has no setting {unknown[0]}; it has {', '.join(ModelSettings.model_fields)}.")
+
+
+class CasesOnDemand(Sequence[Case]):
+    """Cases that are read when they are asked for, so that a cohort need not lie in memory."""
+
+    def __init__(self, sources: Sequence[CaseSource], head: OutputHead) -> None:
+        self._sources, self._head = sources, head
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, number: Any) -> Any:
+        return open_case(self._sources[number], self._head)
+
+
+def files_read(cases: Iterable[CaseSource], model: ModelSource) -> list[Path]:
+    """The files that a job reads: those of its cases and its network."""
+    network = [Path(x) for x in (model.path, model.settings) if x is not None and Path(x).exists()]
+    return [*(path for case in cases for path in case.files), *network]
+
+
+def announce(place: ResultsFolder, names: Sequence[str], emit: Emit) -> None:
+    """Say what becomes of earlier results."""
+    if message := place.announcement(names):
+        emit({"event": "log", "level": "info", "message": message})
+
+
+def part_of(emit: Emit, start: float, end: float) -> ProgressCallback:
+    """Progress of one part, as progress of the whole."""
+    return lambda fraction, message: emit(progress_event(start + fraction * (end - start), message))
+
+
+def progress_event(fraction: float, message: str) -> dict[str, Any]:
+    """How far a job is, as an event."""
+    return {"event": "progress", "fraction": round(fraction, 4), "message": message}
