@@ -44,18 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
-    about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
-    learning = _command(commands, "learn-universal", about)
-    _add_learning(learning)
-    _add_overwrite(learning)
-
-    about = "Train a generator of adversarial images against a network (generative)."
-    training = _command(commands, "train-generator", about)
-    _add_learning(training)
-    training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
-
-    about = "Train a segmentation network, as usual or so that it holds against attacks."
-    add_train(_command(commands, "train", about), _sizes, _numbers)
+    _add_learners(commands)
 
     _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
     _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
@@ -71,6 +60,23 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("network", nargs="?", metavar="FILE", help="the network, as --model")
     _add_model(info, default=None, explains=True)
     return parser
+
+
+def _add_learners(commands: Any) -> None:
+    """The commands that learn from many cases."""
+    about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
+    learning = _command(commands, "learn-universal", about)
+    _add_learning(learning)
+    _add_overwrite(learning)
+
+    about = "Train a generator of adversarial images against a network (generative)."
+    training = _command(commands, "train-generator", about)
+    _add_learning(training)
+    training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
+
+    add_train(
+        _command(commands, "train", "Train a segmentation network, as usual or to hold against attacks."), _sizes, _numbers
+    )
 
 
 def key_values(pairs: Sequence[str], what: str, last: bool = False) -> dict[str, str]:

@@ -27,7 +27,11 @@ def add_train(parser: argparse.ArgumentParser, sizes: Any, numbers: Any) -> None
         help="share of the cases that is validated on, and not learned from, where no folder is given (default: %(default)s)",
     )
     cases.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4), also later")
-    network = parser.add_argument_group("the network")
+    _add_network(parser.add_argument_group("the network"), numbers)
+    _add_training(parser.add_argument_group("the training"))
+
+
+def _add_network(network: Any, numbers: Any) -> None:
     network.add_argument(
         "--network", default="UNet", metavar="NAME", help="LiuUNet3D, ..., or one of MONAI (default: %(default)s)"
     )
@@ -45,7 +49,9 @@ def add_train(parser: argparse.ArgumentParser, sizes: Any, numbers: Any) -> None
     network.add_argument(
         "--window", type=numbers, metavar="N,N,N", help="voxels that it is to see at once, once it is trained"
     )
-    training = parser.add_argument_group("the training")
+
+
+def _add_training(training: Any) -> None:
     training.add_argument("--recipe", default="standard", metavar="NAME", help='see "recipes" (default: %(default)s)')
     training.add_argument("--epochs", type=int, help="how often each case is seen (default: 100)")
     training.add_argument(
