@@ -17,15 +17,20 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME_OF = {
     "Case": "volumes.case",
+    "audit": "defenses.audit",
     "Preprocessing": "model.preprocessing",
     "SegmentationModel": "model.segmentation_model",
     "ensemble": "model.ensemble",
+    "SmoothedModel": "model.smoothed_model",
+    "certify": "defenses.certifying",
     "evaluate": "evaluation.measuring",
     "train": "training.loop",
     "open_model": "formats",
     "InputError": "errors",
 }
-_MODULES = {x: x for x in ("attacks", "objectives", "phantom", "metrics", "scene")} | {"recipes": "defenses.recipes"}
+_MODULES = {x: x for x in ("attacks", "cohorts", "objectives", "phantom", "metrics", "scene")} | {
+    "recipes": "defenses.recipes"
+}
 
 __all__ = [*_HOME_OF, *_MODULES, "__version__"]
 

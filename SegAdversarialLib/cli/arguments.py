@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from SegAdversarialLib import __version__
+from SegAdversarialLib.cli.audit_arguments import add_audit
 from SegAdversarialLib.cli.train_arguments import add_train
 from SegAdversarialLib.errors import InputError
 
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(_command(commands, "demo", "Attack the built-in network on a synthetic subject in every way."))
 
     _add_phantom(_command(commands, "phantom", "Write synthetic brain-tumour subjects as image files."))
+    _add_cohort(_command(commands, "cohort", "List the cases of a cohort, and what is wrong with which."))
 
     segment = _command(commands, "segment", "Segment a case.")
     _add_case(segment)
@@ -44,7 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
+    about = "Certify what no attack within a radius can change of a network's answer for a case."
+    _add_certify(_command(commands, "certify", about))
+
     _add_learners(commands)
+
+    about = "Find out whether a network's robustness is real: adaptive attacks, checks, worst-case Dice."
+    auditing = _command(commands, "audit", about)
+    _add_learning(auditing)
+    _add_overwrite(auditing)
+    add_audit(auditing)
 
     _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
     _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
@@ -74,9 +85,8 @@ def _add_learners(commands: Any) -> None:
     _add_learning(training)
     training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
 
-    add_train(
-        _command(commands, "train", "Train a segmentation network, as usual or to hold against attacks."), _sizes, _numbers
-    )
+    about = "Train a segmentation network, as usual or to hold against attacks."
+    add_train(_command(commands, "train", about), _numbers)
 
 
 def key_values(pairs: Sequence[str], what: str, last: bool = False) -> dict[str, str]:
@@ -219,11 +229,29 @@ def _add_model(
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
     group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    _add_nature(group)
     group.add_argument(
         "--accelerate",
         action="append",
         metavar="SWITCH[=VALUE]",
         help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+    )
+
+
+def _add_nature(group: Any) -> None:
+    """What a network is like: found out where it is not said."""
+    group.add_argument(
+        "--model-outputs", choices=("logits", "probabilities"), help="what it gives (default: found out, as the next three)"
+    )
+    group.add_argument("--model-output", metavar="N|NAME", help="which of several outputs is its answer (0 is the first)")
+    group.add_argument(
+        "--in-place",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="it changes its input, and gets a copy",
+    )
+    group.add_argument(
+        "--allow-random", action="store_true", help="it is meant to say something else each time it is asked the same"
     )
 
 
@@ -270,6 +298,58 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     _add_regions(parser)
     _add_output(parser)
+
+
+def _add_certify(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    _add_model(parser)
+    group = parser.add_argument_group("the certificate", "What each number does is told in docs/certificate.md.")
+    group.add_argument(
+        "--sigma",
+        default="0.05",
+        metavar="SIGMA or NAME=SIGMA,...",
+        help="standard deviation of the noise, of all channels or of each (default: %(default)s)",
+    )
+    group.add_argument(
+        "--sigma-units",
+        choices=("relative", "absolute"),
+        default="relative",
+        help="a fraction of each channel's largest absolute intensity, or scanner units (default: %(default)s)",
+    )
+    group.add_argument("--n", type=int, default=200, help="noisy copies that vote (default: %(default)s)")
+    group.add_argument("--n0", type=int, default=20, help="noisy copies that guess what is tested (default: %(default)s)")
+    group.add_argument(
+        "--alpha", type=float, default=0.001, help="chance that anything is wrongly said to be certain (default: %(default)s)"
+    )
+    group.add_argument(
+        "--tau", type=float, default=0.75, help="share of all noisy copies that must agree (default: %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    _add_regions(group)
+    _add_output(group)
+    group.add_argument("--scene", metavar="FILE.mrb", help="also write a scene for 3D Slicer")
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cohort",
+        metavar="COHORT",
+        help="a folder or CSV file, or one with its layout before it: brats:FOLDER, msd:FOLDER, nnunet:FOLDER, "
+        "pictures:FOLDER, results:FOLDER, folders:FOLDER, csv:FILE; or synthetic subjects: phantom:32, phantom:0-31@48",
+    )
+    parser.add_argument("--labels", action="store_true", help="also read the references, and list the label values in them")
+    parser.add_argument("--all", action="store_true", help="list all cases, not only the first and the wrong ones")
+    parser.add_argument(
+        "--rename", action="append", default=[], metavar="CHANNEL=NAME", help="another name for a channel (repeatable)"
+    )
+    parser.add_argument(
+        "--label-names",
+        action="append",
+        default=[],
+        metavar="LABEL=NAME",
+        help="another name for a label value, by the value or by the name that it has (repeatable)",
+    )
+    _add_model(parser, default=None)
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -51,11 +52,11 @@ def claimed(prediction: Prediction, head: OutputHead, regions: Mapping[str, tupl
     """The mask of each structure as the model's answer claims it."""
     masks = {head.names[n]: np.asarray(prediction.masks[n], dtype=bool) for n in head.foreground}
     for name, values in regions.items():
-        masks[name] = np.isin(prediction.labels, _written_labels(head, values))
+        masks[name] = np.isin(prediction.labels, written_labels(head, values))
     return masks
 
 
-def _written_labels(head: OutputHead, values: Sequence[int]) -> list[int]:
+def written_labels(head: OutputHead, values: Sequence[int]) -> list[int]:
     """The values in the model's label maps that stand for a set of reference labels; they differ where classes are merged."""
     if head.kind == "sigmoid":
         return list(values)
@@ -66,3 +67,12 @@ def wanted_masks(label: np.ndarray, head: OutputHead, regions: Mapping[str, tupl
     """The mask of each structure in a reference label map (K, J, I)."""
     wanted = {**{head.names[n]: head.regions[n] for n in head.foreground}, **regions}
     return {name: np.isin(label, values) for name, values in wanted.items()}
+
+
+def extent(mask: np.ndarray) -> int:
+    """The number of voxels in the bounding box of a mask, by which measuring it takes long; 0 for an empty one."""
+    sizes = []
+    for axis in range(mask.ndim):
+        there = np.flatnonzero(mask.any(axis=tuple(n for n in range(mask.ndim) if n != axis)))
+        sizes.append(int(there[-1] - there[0]) + 1 if there.size else 0)
+    return math.prod(sizes)

@@ -10,6 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.jobs.audit_job import AuditJob
+    from SegAdversarialLib.jobs.certify_job import CertifyJob
     from SegAdversarialLib.jobs.opening import Emit
     from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
     from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AttackJob",
     "AttackOutcome",
+    "AuditJob",
     "CaseSource",
+    "CertifyJob",
     "Emit",
     "EvaluateJob",
     "LearnUniversalJob",
@@ -47,6 +51,8 @@ __all__ = [
 _HOME_OF = {
     **dict.fromkeys(("AttackOutcome", "Observe", "run"), "running"),
     **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
+    "CertifyJob": "certify_job",
+    "AuditJob": "audit_job",
     "Emit": "opening",
 }
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
-from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
 from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
 from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
@@ -21,6 +19,10 @@ from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
+from SegAdversarialLib.jobs.audit_job import AuditJob
+from SegAdversarialLib.jobs.audit_running import run_audit
+from SegAdversarialLib.jobs.certify_job import CertifyJob
+from SegAdversarialLib.jobs.certifying import run_certify
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.identity import fingerprints
 from SegAdversarialLib.jobs.opening import (
@@ -29,11 +31,12 @@ from SegAdversarialLib.jobs.opening import (
     Opener,
     announce,
     files_read,
-    open_case,
     open_source,
+    opened,
     part_of,
     progress_event,
 )
+from SegAdversarialLib.jobs.outlook import Outlook
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.sources import files_of
 from SegAdversarialLib.jobs.specification import (
@@ -70,8 +73,8 @@ class AttackOutcome:
     folder: Path
 
 
-Observe = Callable[[AttackOutcome], None]
-"""Called with each finished attack while its volumes are still in memory."""
+Observe = Callable[[Any], None]
+"""Called with each finished attack (an `AttackOutcome`), or a certify job's `Certificate`, while its volumes are in memory."""
 
 
 def run(
@@ -80,6 +83,7 @@ def run(
     cancel: CancelCheck | None = None,
     observe: Observe | None = None,
     open_model: Opener | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any]]:
     """Run a job.
 
@@ -89,6 +93,7 @@ def run(
         cancel: asked between units of work; True ends the job with `Cancelled`, and what was finished stays on disk.
         observe: gets each finished attack.
         open_model: gives the job's network; `open_source` unless given.
+        clock: gives the seconds by which the time left is forecast.
 
     Returns:
         The rows of the job's table.
@@ -110,7 +115,11 @@ def run(
         return _run_train_generator(job, emit, cancel, open_model)
     if isinstance(job, TrainJob):
         return run_train(job, emit, cancel)
-    return _run_attack(job, emit, cancel, observe, open_model)
+    if isinstance(job, CertifyJob):
+        return run_certify(job, emit, cancel, open_model, observe)
+    if isinstance(job, AuditJob):
+        return run_audit(job, emit, cancel, open_model)
+    return _run_attack(job, emit, cancel, observe, open_model, clock)
 
 
 def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
@@ -130,14 +139,14 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
 
 
 def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
     place.check_inputs([], files_read([job.case], job.model))
     place.check_same_inputs()
     announce(place, [], emit)
     prediction = model.predict(case, part_of(emit, 0.1, 0.95), cancel)
     _warn(notes_on_prediction(prediction, model.head, case.label))
-    rows = _clean_rows(prediction, model, case)
+    rows = results.clean_rows(prediction, model, case)
     with place.change(everything=True) as folder:
         path = place.path / results.write_clean(folder, prediction.labels, case, job.ending).name
         write_job(folder, job)
@@ -146,35 +155,8 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     return rows
 
 
-def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
-    """The case and the network of a job, which fit each other."""
-    emit(progress_event(0.0, "reading"))
-    # a file that is wrong is told of before a network is opened, which takes longer
-    early = None if job.case.needs_classes else open_case(job.case)
-    model = open_model(job.model)
-    case = open_case(job.case, model.head) if early is None else early.in_terms_of(model.head)
-    model.channel_positions(case)
-    if case.label is not None:
-        model.head.check_label(case.label)
-    return case, model
-
-
-def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
-    """Volume, and Dice where there is a reference, of each structure that a network sees in a case."""
-    from SegAdversarialLib.metrics import dice, volume_ml
-
-    head = model.head
-    rows: list[dict[str, Any]] = []
-    for n in head.foreground:
-        row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
-        if case.label is not None:
-            row["Dice"] = dice(prediction.masks[n], np.isin(case.label, head.regions[n]))
-        rows.append(row)
-    return rows
-
-
 def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     adversarial = _changed(case, job.adversarial)
     check_regions(model.head, job.regions)
     place = ResultsFolder(job)
@@ -259,13 +241,18 @@ def _changed(case: Case, files: Mapping[str, str]) -> Case:
 
 
 def _run_attack(
-    job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None, open_model: Opener
+    job: AttackJob,
+    emit: Emit,
+    cancel: CancelCheck | None,
+    observe: Observe | None,
+    open_model: Opener,
+    clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     asked = planning.planned(job)
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
-    opened = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
-    plans = planning.named(planning.varied(opened, model.channels if job.each_channel else ()), place.earlier)
+    sourced = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
+    plans = planning.named(planning.varied(sourced, model.channels if job.each_channel else ()), place.earlier)
     for plan in plans.values():
         plan.attack.check(model, case)
     check_regions(model.head, job.regions)
@@ -277,19 +264,20 @@ def _run_attack(
     place.check_same(about["fingerprints"], case.name)
     announce(place, list(plans), emit)
     costs = {name: plan.attack.cost for name, plan in plans.items()}
-    first, started = share_of_clean(costs), time.perf_counter()
+    first, started = share_of_clean(costs), clock()
     clean = model.predict(case, part_of(emit, 0.0, first), cancel)
-    expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
+    expected = Forecast.measured(costs, model, case, clean, clock() - started, job.regions, cancel, clock)
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
+    outlook = Outlook(expected, lambda x, text, left: emit(progress_event(first + (1 - first) * x, text, left)), clock)
     said = _warn(notes_on_prediction(clean, model.head, case.label))
     writer = AttackWriter(job, case, clean, place, plans)
     writer.begin()
     for name, plan in plans.items():
-        progress = part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
-        result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, expected.searching(name), cancel)
+        result, evaluation = _one_attack(plan.attack, model, case, clean, job, outlook, cancel)
         _warn([x for x in evaluation.notes if x not in said], f"{name}: ")
         writer.add(name, result, evaluation, model, {**about, "asked": plan.asked})
+        outlook.end()
         for row in result.trace:
             emit({"event": "trace", "name": name, **plain(row)})
         emit({"event": "result", "name": name, "folder": str(place.path / name), "row": plain(writer.row(name))})
@@ -304,18 +292,17 @@ def _one_attack(
     case: Case,
     clean: Prediction,
     job: AttackJob,
-    progress: ProgressCallback,
-    searching: float,
+    outlook: Outlook,
     cancel: CancelCheck | None,
 ) -> tuple[AttackResult, Evaluation]:
-    """Attack and measure; `searching` is the share of its time in which it attacks."""
-    result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
-    measuring, asked = f"{attack.title}: measuring", (1 + searching) / 2
-    attacked = model.predict(
-        result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
-    )
-    progress(asked, measuring)
-    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False)
+    """Attack and measure."""
+    result = attack(model, case, progress=outlook.within, cancel=cancel)
+    outlook.end()
+    measuring = outlook.progress(f"{attack.title}: measuring")
+    attacked = model.predict(result.adversarial, measuring, cancel)
+    outlook.end()
+    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False, progress=measuring)
+    outlook.end()
     check_cancel(cancel)
     return result, evaluation
 

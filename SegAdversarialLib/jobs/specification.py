@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.jobs.audit_job import AuditJob
+from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithOutput, WithVolumes
 from SegAdversarialLib.jobs.train_job import TrainJob
 
@@ -92,7 +94,17 @@ class TrainGeneratorJob(WithOutput):
     start: str | None = Field(None, description="File of an earlier generator to go on from.")
 
 
-AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob | TrainJob
+AnyJob = (
+    PhantomJob
+    | SegmentJob
+    | AttackJob
+    | EvaluateJob
+    | CertifyJob
+    | LearnUniversalJob
+    | TrainGeneratorJob
+    | TrainJob
+    | AuditJob
+)
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 
 

@@ -178,6 +178,13 @@ class SegmentationModel:
         switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
+    def with_network(self, network: torch.nn.Module) -> SegmentationModel:
+        """The same model with another network of the same channels and outputs, moved to the same device."""
+        windows = _Windows(self.window, self.overlap, self.size_multiple, self._settled_batch)
+        common = (self.channels, self.head, self.preprocessing, windows)
+        switches, device = self._accelerated.settings, str(self.device)
+        return SegmentationModel(network, *common, said=self._said, device=device, name=self.name, acceleration=switches)
+
     @checked
     def logits(self, case: Case) -> np.ndarray:
         """Logits on the case's own grid: (N, K, J, I), in the network's float type."""

@@ -14,7 +14,6 @@ from SegAdversarialLib import InputError, open_model
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.jobs.running import run
 from SegAdversarialLib.jobs.specification import make_job
-from SegAdversarialLib.jobs.subject_folders import subjects_in
 from SegAdversarialLib.volumes.bias_correction import without_bias
 
 QUICK = ["--set", "network.channels=[4,8]", "--set", "network.strides=[2]", "--set", "tensorboard=false", "--device", "cpu"]
@@ -29,10 +28,11 @@ def subjects(folder: Path, count: int = 3) -> Path:
 def test_trained_from_folders_by_a_command(tmp_path: Path) -> None:
     cases, output = subjects(tmp_path / "cases"), tmp_path / "trained"
     classes = ",".join(f"{value}={name}" for value, name in CLASSES.items())
-    words = ["train", "--cases", str(cases), "--classes", classes, "--epochs", "2", *QUICK, "--output", str(output)]
+    words = ["train", "--cohort", f"folders:{cases}", "--classes", classes, "--epochs", "2", *QUICK, "--output", str(output)]
     assert main(words) == 0
     record = json.loads((output / "model.json").read_text())["training"]
-    assert record["cases"] == ["subject-0", "subject-1"] and record["validation"] == ["subject-2"]
+    assert sorted(record["cases"] + record["validation"]) == ["subject-0", "subject-1", "subject-2"]
+    assert len(record["validation"]) == 1
     model = open_model(output, device="cpu")
     assert model.channels == ("A", "B") and model.head.names == tuple(CLASSES.values())
     before = (output / "model.safetensors").read_bytes()
@@ -76,23 +76,6 @@ def test_events_of_a_job(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=message):
             run(make_job({**job.model_dump(), "output": str(tmp_path / "wrong"), **wrong}))
-
-
-def test_subjects_in_a_folder(tmp_path: Path) -> None:
-    subjects(tmp_path / "written", 2)
-    found = subjects_in(tmp_path / "written")
-    assert [x.name for x in found] == ["subject-0", "subject-1"]
-    assert set(found[0].channels) == {"A", "B"} and found[0].label == str(tmp_path / "written" / "subject-0" / "label.nii.gz")
-    place = tmp_path / "named" / "P1"
-    place.mkdir(parents=True)
-    for name in ("P1_T1.nii.gz", "P1_FLAIR.nii.gz", "P1_seg.nii.gz", "notes.txt"):
-        (place / name).touch()
-    (named,) = subjects_in(tmp_path / "named")
-    assert set(named.channels) == {"T1", "FLAIR"} and named.label == str(place / "P1_seg.nii.gz")
-    (tmp_path / "empty" / "x").mkdir(parents=True)
-    for folder, message in ((tmp_path / "empty", "holds no subjects"), (tmp_path / "missing", "no folder")):
-        with pytest.raises(InputError, match=message):
-            subjects_in(folder)
 
 
 def test_n4_takes_a_slow_change_of_brightness_away() -> None:
