@@ -72,7 +72,7 @@ def test_events_of_a_job(tmp_path: Path) -> None:
     for wrong, message in (
         ({"recipe": {"recipe": "standart"}}, "nearest name is standard"),
         ({"settings": {"epoch": 1}}, "no setting epoch"),
-        ({"network": "Unet"}, 'no network "Unet"'),
+        ({"network": "UNett"}, 'no network "UNett"'),
     ):
         with pytest.raises(InputError, match=message):
             run(make_job({**job.model_dump(), "output": str(tmp_path / "wrong"), **wrong}))
