@@ -43,9 +43,11 @@ class Panel(Work, VTKObservationMixin):
         self._scene: Any = None
         self._refreshing = self._loading = self._closed = False
         self._makeTop(layout)
-        self._timer = qt.QTimer(self.installBox)
-        self._timer.setSingleShot(True)
-        self._timer.connect("timeout()", self._refreshLater)
+        self._due = ""
+        self._timer, self._selecting = qt.QTimer(self.installBox), qt.QTimer(self.installBox)
+        for timer, action in ((self._timer, self._refreshLater), (self._selecting, self._selectDue)):
+            timer.setSingleShot(True)
+            timer.connect("timeout()", action)
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
@@ -141,6 +143,7 @@ class Panel(Work, VTKObservationMixin):
             return
         self._closed = True
         self._timer.stop()
+        self._selecting.stop()
         self.logic.runner.cancel()
         self.removeObservers()
         self.results.cleanup()
@@ -179,6 +182,16 @@ class Panel(Work, VTKObservationMixin):
         self.defend.reload()
         self.run.checks.reload()
         self._showNetwork()
+
+    def lookAt(self, run: str) -> None:
+        """Look at the run that has just come, in a turn after the one in which its nodes came."""
+        self._due = run
+        self._selecting.start(0)
+
+    def _selectDue(self) -> None:
+        """Another run is another choice, with which everything is shown as it is now."""
+        if not self._closed and self.state is not None:
+            self.results.select(self._due, inTurns=True)
 
     def _devicesFound(self, event: dict[str, Any]) -> None:
         if event["event"] == "done":

@@ -37,6 +37,10 @@ class Work:
         """Show everything as it is now."""
         raise NotImplementedError
 
+    def lookAt(self, run: str) -> None:
+        """Look at a run that has just come."""
+        raise NotImplementedError
+
     def install(self, folder: str | None = None) -> None:
         """Install what is missing."""
         raise NotImplementedError
@@ -81,8 +85,7 @@ class Work:
 
     def trainNow(self) -> None:
         """Train a network; the chart is shown as soon as there is a first epoch."""
-        show = lambda run: self.results.select(run, inTurns=True)  # noqa: E731
-        task = TrainTask(self.subject(), self.network.source(), self.defend.training(), show)
+        task = TrainTask(self.subject(), self.network.source(), self.defend.training(), self.lookAt)
         self._start(task, _("Training"))
 
     def useTrained(self, folder: str) -> None:
@@ -125,8 +128,7 @@ class Work:
                 text = _('Trained; the network is in {folder}. "Use as network" chooses it.')
                 self.run.say(text.format(folder=outcome.nodes.network))
             elif hasattr(outcome.nodes, "run"):
-                # another run is another choice, with which everything is shown as it is now
-                self.results.select(outcome.nodes.run, inTurns=True)
+                self.lookAt(outcome.nodes.run)
                 return
             else:
                 display.showSample(slicer.app.layoutManager(), outcome.nodes)

@@ -57,9 +57,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_overwrite(auditing)
     add_audit(auditing)
 
-    about = "Train a segmentation network, as usual or so that it holds against attacks."
-    add_train(_command(commands, "train", about), _sizes, _numbers)
-
     _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
     _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
 
@@ -77,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_learners(commands: Any) -> None:
+    """The commands that learn from many cases."""
     about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
     learning = _command(commands, "learn-universal", about)
     _add_learning(learning)
@@ -86,6 +84,9 @@ def _add_learners(commands: Any) -> None:
     training = _command(commands, "train-generator", about)
     _add_learning(training)
     training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
+
+    about = "Train a segmentation network, as usual or to hold against attacks."
+    add_train(_command(commands, "train", about), _numbers)
 
 
 def key_values(pairs: Sequence[str], what: str, last: bool = False) -> dict[str, str]:

@@ -15,9 +15,9 @@ from SegAdversarialLib.cli.certify import certify
 from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
-from SegAdversarialLib.cli.making import case_of, cases_of, json_object, made, model_of, regions_of, run_job
+from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
 from SegAdversarialLib.cli.recipes import list_recipes
-from SegAdversarialLib.cli.train_command import train_values
+from SegAdversarialLib.cli.train_command import train
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.specification import (
@@ -29,7 +29,6 @@ from SegAdversarialLib.jobs.specification import (
     TrainGeneratorJob,
     read_job,
 )
-from SegAdversarialLib.jobs.train_job import TrainJob
 
 _GENERATOR = "generator."
 """What the settings of what is trained, not of training it, start with."""
@@ -146,11 +145,6 @@ def audit(options: argparse.Namespace, console: Console) -> None:
     run_job(made(AuditJob, **audit_values(options), model=model_of(options), cases=cases_of(options)), console)
 
 
-def train(options: argparse.Namespace, console: Console) -> None:
-    """Train a segmentation network."""
-    run_job(made(TrainJob, **train_values(options, json_object(options.preprocessing, "--preprocessing"))), console)
-
-
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
     job = read_job(options.specification)
@@ -180,8 +174,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "cohort": cohort,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
-    "audit": audit,
     "train": train,
+    "audit": audit,
     "attacks": list_attacks,
     "recipes": list_recipes,
     "run": run_file,

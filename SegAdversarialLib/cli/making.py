@@ -117,7 +117,11 @@ def _classes(options: argparse.Namespace) -> dict[str, str] | None:
 
 
 def json_object(text: str | None, option: str) -> dict[str, Any] | None:
-    """A JSON object from a word of the command line; None from none."""
+    """A JSON object that a command line gives; None: it gives none.
+
+    Raises:
+        InputError: it is none.
+    """
     if text is None:
         return None
     try:

@@ -6,28 +6,29 @@ import argparse
 from typing import Any
 
 
-def add_train(parser: argparse.ArgumentParser, sizes: Any, numbers: Any) -> None:
-    """What a training is asked; `sizes` and `numbers` read sizes of volumes and lists of whole numbers."""
+def add_train(parser: argparse.ArgumentParser, numbers: Any) -> None:
+    """What a training is asked; `numbers` reads lists of whole numbers."""
     cases = parser.add_argument_group("the cases")
     cases.add_argument(
-        "--cases",
-        metavar="FOLDER",
-        action="append",
-        default=[],
-        help="a folder with a folder of image files for each subject: T1.nii.gz, T2.nii.gz, label.nii.gz (repeatable)",
+        "--cohort",
+        required=True,
+        metavar="NAME",
+        help='cases with references: "brats:FOLDER", "folders:FOLDER", "csv:FILE", "phantom:0-31@48" and so on (see "cohort")',
     )
-    cases.add_argument("--phantoms", type=int, metavar="COUNT", help="so many synthetic subjects")
-    cases.add_argument("--shape", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="their size (64)")
-    cases.add_argument("--validation", metavar="FOLDER", help="subjects to validate on (default: a share of the cases)")
+    cases.add_argument("--validation", metavar="NAME", help="a cohort to validate on (default: a share of the other)")
     cases.add_argument(
         "--validation-share",
         type=float,
         default=0.2,
         metavar="SHARE",
-        help="share of the cases that is validated on, and not learned from, where no folder is given (default: %(default)s)",
+        help="share of the patients that is validated on, and not learned from (default: %(default)s; 0: nobody)",
     )
     cases.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4), also later")
-    network = parser.add_argument_group("the network")
+    _add_network(parser.add_argument_group("the network"), numbers)
+    _add_training(parser.add_argument_group("the training"))
+
+
+def _add_network(network: Any, numbers: Any) -> None:
     network.add_argument(
         "--network", default="UNet", metavar="NAME", help="LiuUNet3D, ..., or one of MONAI (default: %(default)s)"
     )
@@ -45,7 +46,9 @@ def add_train(parser: argparse.ArgumentParser, sizes: Any, numbers: Any) -> None
     network.add_argument(
         "--window", type=numbers, metavar="N,N,N", help="voxels that it is to see at once, once it is trained"
     )
-    training = parser.add_argument_group("the training")
+
+
+def _add_training(training: Any) -> None:
     training.add_argument("--recipe", default="standard", metavar="NAME", help='see "recipes" (default: %(default)s)')
     training.add_argument("--epochs", type=int, help="how often each case is seen (default: 100)")
     training.add_argument(

@@ -1,4 +1,4 @@
-"""What `segadversarial train` makes of its words."""
+"""What `segadversarial train` does."""
 
 from __future__ import annotations
 
@@ -6,66 +6,73 @@ import argparse
 from typing import Any
 
 from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
+from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.cli.making import json_object, made, run_job
+from SegAdversarialLib.cohorts import Cohort, Entry, find
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.sources import CaseSource
-from SegAdversarialLib.jobs.subject_folders import subjects_in
-from SegAdversarialLib.jobs.train_job import USUAL
-
-_FIRST_PHANTOM = 1000
-"""Seeds from here on: those below are for trying things out, and the built-in network's tests."""
+from SegAdversarialLib.jobs.train_job import USUAL, TrainJob
 
 
-def train_values(options: argparse.Namespace, preprocessing: dict[str, Any] | None) -> dict[str, Any]:
-    """What the job says.
-
-    Raises:
-        InputError: there are no cases, or a word is wrong.
-    """
+def train(options: argparse.Namespace, console: Console) -> None:
+    """Train a segmentation network."""
     given = settings_of(options.set, "SETTING=VALUE")
     if options.epochs is not None:
         if "epochs" in given:
             raise InputError("epochs is given twice; give it once.")
         given["epochs"] = options.epochs
-    cases, validation = _cases(options)
+    cases, validation = _cohorts(options, given.get("seed", 0))
+    usual = dict(USUAL) if options.network == "UNet" else {}
+    job = made(
+        TrainJob,
+        output=options.output,
+        network={"name": options.network, "arguments": {**usual, **_part(given, "network.")}},
+        described=_described(options),
+        recipe={"recipe": options.recipe, **_part(given, "recipe.")},
+        cases=tuple(_source(x, options.n4) for x in cases.entries),
+        validation=tuple(_source(x, options.n4) for x in validation),
+        settings={key: value for key, value in given.items() if not key.startswith(("network.", "recipe."))},
+        device=options.device,
+    )
+    run_job(job, console)
+
+
+def _described(options: argparse.Namespace) -> dict[str, Any]:
+    """What is said of the network that is trained."""
     classes = key_values(options.classes.split(","), "LABEL=NAME,LABEL=NAME") if options.classes is not None else None
     described = {
         "channels": options.channels.split(",") if options.channels else None,
         "classes": classes,
         "stands_for": labels_by_name(key_values(options.stands_for or [], "CLASS=LABEL,LABEL"), "--stands-for") or None,
         "head": options.head,
-        "preprocessing": preprocessing,
+        "preprocessing": json_object(options.preprocessing, "--preprocessing"),
         "window": options.window,
     }
-    usual = dict(USUAL) if options.network == "UNet" else {}
-    return {
-        "output": options.output,
-        "network": {"name": options.network, "arguments": {**usual, **_part(given, "network.")}},
-        "described": {name: value for name, value in described.items() if value is not None},
-        "recipe": {"recipe": options.recipe, **_part(given, "recipe.")},
-        "cases": cases,
-        "validation": validation,
-        "settings": {key: value for key, value in given.items() if not key.startswith(("network.", "recipe."))},
-        "device": options.device,
-    }
+    return {name: value for name, value in described.items() if value is not None}
 
 
-def _cases(options: argparse.Namespace) -> tuple[list[CaseSource], list[CaseSource]]:
-    """The cases to learn from, and those to validate on."""
-    found = [case for folder in options.cases for case in subjects_in(folder)]
-    for seed in range(_FIRST_PHANTOM, _FIRST_PHANTOM + (options.phantoms or 0)):
-        found.append(CaseSource.model_validate({"phantom": {"seed": seed, "shape": options.shape}}))
-    if not found:
-        raise InputError("There are no cases to train on; give a folder of subjects (--cases) or some phantoms (--phantoms).")
-    found = [case.model_copy(update={"n4": options.n4}) for case in found]
+def _cohorts(options: argparse.Namespace, seed: int) -> tuple[Cohort, tuple[Entry, ...]]:
+    """The cases to learn from, and those to validate on: other patients'."""
+    cases = find(options.cohort)
     if options.validation is not None:
-        return found, [case.model_copy(update={"n4": options.n4}) for case in subjects_in(options.validation)]
-    if not 0 <= options.validation_share < 1:
-        raise InputError(
-            f"The share of cases to validate on must be at least 0 and below 1; it is {options.validation_share}."
-        )
-    count = min(round(options.validation_share * len(found)), len(found) - 1)
-    return found[: len(found) - count], found[len(found) - count :]
+        return cases, find(options.validation).entries
+    if not options.validation_share or len(cases.patients) < 2:
+        return cases, ()
+    training, validating = cases.split(options.validation_share, seed)
+    return training, validating.entries
+
+
+def _source(entry: Entry, n4: bool) -> CaseSource:
+    """A case of a cohort, as jobs name cases."""
+    if entry.problem:
+        raise InputError(f"{entry.name}: {entry.problem}.")
+    if entry.phantom is not None:
+        return made(CaseSource, phantom=entry.phantom.model_dump(), n4=n4)
+    kept = ("channels", "label", "name", "resample", "replace_nonfinite", "prefer")
+    names = entry.label_names if entry.label is not None else {}
+    return made(CaseSource, **{name: getattr(entry, name) for name in kept}, label_names=names, n4=n4)
 
 
 def _part(given: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The settings of what a prefix names."""
     return {key.removeprefix(prefix): value for key, value in given.items() if key.startswith(prefix)}

@@ -113,12 +113,12 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
+    if isinstance(job, TrainJob):
+        return run_train(job, emit, cancel)
     if isinstance(job, CertifyJob):
         return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):
         return run_audit(job, emit, cancel, open_model)
-    if isinstance(job, TrainJob):
-        return run_train(job, emit, cancel)
     return _run_attack(job, emit, cancel, observe, open_model, clock)
 
 

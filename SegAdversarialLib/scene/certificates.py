@@ -23,7 +23,8 @@ COLOR_NODE_NAME = "SegAdversarial votes"
 ABSTAINED = "abstained"
 """The name of the segment of voxels for which nothing is certain."""
 
-_GREY = (0.62, 0.62, 0.62)
+_STRIKING = (0.95, 0.25, 0.85)
+"""The colour of abstained voxels, which no class and no image has."""
 
 # From a warning orange at half of the votes to a quiet dark at all of them: what is undecided stands out in Slicer's views.
 _VOTES = np.array([(1.00, 0.78, 0.36), (0.86, 0.42, 0.26), (0.56, 0.20, 0.36), (0.24, 0.12, 0.32), (0.05, 0.05, 0.08)])
@@ -119,11 +120,11 @@ def certificate_steps(
 
 
 def _add_answer(run: Run, case: Case, image: Any, classes: Mapping[int, str], abstained: int) -> Any:
-    """The smoothed answer where it is certain; the other voxels, of this value, are one grey segment."""
+    """The smoothed answer where it is certain; the other voxels, of this value, are a segment of their own."""
     every = {**classes, abstained: ABSTAINED}
     first = next(iter(run.inputs.values()))
     node = add_segmentation(run.scene, f"certified segmentation - {run.summary}", image, case.affine, every, first)
-    node.GetSegmentation().GetSegment(segment_id(abstained)).SetColor(*_GREY)
+    node.GetSegmentation().GetSegment(segment_id(abstained)).SetColor(*_STRIKING)
     return node
 
 

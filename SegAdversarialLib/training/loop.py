@@ -125,7 +125,10 @@ def _trained(
     if (first := recipe.first) is not None:
         middle = (begin + end) / 2
         place = None if folder is None else folder / "first"
-        earlier = _trained(replace(plan, on_epoch=None), copy.deepcopy(network), first, place, (begin, middle))
+        independent = copy.deepcopy(network)
+        if plan.architecture is not None:
+            independent, _ = made(plan.architecture, plan.task, plan.how.seed + 1)
+        earlier = _trained(replace(plan, on_epoch=None), independent, first, place, (begin, middle))
         before, begin = earlier.network.eval().requires_grad_(False), middle
     learner = NetworkLearner(network, plan.task, plan.how, plan.fabric, plan.size_multiple, before)
     model, best = plan.model(learner.network), Best()
