@@ -195,17 +195,13 @@ class Logic:
         cancelled, it keeps the network after the last epoch that was done.
 
         Args:
-            cases: what it learns from: a folder of any known layout or a name such as `"brats:FOLDER"`, `"phantom:16@48"`
-                (see `cohorts.find`), of which a fifth is kept to measure it on; or the volume node of each channel of one
-                subject, `{"T1": node, ...}`, with its `reference`.
+            cases: what it learns from: a folder of any known layout or a name such as `"phantom:16@48"` (`cohorts.find`), of
+                which a fifth is kept to measure it on; or the volume nodes of one subject, with its `reference`.
             folder: where the network goes; `segment`, `attack` and the others take it as their `model`.
-            recipe: a recipe of the library, such as `recipes.AdversarialTraining(epsilon=0.05)`; its name; or a dictionary
-                such as `{"recipe": "noise-augmentation", "radius": 0.01}`.
-            network: an architecture's name, or a dictionary: `{"name": "SegResNet", "arguments": {"init_filters": 16}}`.
-            reference: a segmentation or label map node with the true structures, of a subject of nodes.
+            recipe: a recipe of the library, its name, or `{"recipe": "noise-augmentation", "radius": 0.01}`.
+            network: an architecture's name, or `{"name": "SegResNet", "arguments": {"init_filters": 16}}`.
             model: the network whose classes are learned where the cases do not name theirs.
-            labelNames: as in `segment`.
-            device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+            reference, labelNames, device: as in `segment`.
             settings: of the training: epochs, batch_size, learning_rate, ...
 
         Returns:
