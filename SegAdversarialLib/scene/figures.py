@@ -163,15 +163,15 @@ def _fill(node: Any, rows: Sequence[Mapping[str, float]]) -> None:
     modifying = node.StartModify()
     table = node.GetTable()
     for key in dict.fromkeys(key for row in rows for key in row):
-        column = table.GetColumnByName(key)
-        if column is None:
-            column = vtk.vtkDoubleArray()
-            column.SetName(key)
-            table.AddColumn(column)
+        known = table.GetColumnByName(key)
+        column = known or vtk.vtkDoubleArray()
         column.SetNumberOfTuples(len(rows))
         for n, row in enumerate(rows):
             column.SetValue(n, row.get(key, math.nan))
         column.Modified()
+        if known is None:
+            column.SetName(key)
+            table.AddColumn(column)
     table.Modified()
     node.Modified()
     node.EndModify(modifying)
