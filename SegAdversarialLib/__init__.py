@@ -21,6 +21,8 @@ _HOME_OF = {
     "Preprocessing": "model.preprocessing",
     "SegmentationModel": "model.segmentation_model",
     "ensemble": "model.ensemble",
+    "SmoothedModel": "model.smoothed_model",
+    "certify": "defenses.certifying",
     "evaluate": "evaluation.measuring",
     "open_model": "formats",
     "InputError": "errors",

@@ -44,15 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_evaluate(_command(commands, "evaluate", "Measure what any change of a case's images does to a network's answer."))
 
-    about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
-    learning = _command(commands, "learn-universal", about)
-    _add_learning(learning)
-    _add_overwrite(learning)
+    about = "Certify what no attack within a radius can change of a network's answer for a case."
+    _add_certify(_command(commands, "certify", about))
 
-    about = "Train a generator of adversarial images against a network (generative)."
-    training = _command(commands, "train-generator", about)
-    _add_learning(training)
-    training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
+    _add_learners(commands)
 
     about = "Find out whether a network's robustness is real: adaptive attacks, checks, worst-case Dice."
     auditing = _command(commands, "audit", about)
@@ -74,6 +69,18 @@ def build_parser() -> argparse.ArgumentParser:
     info.add_argument("network", nargs="?", metavar="FILE", help="the network, as --model")
     _add_model(info, default=None, explains=True)
     return parser
+
+
+def _add_learners(commands: Any) -> None:
+    about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
+    learning = _command(commands, "learn-universal", about)
+    _add_learning(learning)
+    _add_overwrite(learning)
+
+    about = "Train a generator of adversarial images against a network (generative)."
+    training = _command(commands, "train-generator", about)
+    _add_learning(training)
+    training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
 
 
 def key_values(pairs: Sequence[str], what: str, last: bool = False) -> dict[str, str]:
@@ -266,6 +273,36 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     _add_regions(parser)
     _add_output(parser)
+
+
+def _add_certify(parser: argparse.ArgumentParser) -> None:
+    _add_case(parser)
+    _add_model(parser)
+    group = parser.add_argument_group("the certificate", "What each number does is told in docs/certificate.md.")
+    group.add_argument(
+        "--sigma",
+        default="0.05",
+        metavar="SIGMA or NAME=SIGMA,...",
+        help="standard deviation of the noise, of all channels or of each (default: %(default)s)",
+    )
+    group.add_argument(
+        "--sigma-units",
+        choices=("relative", "absolute"),
+        default="relative",
+        help="a fraction of each channel's largest absolute intensity, or scanner units (default: %(default)s)",
+    )
+    group.add_argument("--n", type=int, default=200, help="noisy copies that vote (default: %(default)s)")
+    group.add_argument("--n0", type=int, default=20, help="noisy copies that guess what is tested (default: %(default)s)")
+    group.add_argument(
+        "--alpha", type=float, default=0.001, help="chance that anything is wrongly said to be certain (default: %(default)s)"
+    )
+    group.add_argument(
+        "--tau", type=float, default=0.75, help="share of all noisy copies that must agree (default: %(default)s)"
+    )
+    group.add_argument("--seed", type=int, default=0, help="of the noise (default: %(default)s)")
+    _add_regions(group)
+    _add_output(group)
+    group.add_argument("--scene", metavar="FILE.mrb", help="also write a scene for 3D Slicer")
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:

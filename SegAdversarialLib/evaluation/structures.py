@@ -51,11 +51,11 @@ def claimed(prediction: Prediction, head: OutputHead, regions: Mapping[str, tupl
     """The mask of each structure as the model's answer claims it."""
     masks = {head.names[n]: np.asarray(prediction.masks[n], dtype=bool) for n in head.foreground}
     for name, values in regions.items():
-        masks[name] = np.isin(prediction.labels, _written_labels(head, values))
+        masks[name] = np.isin(prediction.labels, written_labels(head, values))
     return masks
 
 
-def _written_labels(head: OutputHead, values: Sequence[int]) -> list[int]:
+def written_labels(head: OutputHead, values: Sequence[int]) -> list[int]:
     """The values in the model's label maps that stand for a set of reference labels; they differ where classes are merged."""
     if head.kind == "sigmoid":
         return list(values)

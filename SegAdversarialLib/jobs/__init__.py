@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from SegAdversarialLib.jobs.audit_job import AuditJob
+    from SegAdversarialLib.jobs.certify_job import CertifyJob
     from SegAdversarialLib.jobs.opening import Emit
     from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
     from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
@@ -31,6 +32,7 @@ __all__ = [
     "AttackOutcome",
     "AuditJob",
     "CaseSource",
+    "CertifyJob",
     "Emit",
     "EvaluateJob",
     "LearnUniversalJob",
@@ -49,6 +51,7 @@ __all__ = [
 _HOME_OF = {
     **dict.fromkeys(("AttackOutcome", "Observe", "run"), "running"),
     **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
+    "CertifyJob": "certify_job",
     "AuditJob": "audit_job",
     "Emit": "opening",
 }

@@ -66,6 +66,19 @@ def check_source(source: ModelSource) -> None:
         raise InputError(f"A network has no setting {unknown[0]}; it has {', '.join(ModelSettings.model_fields)}.")
 
 
+def opened(source: CaseSource, network: ModelSource, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
+    """The case and the network of a job, which fit each other."""
+    emit(progress_event(0.0, "reading"))
+    # a file that is wrong is told of before a network is opened, which takes longer
+    early = None if source.needs_classes else open_case(source)
+    model = open_model(network)
+    case = open_case(source, model.head) if early is None else early.in_terms_of(model.head)
+    model.channel_positions(case)
+    if case.label is not None:
+        model.head.check_label(case.label)
+    return case, model
+
+
 class CasesOnDemand(Sequence[Case]):
     """Cases that are read when they are asked for, so that a cohort need not lie in memory."""
 

@@ -23,6 +23,8 @@ from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.audit_running import run_audit
+from SegAdversarialLib.jobs.certify_job import CertifyJob
+from SegAdversarialLib.jobs.certifying import run_certify
 from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 from SegAdversarialLib.jobs.identity import fingerprints
 from SegAdversarialLib.jobs.opening import (
@@ -31,8 +33,8 @@ from SegAdversarialLib.jobs.opening import (
     Opener,
     announce,
     files_read,
-    open_case,
     open_source,
+    opened,
     part_of,
     progress_event,
 )
@@ -70,8 +72,8 @@ class AttackOutcome:
     folder: Path
 
 
-Observe = Callable[[AttackOutcome], None]
-"""Called with each finished attack while its volumes are still in memory."""
+Observe = Callable[[Any], None]
+"""Called with each finished attack (an `AttackOutcome`), or a certify job's `Certificate`, while its volumes are in memory."""
 
 
 def run(
@@ -108,6 +110,8 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
+    if isinstance(job, CertifyJob):
+        return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):
         return run_audit(job, emit, cancel, open_model)
     return _run_attack(job, emit, cancel, observe, open_model)
@@ -130,7 +134,7 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
 
 
 def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
     place.check_inputs([], files_read([job.case], job.model))
     place.check_same_inputs()
@@ -144,19 +148,6 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
         write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
     return rows
-
-
-def _opened(job: SegmentJob | AttackJob | EvaluateJob, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
-    """The case and the network of a job, which fit each other."""
-    emit(progress_event(0.0, "reading"))
-    # a file that is wrong is told of before a network is opened, which takes longer
-    early = None if job.case.needs_classes else open_case(job.case)
-    model = open_model(job.model)
-    case = open_case(job.case, model.head) if early is None else early.in_terms_of(model.head)
-    model.channel_positions(case)
-    if case.label is not None:
-        model.head.check_label(case.label)
-    return case, model
 
 
 def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
@@ -174,7 +165,7 @@ def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) ->
 
 
 def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     adversarial = _changed(case, job.adversarial)
     check_regions(model.head, job.regions)
     place = ResultsFolder(job)
@@ -262,10 +253,10 @@ def _run_attack(
     job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None, open_model: Opener
 ) -> list[dict[str, Any]]:
     asked = planning.planned(job)
-    case, model = _opened(job, emit, open_model)
+    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
-    opened = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
-    plans = planning.named(planning.varied(opened, model.channels if job.each_channel else ()), place.earlier)
+    sourced = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
+    plans = planning.named(planning.varied(sourced, model.channels if job.each_channel else ()), place.earlier)
     for plan in plans.values():
         plan.attack.check(model, case)
     check_regions(model.head, job.regions)

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.audit_job import AuditJob
+from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithOutput, WithVolumes
 
 
@@ -92,7 +93,7 @@ class TrainGeneratorJob(WithOutput):
     start: str | None = Field(None, description="File of an earlier generator to go on from.")
 
 
-AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | LearnUniversalJob | TrainGeneratorJob | AuditJob
+AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | CertifyJob | LearnUniversalJob | TrainGeneratorJob | AuditJob
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 
 

@@ -6,6 +6,7 @@ The same code works inside 3D Slicer and outside it, on the packages `slicer-cor
 
 from SegAdversarialLib.scene.application import headless_application, new_application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
+from SegAdversarialLib.scene.certificates import CertificateNodes, add_certificate
 from SegAdversarialLib.scene.inputs import case_of_nodes, mask_of_node
 from SegAdversarialLib.scene.meaning import segments_of_reference, undecided_segments
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
@@ -17,9 +18,11 @@ from SegAdversarialLib.scene.view import check_drawing
 
 __all__ = [
     "CaseNodes",
+    "CertificateNodes",
     "ResultNodes",
     "SegmentationNodes",
     "add_case",
+    "add_certificate",
     "add_evaluation",
     "add_result",
     "add_segmentation_result",

@@ -109,7 +109,7 @@ def add_perturbation_volume(scene: Any, name: str, title: str, array: np.ndarray
     display.SetWindowLevel(2 * largest, 0)
     # interpolating between changes of opposite sign would show changes that nobody made
     display.SetInterpolate(False)
-    _add_color_legend(scene, node, title)
+    add_color_legend(scene, node, title)
     return node
 
 
@@ -120,7 +120,8 @@ def diverging_colors() -> np.ndarray:
     return np.stack([np.interp(positions, stops, part) for part in _DIVERGING.T], axis=1)
 
 
-def _add_color_legend(scene: Any, volume: Any, title: str) -> None:
+def add_color_legend(scene: Any, volume: Any, title: str) -> None:
+    """Add the legend of a volume's colours to the views that show it."""
     legend = add_node(scene, "vtkMRMLColorLegendDisplayNode", f"{volume.GetName()} legend")
     volume.AddAndObserveDisplayNodeID(legend.GetID())
     legend.SetAndObservePrimaryDisplayNode(volume.GetDisplayNode())

@@ -1,0 +1,130 @@
+"""Jobs from the command line's words: what all commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
+from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
+from SegAdversarialLib.jobs.specification import AnyJob
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def made(cls: type[Settings], **values: Any) -> Settings:
+    """A job, or a part of one, from what was given.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    try:
+        return cls(**values)
+    except ValidationError as error:
+        raise InputError(first_problem(error)) from None
+
+
+def run_job(job: AnyJob, console: Console) -> None:
+    """Run a job with its scene and pictures, and print its table."""
+    from SegAdversarialLib.cli.display import Display
+    from SegAdversarialLib.evaluation.tables import format_table
+    from SegAdversarialLib.jobs.running import run
+
+    display = Display(job, console) if getattr(job, "scene", None) or getattr(job, "pictures", False) else None
+    try:
+        rows = run(job, console.emit, observe=display.show if display else None)
+    finally:  # what was finished before an error or Ctrl-C goes into the scene, too
+        if display is not None:
+            display.finish()
+    console.say("\n" + format_table(rows))
+    console.say(f"\nWritten to {job.output}")
+
+
+def cases_of(options: argparse.Namespace) -> list[Any]:
+    """The cases that a command names."""
+    cases: list[Any] = [{"phantom": {"seed": seed, "shape": options.phantom_size}} for seed in options.phantom or ()]
+    return cases + [_json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
+
+
+def case_of(options: argparse.Namespace) -> CaseSource:
+    """The case that a command names."""
+    phantom_source = None
+    if options.phantom is not None:
+        phantom_source = made(PhantomSource, seed=options.phantom, shape=options.phantom_size)
+    return made(
+        CaseSource,
+        channels=key_values(options.channel, "NAME=FILE"),
+        label=options.label,
+        label_names=key_values(options.label_names, "SEGMENT=CLASS", last=True),
+        name=options.name,
+        resample=options.resample,
+        replace_nonfinite=options.replace_nonfinite,
+        prefer=options.prefer,
+        phantom=phantom_source,
+    )
+
+
+def _switches(words: list[str] | None) -> dict[str, Any] | None:
+    """["compiled", "mixed_precision=float16"] as {"compiled": True, "mixed_precision": "float16"}."""
+    if not words:
+        return None
+    pairs = [word if "=" in word else f"{word}=true" for word in words]
+    return settings_of(pairs, "SWITCH=VALUE")
+
+
+def model_of(options: argparse.Namespace) -> ModelSource:
+    """The network that a command names."""
+    changes: dict[str, Any] = {
+        "channels": options.model_channels.split(",") if options.model_channels else None,
+        "classes": _classes(options),
+        "stands_for": labels_by_name(key_values(options.stands_for or [], "CLASS=LABEL,LABEL"), "--stands-for") or None,
+        "head": options.head,
+        "preprocessing": _json_object(options.preprocessing or None, "--preprocessing"),
+        "window": options.window,
+        "overlap": options.overlap,
+        "size_multiple": options.size_multiple,
+        "window_batch": options.window_batch,
+        "acceleration": _switches(options.accelerate),
+    }
+    return made(
+        ModelSource,
+        path=options.model,
+        trust=options.trust,
+        device=options.device,
+        settings=options.model_settings,
+        changes={key: value for key, value in changes.items() if value is not None},
+    )
+
+
+def regions_of(options: argparse.Namespace) -> dict[str, list[int]] | None:
+    """The structures that a command names to be measured; None: the usual ones."""
+    return labels_by_name(key_values(options.regions, "NAME=LABEL,LABEL"), "--regions") if options.regions else None
+
+
+def _classes(options: argparse.Namespace) -> dict[str, str] | None:
+    return key_values(options.classes.split(","), "LABEL=NAME,LABEL=NAME") if options.classes is not None else None
+
+
+def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{option} is no JSON ({error}).") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{option} must be a JSON object in braces.")
+    return found
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"The file {path} cannot be read ({error}); check the path.") from None

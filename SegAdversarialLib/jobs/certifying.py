@@ -1,0 +1,66 @@
+"""Running the job of certifying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from SegAdversarialLib.defenses.certificate import COLUMNS, Certificate
+from SegAdversarialLib.defenses.certifying import certify
+from SegAdversarialLib.errors import CancelCheck, check_cancel
+from SegAdversarialLib.evaluation.tables import write_table
+from SegAdversarialLib.jobs import results
+from SegAdversarialLib.jobs.certify_job import CertifyJob
+from SegAdversarialLib.jobs.identity import fingerprints
+from SegAdversarialLib.jobs.opening import Emit, Opener, announce, files_read, opened, part_of
+from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
+from SegAdversarialLib.volumes.json_data import plain
+
+FOLDER = "certificate"
+"""The folder of what a certify job finds."""
+
+
+def run_certify(
+    job: CertifyJob,
+    emit: Emit,
+    cancel: CancelCheck | None,
+    open_model: Opener,
+    observe: Callable[[Certificate], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run a certify job: the network's own answer and the certificate with its table; see `running.run`."""
+    case, model = opened(job.case, job.model, emit, open_model)
+    place = ResultsFolder(job)
+    place.check_inputs([FOLDER], files_read([job.case], job.model))
+    about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
+    place.check_same(about["fingerprints"], case.name)
+    announce(place, [FOLDER], emit)
+    share = 2 / (2 + job.n0 + job.n)
+    clean = model.predict(case, part_of(emit, 0.0, share), cancel)
+    found = certify(
+        model,
+        case,
+        job.sigma,
+        job.n,
+        job.alpha,
+        tau=job.tau,
+        n0=job.n0,
+        sigma_units=job.sigma_units,
+        regions=job.regions,
+        seed=job.seed,
+        clean=clean,
+        progress=part_of(emit, share, 1.0),
+        cancel=cancel,
+    )
+    check_cancel(cancel)
+    with place.change([FOLDER], everything=True) as folder:
+        results.write_clean(folder, clean.labels, case, job.ending)
+        write_job(folder, job)
+        found.save(folder / FOLDER, job.ending, about)
+        write_table(found.rows, folder / results.TABLE_FILE, COLUMNS)
+    emit({"event": "log", "level": "info", "message": found.sentence()})
+    written = str(Path(place.path / FOLDER))
+    emit({"event": "result", "name": FOLDER, "folder": written, "rows": plain(found.rows)})
+    if observe is not None:
+        observe(found)
+    return found.rows
