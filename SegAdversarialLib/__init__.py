@@ -27,7 +27,9 @@ _HOME_OF = {
     "open_model": "formats",
     "InputError": "errors",
 }
-_MODULES = {x: x for x in ("attacks", "objectives", "phantom", "metrics", "scene")} | {"recipes": "defenses.recipes"}
+_MODULES = {x: x for x in ("attacks", "cohorts", "objectives", "phantom", "metrics", "scene")} | {
+    "recipes": "defenses.recipes"
+}
 
 __all__ = [*_HOME_OF, *_MODULES, "__version__"]
 

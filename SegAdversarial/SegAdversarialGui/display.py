@@ -21,6 +21,7 @@ from SegAdversarialGui.result_nodes import (
 
 if TYPE_CHECKING:
     from SegAdversarialLib.scene import ResultNodes
+    from SegAdversarialLib.scene.steps import Steps
 
 _IMAGE_OF = {layout.ORIGINAL: "original", layout.ADVERSARIAL: "adversarial", layout.DIFFERENCE: "difference"}
 
@@ -42,10 +43,10 @@ class _Content:
     outline: Any = None
 
 
-def showResult(
+def showingSteps(
     layoutManager: Any, result: ResultNodes, view: str, opacity: float, channel: str, chart: Any = None
-) -> list[Any]:
-    """Show a result in the slice views.
+) -> Steps[list[Any]]:
+    """Show a result in the slice views, one view a step: the first sight of a large volume takes long.
 
     Args:
         layoutManager: Slicer's.
@@ -63,15 +64,21 @@ def showResult(
     contents = _contents(result, channel)
     if view == "compare":
         layout.showLayout(layoutManager)
+        yield
         shown = {layout.viewNode(scene, "vtkMRMLSliceNode", tag): contents[image] for tag, image in _IMAGE_OF.items()}
-        _showBeneath(layoutManager, result.chart if chart is None else chart, result.metrics)
+        yield from _beneathSteps(layoutManager, result.chart if chart is None else chart, result.metrics)
         _linkViews(scene)
     else:
         layout.leaveLayout(layoutManager)
+        yield
         shown = dict.fromkeys(layout.usersSliceViews(layoutManager), contents[view])
     shown.pop(None, None)
-    moved = [node for node, content in shown.items() if _fill(scene, node, content, opacity, result.run)]
-    _showSegmentations(scene, shown, view, result)
+    moved = []
+    for node, content in shown.items():
+        if _fill(scene, node, content, opacity, result.run):
+            moved.append(node)
+        yield
+    yield from _segmentationSteps(scene, shown, view, result)
     _showLegends([content.foreground for content in shown.values()])
     if moved:
         _placeViews(layoutManager, result, moved)
@@ -79,7 +86,7 @@ def showResult(
 
 
 def finishViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> None:
-    """Fit what `showResult` has shown to the size that the views have by now; views that are gone are left out."""
+    """Fit what `showingSteps` have shown to the size that the views have by now; views that are gone are left out."""
     _placeViews(layoutManager, result, [view for view in views if alive(view)])
     for widget in map(layoutManager.tableWidget, range(layoutManager.tableViewCount)):
         if widget.mrmlTableViewNode().GetLayoutName() == layout.TABLE:
@@ -187,7 +194,7 @@ def _fill(scene: Any, view: Any, content: _Content, opacity: float, run: str) ->
     return another or before is None or _bounds(before) != _bounds(content.background)
 
 
-def _showSegmentations(scene: Any, shown: Mapping[Any, _Content], view: str, result: ResultNodes) -> None:
+def _segmentationSteps(scene: Any, shown: Mapping[Any, _Content], view: str, result: ResultNodes) -> Steps[None]:
     """Show the network's answers, side by side each in its own view, and hide those of all other runs.
 
     The reference is an outline and the answers are filled, so that they can be told apart: a class has the same colour in all.
@@ -207,6 +214,7 @@ def _showSegmentations(scene: Any, shown: Mapping[Any, _Content], view: str, res
             _show(display, outlines[node] if alive(result.moved_reference) else [], visible=view != "difference")
         else:
             display.SetVisibility(False)
+        yield
 
 
 def _segmentations(scene: Any, reference: Any) -> list[Any]:
@@ -245,7 +253,7 @@ def _showLegends(volumes: Iterable[Any]) -> None:
                 legend.Modified()
 
 
-def _showBeneath(layoutManager: Any, chart: Any, metrics: Any) -> None:
+def _beneathSteps(layoutManager: Any, chart: Any, metrics: Any) -> Steps[None]:
     """The chart and the table of our layout. They do not follow what the user chooses for other views."""
     plot, table = (
         layout.viewNode(layoutManager.mrmlScene(), name, tag)
@@ -254,9 +262,11 @@ def _showBeneath(layoutManager: Any, chart: Any, metrics: Any) -> None:
     if plot is not None:
         plot.SetDoPropagatePlotChartSelection(False)
         plot.SetPlotChartNodeID(chart.GetID() if alive(chart) else None)
+        yield
     if table is not None:
         table.SetDoPropagateTableSelection(False)
         table.SetTableNodeID(metrics.GetID() if alive(metrics) else None)
+        yield
 
 
 def _linkViews(scene: Any) -> None:

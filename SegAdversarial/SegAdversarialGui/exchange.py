@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from SegAdversarialGui.state import withoutTrust
 from SegAdversarialLib.volumes.files import RESULT_MARKER
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene.steps import Steps
 
 ENDING = ".nrrd"
 """The kind of file that volumes travel in: quick to write, any grid, and readable without further packages."""
@@ -43,13 +47,14 @@ class Subject:
         scene: the scene they live in.
         channels: the volume node of each channel.
         reference: the reference segmentation or label map, or None.
-        segments: what the user says that segments of the reference are: the name of a class for each segment's ID.
+        segments: what the user says that segments of the reference are: the name of a class by a segment's ID, name or
+            label value.
     """
 
     scene: Any
     channels: dict[str, Any]
     reference: Any = None
-    segments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    segments: Mapping[Any, str] = dataclasses.field(default_factory=dict)
 
     @property
     def nodes(self) -> list[Any]:
@@ -60,7 +65,11 @@ class Subject:
 class Task(ABC):
     """One piece of work for the worker: files for it are prepared in steps, and its results delivered in steps.
 
-    Between two steps Slicer's window answers. The scene is changed in one step at the very end, as a whole or not at all.
+    Between two steps Slicer's window answers. Files and arrays are the background thread's work. The scene is changed at the
+    very end, as a whole or not at all.
+
+    Attributes:
+        phase: what the steps are at.
     """
 
     title: str
@@ -68,11 +77,12 @@ class Task(ABC):
     def __init__(self, subject: Subject | None, source: Mapping[str, Any]) -> None:
         self.subject, self.source = subject, dict(source)
         self.nodes: Any = None
+        self.phase = ""
         self._case: Any = None
         self._head: Any = None
 
     @abstractmethod
-    def prepare(self, folder: Path) -> Iterator[None]:
+    def prepare(self, folder: Path) -> Steps[None]:
         """Write what the worker needs into the folder."""
 
     @abstractmethod
@@ -80,7 +90,7 @@ class Task(ABC):
         """The job, as `SegAdversarialLib.jobs` takes it."""
 
     @abstractmethod
-    def deliver(self, folder: Path) -> Iterator[None]:
+    def deliver(self, folder: Path) -> Steps[None]:
         """Read what the worker wrote, and add it to the scene; sets `nodes`."""
 
     def checkPresent(self) -> None:
@@ -99,32 +109,48 @@ class Task(ABC):
                     )
                 )
 
-    def _prepareCase(self, folder: Path) -> Iterator[None]:
+    def _enter(self, phase: str) -> None:
+        self.phase = phase
+
+    def _whilePresent(self, steps: Steps[Any]) -> Steps[Any]:
+        """Steps that are closed, so that they leave nothing behind, as soon as one of the nodes has gone."""
+        try:
+            while True:
+                self.checkPresent()
+                try:
+                    waited = next(steps)
+                except StopIteration as end:
+                    return end.value
+                yield waited
+        finally:
+            steps.close()
+
+    def _prepareCase(self, folder: Path) -> Steps[None]:
         from SegAdversarialLib import scene
         from SegAdversarialLib.formats import describe_file
+        from SegAdversarialLib.scene.steps import in_background
         from SegAdversarialLib.volumes.files import file_name
-        from SegAdversarialLib.volumes.writing import stored, write_volume
+        from SegAdversarialLib.volumes.writing import write_volume
 
         assert self.subject is not None
-        described = describe_file(self.source["path"], self.source.get("settings"))
+        self._enter("reading nodes")
+        described = yield from in_background(lambda: describe_file(self.source["path"], self.source.get("settings")))
         self._head = described.output_head()
-        yield
-        self._case = scene.case_of_nodes(
-            {x: self.subject.channels.get(x) for x in described.channels},
-            reference=self.subject.reference,
-            head=self._head,
-            label_names=self.subject.segments,
+        channels = {x: self.subject.channels.get(x) for x in described.channels}
+        self._case = yield from scene.reading_steps(
+            channels, reference=self.subject.reference, head=self._head, label_names=self.subject.segments
         )
-        yield
-        self._files: dict[str, str] = {}
-        for channel, values, dtype in zip(self._case.channels, self._case.image, self._case.dtypes):
-            path = folder / f"{file_name(channel)}{ENDING}"
-            self._files[channel] = str(write_volume(path, stored(values, dtype), self._case.affine))
-            yield
+        self._enter("writing files")
+        case = self._case
+        paths = {x: folder / f"{file_name(x)}{ENDING}" for x in case.channels}
+        self._files = {x: str(path) for x, path in paths.items()}
+        for path, *content in zip(paths.values(), case.image, case.dtypes):
+            yield from in_background(functools.partial(_write, path, *content, case.affine))
         self._label = None
-        if self._case.label is not None:
-            self._label = str(write_volume(folder / f"reference{ENDING}", self._case.label, self._case.affine))
-            yield
+        if case.label is not None:
+            path = folder / f"reference{ENDING}"
+            yield from in_background(lambda: write_volume(path, case.label, case.affine))
+            self._label = str(path)
 
     def _common(self, folder: Path) -> dict[str, Any]:
         return {
@@ -156,7 +182,7 @@ class SegmentTask(Task):
 
     title = "segment"
 
-    def prepare(self, folder: Path) -> Iterator[None]:
+    def prepare(self, folder: Path) -> Steps[None]:
         """Write the channels and the reference."""
         yield from self._prepareCase(folder)
 
@@ -164,22 +190,26 @@ class SegmentTask(Task):
         """A segmentation."""
         return {"kind": "segment", **self._common(folder)}
 
-    def deliver(self, folder: Path) -> Iterator[None]:
+    def deliver(self, folder: Path) -> Steps[None]:
         """Add the segmentation and its table."""
         from SegAdversarialLib import scene
         from SegAdversarialLib.evaluation.files import versions
         from SegAdversarialLib.evaluation.measuring import notes_on_label_map
-        from SegAdversarialLib.jobs import results
+        from SegAdversarialLib.scene.steps import in_background
 
-        labels, rows = results.read_segmentation(folder / OUTPUT)
-        yield
-        self.checkPresent()
+        self._enter("reading results")
+        results = yield from in_background(_readers)
+        labels, rows = yield from in_background(lambda: results.read_segmentation(folder / OUTPUT))
+        self._enter("adding nodes")
         assert self.subject is not None
         network = Path(self.source["path"]).name.removeprefix("builtin:")
         record = {"network": withoutTrust(self.source), "case": self._case.name, "rows": rows, "versions": versions()}
-        record["notes"] = notes_on_label_map(labels, self._head, self._case.label)
-        self.nodes = scene.add_segmentation_result(
-            self._case, labels, rows, self._inputs, self.subject.scene, names=self._names, title=network, record=record
+        notes = yield from in_background(lambda: notes_on_label_map(labels, self._head, self._case.label))
+        record["notes"] = notes
+        self.nodes = yield from self._whilePresent(
+            scene.segmentation_steps(
+                self._case, labels, rows, self._inputs, self.subject.scene, names=self._names, title=network, record=record
+            )
         )
 
 
@@ -194,10 +224,11 @@ class AttackTask(Task):
         super().__init__(subject, source)
         self._attack, self._region = dict(attack), region or Region()
 
-    def prepare(self, folder: Path) -> Iterator[None]:
+    def prepare(self, folder: Path) -> Steps[None]:
         """Write the channels, the reference and the region; a wrong configuration is found before any of it."""
         from SegAdversarialLib import scene
         from SegAdversarialLib.attacks import make_attack
+        from SegAdversarialLib.scene.steps import in_background
         from SegAdversarialLib.volumes.files import file_name
         from SegAdversarialLib.volumes.writing import write_volume
 
@@ -207,12 +238,14 @@ class AttackTask(Task):
         region = self._region
         if region.kind == "node":
             grid = next(iter(self._inputs.values()))
-            mask = scene.mask_of_node(region.node, grid, segment=region.segment)
-            yield
+            self._enter("reading nodes")
+            mask = yield from scene.mask_steps(region.node, grid, segment=region.segment)
             place = folder / "region"
             place.mkdir()
-            name = file_name(_regionName(region))
-            self._attack["region"] = str(write_volume(place / f"{name}{ENDING}", mask, self._case.affine))
+            path = place / f"{file_name(_regionName(region))}{ENDING}"
+            self._enter("writing files")
+            yield from in_background(lambda: write_volume(path, mask, self._case.affine))
+            self._attack["region"] = str(path)
         elif region.kind:
             self._attack["region"] = region.kind
         yield
@@ -221,22 +254,32 @@ class AttackTask(Task):
         """One attack."""
         return {"kind": "attack", **self._common(folder), "attacks": [self._attack]}
 
-    def deliver(self, folder: Path) -> Iterator[None]:
+    def deliver(self, folder: Path) -> Steps[None]:
         """Add all that the attack did."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.jobs import results
+        from SegAdversarialLib.scene.steps import in_background
 
+        self._enter("reading results")
+        results = yield from in_background(_readers)
         (place,) = (x.parent for x in (folder / OUTPUT).glob(f"*/{RESULT_MARKER}"))
-        result, evaluation = results.read_attack(place, self._case)
-        yield
+        result, evaluation = yield from in_background(lambda: results.read_attack(place, self._case))
         record = _record(place)
         if self._region.kind == "node":
             record["attack"]["region"] = _regionName(self._region)
-        result = result.in_classes_of(self._head)
-        yield
-        self.checkPresent()
+        result = yield from in_background(functools.partial(result.in_classes_of, self._head))
         assert self.subject is not None
-        self.nodes = scene.add_result(result, evaluation, self._inputs, self.subject.scene, names=self._names, record=record)
+        self._enter("making nodes")
+        self.nodes = yield from self._whilePresent(
+            scene.result_steps(
+                result,
+                evaluation,
+                self._inputs,
+                self.subject.scene,
+                names=self._names,
+                record=record,
+                adding=lambda: self._enter("adding nodes"),
+            )
+        )
 
 
 class EvaluateTask(Task):
@@ -248,46 +291,51 @@ class EvaluateTask(Task):
         super().__init__(subject, source)
         self._adversarial = dict(adversarial)
 
-    def prepare(self, folder: Path) -> Iterator[None]:
+    def prepare(self, folder: Path) -> Steps[None]:
         """Write the channels before and after, and the reference."""
         from SegAdversarialLib import scene
+        from SegAdversarialLib.scene.steps import in_background
         from SegAdversarialLib.volumes.files import file_name
-        from SegAdversarialLib.volumes.writing import stored, write_volume
 
         yield from self._prepareCase(folder)
-        after = scene.case_of_nodes({**self._inputs, **self._adversarial})
-        yield
+        self._enter("reading nodes")
+        after = yield from scene.reading_steps({**self._inputs, **self._adversarial})
+        self._enter("writing files")
         place = folder / "adversarial"
         place.mkdir()
         self._after: dict[str, str] = {}
         for channel in self._adversarial:
             n = after.channel_index(channel)
             path = place / f"{file_name(channel)}{ENDING}"
-            self._after[channel] = str(write_volume(path, stored(after.image[n], after.dtypes[n]), after.affine))
-            yield
+            yield from in_background(functools.partial(_write, path, after.image[n], after.dtypes[n], after.affine))
+            self._after[channel] = str(path)
 
     def job(self, folder: Path) -> dict[str, Any]:
         """An evaluation."""
         return {"kind": "evaluate", **self._common(folder), "adversarial": self._after}
 
-    def deliver(self, folder: Path) -> Iterator[None]:
+    def deliver(self, folder: Path) -> Steps[None]:
         """Add the table and both segmentations."""
         from SegAdversarialLib import scene
-        from SegAdversarialLib.jobs import results
+        from SegAdversarialLib.scene.steps import in_background
 
-        evaluation = results.read_evaluation(folder / OUTPUT, self._case)
-        yield
-        self.checkPresent()
+        self._enter("reading results")
+        results = yield from in_background(_readers)
+        evaluation = yield from in_background(lambda: results.read_evaluation(folder / OUTPUT, self._case))
+        merged = yield from in_background(lambda: self._merged)
         assert self.subject is not None
-        self.nodes = scene.add_evaluation(
-            self._merged,
-            evaluation,
-            self._inputs,
-            self.subject.scene,
-            names=self._names,
-            title=_("evaluation"),
-            adversarial=self._adversarial,
-            record=_record(folder / OUTPUT / "evaluation"),
+        self._enter("adding nodes")
+        self.nodes = yield from self._whilePresent(
+            scene.evaluation_steps(
+                merged,
+                evaluation,
+                self._inputs,
+                self.subject.scene,
+                names=self._names,
+                title=_("evaluation"),
+                adversarial=self._adversarial,
+                record=_record(folder / OUTPUT / "evaluation"),
+            )
         )
 
 
@@ -300,7 +348,7 @@ class SampleTask(Task):
         super().__init__(None, {})
         self._scene, self._seed = scene, seed
 
-    def prepare(self, folder: Path) -> Iterator[None]:
+    def prepare(self, folder: Path) -> Steps[None]:
         """Nothing: the subject is made from a number."""
         yield
 
@@ -308,17 +356,33 @@ class SampleTask(Task):
         """A phantom."""
         return {"kind": "phantom", "seeds": [self._seed], "output": str(folder / OUTPUT), "ending": ENDING}
 
-    def deliver(self, folder: Path) -> Iterator[None]:
+    def deliver(self, folder: Path) -> Steps[None]:
         """Add its channels and its reference labels."""
         from SegAdversarialLib import scene
         from SegAdversarialLib.phantom import CHANNELS, LABEL_NAMES
+        from SegAdversarialLib.scene.steps import in_background
         from SegAdversarialLib.volumes.case import Case
 
         (place,) = (x for x in (folder / OUTPUT).iterdir() if x.is_dir())
         files = {channel: place / f"{channel}{ENDING}" for channel in CHANNELS}
-        case = Case.read(files, place / f"label{ENDING}", name=place.name)
-        yield
-        self.nodes = scene.add_case(case, self._scene, names=LABEL_NAMES)
+        self._enter("reading results")
+        case = yield from in_background(lambda: Case.read(files, place / f"label{ENDING}", name=place.name))
+        self._enter("adding nodes")
+        self.nodes = yield from scene.case_steps(case, self._scene, names=LABEL_NAMES)
+
+
+def _readers() -> Any:
+    """What reads results; to import it takes long the first time."""
+    from SegAdversarialLib.jobs import results
+
+    return results
+
+
+def _write(path: Path, values: Any, dtype: str, affine: Any) -> None:
+    """Write a channel in its own voxel type."""
+    from SegAdversarialLib.volumes.writing import stored, write_volume
+
+    write_volume(path, stored(values, dtype), affine)
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -142,3 +142,16 @@ def _layoutNode(layoutManager: Any) -> Any:
 
 def _property(name: str, value: object) -> str:
     return f'<property name="{name}" action="default">{escape(str(value))}</property>'
+
+
+def viewTip(view: str) -> str:
+    """What the button of a view of a result does."""
+    return {
+        "original": _("Show the input with the network's answer for it"),
+        "adversarial": _("Show the adversarial image with the network's answer for it"),
+        "difference": _("Show what was added, in colours over the input"),
+        "compare": _(
+            "Show original, adversarial and difference side by side, with chart and table. Filled is the network's answer, "
+            "outlined the reference."
+        ),
+    }[view]

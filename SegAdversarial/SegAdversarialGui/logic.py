@@ -49,6 +49,7 @@ class Logic:
         model: str = DEFAULT_NETWORK,
         reference: Any = None,
         *,
+        labelNames: Mapping[Any, str] | None = None,
         trust: bool = False,
         device: str = "auto",
     ) -> Any:
@@ -58,6 +59,8 @@ class Logic:
             volumeNodes: the scalar volume node of each channel, `{"T1": node, ...}`; or the nodes in the network's order.
             model: a built-in network's name, a network file, or its folder.
             reference: a segmentation or label map node with the true structures; then Dice is measured too.
+            labelNames: what segments of the reference are, where their names do not say it: the network's class, or
+                "background", by a segment's name, ID or label value, such as `{"left": "kidney_left"}`.
             trust: open files that are programs (TorchScript); say so only if you trust their source.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
@@ -76,7 +79,7 @@ class Logic:
             print(nodes.segmentation.GetName())
         """
         source = _source(model, trust, device)
-        subject = self._subject(volumeNodes, reference, source)
+        subject = self._subject(volumeNodes, reference, source, labelNames)
         return self._run(SegmentTask(subject, source), _("Segmenting"))
 
     def attack(
@@ -87,6 +90,7 @@ class Logic:
         reference: Any = None,
         region: Any = None,
         *,
+        labelNames: Mapping[Any, str] | None = None,
         trust: bool = False,
         device: str = "auto",
     ) -> Any:
@@ -102,6 +106,7 @@ class Logic:
                 its place (`against="prediction"`).
             region: where the images may be changed: a label map or markups ROI node; a pair of a segmentation node and a
                 segment's name or ID; "foreground" (voxels above 0); "reference" (labelled voxels); None: everywhere.
+            labelNames: as in `segment`.
             trust: open files that are programs (TorchScript); say so only if you trust their source.
             device: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
@@ -122,7 +127,7 @@ class Logic:
             print(slicer.util.arrayFromVolume(nodes.adversarial["T1"]).mean())
         """
         source = _source(model, trust, device)
-        subject = self._subject(volumeNodes, reference, source)
+        subject = self._subject(volumeNodes, reference, source, labelNames)
         settings = attackSettings(attack)
         if reference is None:
             settings = againstPrediction(settings)
@@ -135,6 +140,7 @@ class Logic:
         model: str = DEFAULT_NETWORK,
         reference: Any = None,
         *,
+        labelNames: Mapping[Any, str] | None = None,
         trust: bool = False,
         device: str = "auto",
     ) -> Any:
@@ -146,7 +152,7 @@ class Logic:
             adversarialNodes: the changed volume node of each channel that was changed.
             model: a built-in network's name, a network file, or its folder.
             reference: a segmentation or label map node with the true structures.
-            trust, device: as in `attack`.
+            labelNames, trust, device: as in `segment`.
 
         Returns:
             `EvaluationNodes`: `.metrics` (a table node), `.clean` and `.attacked` (segmentation nodes).
@@ -164,12 +170,19 @@ class Logic:
             print(slicer.util.arrayFromTableColumn(again.metrics, "after"))
         """
         source = _source(model, trust, device)
-        subject = self._subject(volumeNodes, reference, source)
+        subject = self._subject(volumeNodes, reference, source, labelNames)
         return self._run(EvaluateTask(subject, source, adversarialNodes), _("Measuring"))
 
-    def _subject(self, volumeNodes: Mapping[str, Any] | Sequence[Any], reference: Any, source: Mapping[str, Any]) -> Subject:
+    def _subject(
+        self,
+        volumeNodes: Mapping[str, Any] | Sequence[Any],
+        reference: Any,
+        source: Mapping[str, Any],
+        labelNames: Mapping[Any, str] | None,
+    ) -> Subject:
+        segments = dict(labelNames or {})
         if isinstance(volumeNodes, Mapping):
-            return Subject(slicer.mrmlScene, dict(volumeNodes), reference)
+            return Subject(slicer.mrmlScene, dict(volumeNodes), reference, segments)
         from SegAdversarialLib.errors import InputError
         from SegAdversarialLib.formats import describe_file
 
@@ -180,7 +193,7 @@ class Logic:
                     wanted=len(channels), names=", ".join(channels), given=len(volumeNodes)
                 )
             )
-        return Subject(slicer.mrmlScene, dict(zip(channels, volumeNodes)), reference)
+        return Subject(slicer.mrmlScene, dict(zip(channels, volumeNodes)), reference, segments)
 
     def _run(self, task: Task, text: str) -> Any:
         from SegAdversarialLib.errors import InputError

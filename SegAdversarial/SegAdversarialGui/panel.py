@@ -231,9 +231,10 @@ class Panel(VTKObservationMixin):
             return
         if outcome.kind == "done" and self.state is not None:
             if hasattr(outcome.nodes, "run"):
-                self.results.select(outcome.nodes.run)
-            else:
-                display.showSample(slicer.app.layoutManager(), outcome.nodes)
+                # another run is another choice, with which everything is shown as it is now
+                self.results.select(outcome.nodes.run, inTurns=True)
+                return
+            display.showSample(slicer.app.layoutManager(), outcome.nodes)
         elif outcome.kind == "failed":
             details = {"detailedText": outcome.details} if outcome.details else {}
             slicer.util.errorDisplay(outcome.message, windowTitle=_("SegAdversarial"), **details)

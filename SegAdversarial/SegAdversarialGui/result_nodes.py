@@ -91,7 +91,7 @@ def selectedIteration(result: ResultNodes) -> int:
 
 
 def selectIteration(result: ResultNodes, index: int) -> None:
-    """Let the browser show an iteration by its place, from 0; `showResult` then shows it as the adversarial image.
+    """Let the browser show an iteration by its place, from 0; `showingSteps` then show it as the adversarial image.
 
     The last iteration is the result itself, of which the run's own volume and segmentation are shown.
     """

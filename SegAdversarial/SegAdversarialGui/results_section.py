@@ -78,15 +78,19 @@ class ResultsSection:
         """Show the choices of another parameter node; None: of none."""
         self._state, self._channel = state, ""
 
-    def select(self, run: str) -> None:
-        """Look at a run in the views, as after an attack: in the view last chosen, or all images side by side."""
+    def select(self, run: str, inTurns: bool = False) -> None:
+        """Look at a run in the views, as after an attack: in the view last chosen, or all images side by side.
+
+        Args:
+            inTurns: let the window answer between two views.
+        """
         self._results = self._found()
         found = next((x for x in self._results if x.run == run), None)
         if found is None or self._state is None:
             return
         self._channel = self._channelOf(found)
         self._state.change(run=run, view=self._state.settings.view or "compare")
-        self._show()
+        self._show(inTurns=inTurns)
 
     def refresh(self) -> None:
         """Show the runs that the scene holds now."""
@@ -146,7 +150,7 @@ class ResultsSection:
         grid, self.viewButtons = qt.QGridLayout(), {}
         self.viewGroup = qt.QButtonGroup(self.content)
         for n, (view, (title, name)) in enumerate(titles.items()):
-            button = widgets.button(title, name, _viewTip(view))
+            button = widgets.button(title, name, layout.viewTip(view))
             button.checkable = True
             button.connect("clicked(bool)", lambda _checked=False, view=view: self._viewChosen(view))
             self.viewGroup.addButton(button)
@@ -215,7 +219,7 @@ class ResultsSection:
         for name, button in self.viewButtons.items():
             problem = self._problem(result, name)
             button.setEnabled(not problem)
-            button.toolTip = widgets.tip(problem or _viewTip(name))
+            button.toolTip = widgets.tip(problem or layout.viewTip(name))
             button.setChecked(name == view)
         self.viewGroup.exclusive = True
         with widgets.blocked(self.opacity):
@@ -243,7 +247,6 @@ class ResultsSection:
         widgets.say(self.summary, verdict(result.metrics, result.reference, result_nodes.notesOf(result)))
         if self.table.mrmlTableNode() is not result.metrics:
             self.table.setMRMLTableNode(result.metrics)
-            self.table.resizeColumnsToContents()
         known = result_nodes.alive(result.configuration)
         self.configurationButton.setEnabled(known)
         self.configurationButton.toolTip = _configurationTip(known)
@@ -292,16 +295,17 @@ class ResultsSection:
             self._state.change(view="adversarial")
         self._show()
 
-    def _show(self, chart: Any = None) -> None:
+    def _show(self, chart: Any = None, inTurns: bool = False) -> None:
         """Let the views show what is chosen, as far as it is there."""
-        self.refresh()
+        if not inTurns:  # then the change of the choices has done so
+            self.refresh()
         result = self._current()
         view = self._shownView(result) if result is not None else ""
         if self._state is None or result is None or not view:
             return
         shown = self.parts.over(result, self._channel)
         self._iteration = result.run, result_nodes.selectedIteration(result)
-        self._views.show(shown, view, self._state.settings.opacity, self._channel, self._state.reference, chart)
+        self._views.show(shown, view, self._state.settings.opacity, self._channel, self._state.reference, chart, inTurns)
 
     def _browserMoved(self) -> None:
         """Somebody may have moved the browser from outside: slider and views follow."""
@@ -378,18 +382,6 @@ class ResultsSection:
         if not gone:
             return ""
         return _("Not in the scene for this channel: {what}").format(what=", ".join(gone))
-
-
-def _viewTip(view: str) -> str:
-    return {
-        "original": _("Show the input with the network's answer for it"),
-        "adversarial": _("Show the adversarial image with the network's answer for it"),
-        "difference": _("Show what was added, in colours over the input"),
-        "compare": _(
-            "Show original, adversarial and difference side by side, with chart and table. Filled is the network's answer, "
-            "outlined the reference."
-        ),
-    }[view]
 
 
 def _configurationTip(known: bool) -> str:

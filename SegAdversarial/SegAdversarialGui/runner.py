@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import qt
 import slicer
@@ -19,10 +18,13 @@ from slicer.i18n import tr as _
 from SegAdversarialGui.exchange import Task
 from SegAdversarialGui.worker import Worker
 
+if TYPE_CHECKING:
+    from SegAdversarialLib.scene.steps import Steps
+
 _log = logging.getLogger(__name__)
 
-_SOONEST_FORECAST = 0.03
-"""A forecast from less of the work than this is worth nothing."""
+_LET_WORK = 0.02
+"""Seconds of each turn that the background thread gets, which works only then: see `done_within`."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,12 @@ class Runner:
         self._listener = Listener()
         self._folder: Path | None = None
         self._request = ""
-        self._steps: Iterator[None] | None = None
+        self._steps: Steps[None] | None = None
+        self._waited: Any = None
         self._afterwards: Callable[[], None] | None = None
         self._timer: Any = None
         self._cancelled = self._stepping = False
-        self._started = 0.0
+        self._timeLeft: Any = None
 
     @property
     def busy(self) -> bool:
@@ -89,7 +92,6 @@ class Runner:
             raise RuntimeError(_("Another task is running; wait for it or cancel it."))
         self._task, self._listener = task, listener
         self._request, self._folder, self._cancelled = "", None, False
-        self._started = time.monotonic()
         self._follow(self._prepare(task), self._submit)
 
     def run(self, task: Task, listener: Listener) -> Outcome:
@@ -115,7 +117,7 @@ class Runner:
         elif self.busy and not self._stepping:
             self._endCancelled()
 
-    def _prepare(self, task: Task) -> Iterator[None]:
+    def _prepare(self, task: Task) -> Steps[None]:
         self._folder = _privateFolder(self._temporaryPath())
         yield
         yield from task.prepare(self._folder)
@@ -123,7 +125,9 @@ class Runner:
     def _submit(self) -> None:
         assert self._task is not None and self._folder is not None
         self._listener.onProgress(0.0, _("starting"), None)
-        self._started = time.monotonic()
+        from SegAdversarialLib.jobs.time_left import TimeLeft
+
+        self._timeLeft = TimeLeft()
         self._request = self.worker.submit({"request": "job", "job": self._task.job(self._folder)}, self._onEvent)
         if self._cancelled and self._request:
             # somebody cancelled while the listener showed that the work starts
@@ -133,9 +137,9 @@ class Runner:
         kind = event["event"]
         if kind == "progress":
             fraction = float(event["fraction"])
-            spent = time.monotonic() - self._started
-            remaining = spent * (1 - fraction) / fraction if fraction >= _SOONEST_FORECAST else None
-            self._listener.onProgress(fraction, event["message"], remaining)
+            # a job that knows its own parts knows better than its fraction tells
+            left = event["left"] if "left" in event else self._timeLeft.after(fraction)
+            self._listener.onProgress(fraction, event["message"], left)
         elif kind == "log":
             self._listener.onLog(event["message"])
         elif kind == "cancelled":
@@ -152,8 +156,8 @@ class Runner:
         assert self._task is not None
         self._end(Outcome("done", nodes=self._task.nodes))
 
-    def _follow(self, steps: Iterator[None], afterwards: Callable[[], None]) -> None:
-        self._steps, self._afterwards = steps, afterwards
+    def _follow(self, steps: Steps[None], afterwards: Callable[[], None]) -> None:
+        self._steps, self._afterwards, self._waited = steps, afterwards, None
         if self._timer is None:
             self._timer = qt.QTimer(slicer.app)
             self._timer.setSingleShot(True)
@@ -167,9 +171,12 @@ class Runner:
         if self._cancelled:
             self._endCancelled()
             return
+        if self._waited is not None and not _letWork(self._waited):
+            self._timer.start(0)
+            return
         self._stepping = True
         try:
-            next(self._steps)
+            self._waited = next(self._steps)
         except StopIteration:
             self._guarded(self._afterwards)
             return
@@ -194,15 +201,18 @@ class Runner:
         self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
 
     def _end(self, outcome: Outcome) -> None:
-        listener, folder = self._listener, self._folder
+        listener, folder, steps = self._listener, self._folder, self._steps
         if self._timer is not None:
             self._timer.stop()
             self._timer.deleteLater()
             self._timer = None
         self._task, self._steps, self._afterwards, self._folder = None, None, None, None
         self._request, self._listener = "", Listener()
+        if steps is not None:
+            # what they have added to the scene by now goes again
+            steps.close()
         if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+            _removeLater(folder)
         listener.onEnd(outcome)
 
 
@@ -242,6 +252,31 @@ def detailsOf(error: Exception) -> str:
     from SegAdversarialLib.errors import InputError
 
     return "" if isinstance(error, InputError) else "".join(traceback.format_exception(error))
+
+
+def _letWork(future: Any) -> bool:
+    """Whether the background thread is ready; it gets a moment for it."""
+    from SegAdversarialLib.scene.steps import done_within
+
+    return done_within(future, _LET_WORK)
+
+
+def _removeLater(folder: Path) -> None:
+    """Remove a folder in the background, after what is still being written into it."""
+    from SegAdversarialLib.scene.steps import background
+
+    removal = background().submit(shutil.rmtree, folder, ignore_errors=True)
+    timer = qt.QTimer(slicer.app)
+    timer.setSingleShot(True)
+
+    def turn() -> None:
+        if _letWork(removal):
+            timer.deleteLater()
+        else:
+            timer.start(0)
+
+    timer.connect("timeout()", turn)
+    timer.start(0)
 
 
 def _privateFolder(parent: str) -> Path:

@@ -69,7 +69,7 @@ class SelfTest:
         self._panel.loadSample()
         self._waitForEnd()
         self._wait(lambda: len(self._panel.images.volumes()) == 4, "the panel found the four volumes")
-        assert self._panel.state.reference is not None
+        self._wait(lambda: self._panel.state.reference is not None, "the panel found the reference")
         assert self._panel.run.segmentButton.enabled, self._panel.run.segmentButton.toolTip
 
     def checkSegmentation(self) -> None:
@@ -85,7 +85,8 @@ class SelfTest:
         if view is not None:
             (made,) = [x for x in _nodes("vtkMRMLSegmentationNode") if x.GetAttribute(ROLE) == "segmentation"]
             where = largestSection(made)
-            assert where is not None and abs(view.GetSliceOffset() - where[2]) < 1, f"{view.GetSliceOffset()}, not {where}"
+            assert where is not None
+            self._wait(lambda: abs(view.GetSliceOffset() - where[2]) < 1, f"the view went to {where}")
 
     def checkAttack(self) -> None:
         """FGSM adds everything that belongs to a result, and leaves the input as it was."""
@@ -123,7 +124,7 @@ class SelfTest:
         self._panel.state.change(attack="uniform-noise")
         self._panel.attackNow()
         self._waitForEnd()
-        assert not own.GetDisplayNode().GetVisibility(), "it covers the answers"
+        self._wait(lambda: not own.GetDisplayNode().GetVisibility(), "it did not cover the answers any more")
         self._panel.state.reference = given
         self._wait(lambda: own.GetDisplayNode().GetVisibility(), "it was shown again")
         slicer.mrmlScene.RemoveNode(own)
@@ -201,9 +202,11 @@ def _nodes(className: str) -> list[Any]:
 
 
 def _drawsLegend(tag: str) -> bool:
-    """Whether a slice view has a scale of colours among what it draws."""
-    window = slicer.app.layoutManager().sliceWidget(tag).sliceView().renderWindow()
-    renderers = window.GetRenderers()
+    """Whether a slice view is there already, and has a scale of colours among what it draws."""
+    widget = slicer.app.layoutManager().sliceWidget(tag)
+    if widget is None:
+        return False
+    renderers = widget.sliceView().renderWindow().GetRenderers()
     for renderer in (renderers.GetItemAsObject(n) for n in range(renderers.GetNumberOfItems())):
         drawn = renderer.GetViewProps()
         props = [drawn.GetItemAsObject(n) for n in range(drawn.GetNumberOfItems())]

@@ -13,6 +13,7 @@ from SegAdversarialGui import display, layout, own_reference
 
 if TYPE_CHECKING:
     from SegAdversarialLib.scene import ResultNodes
+    from SegAdversarialLib.scene.steps import Steps
 
 _LATER = 250
 """Milliseconds after which new views are there for certain, also on a busy machine."""
@@ -35,26 +36,58 @@ class ShownViews(VTKObservationMixin):
         self._compared = False
         self._reference: Any = None
         self._browser: Any = None
-        self._finishing, self._legends, self._following = (_timer(parent) for _n in range(3))
+        self._steps: Steps[None] | None = None
+        self._turns, self._finishing, self._legends, self._following = (_timer(parent) for _n in range(4))
+        self._turns.connect("timeout()", self._turn)
         self._finishing.connect("timeout()", self._finish)
         self._legends.connect("timeout()", self._drawLegends)
         self._following.connect("timeout()", browserMoved)
         if layoutManager() is not None:
             layoutManager().connect("layoutChanged(int)", self._layoutChanged)
 
-    def show(self, result: ResultNodes, view: str, opacity: float, channel: str, reference: Any, chart: Any = None) -> None:
-        """Show a result, see `display.showResult`.
+    def show(
+        self,
+        result: ResultNodes,
+        view: str,
+        opacity: float,
+        channel: str,
+        reference: Any,
+        chart: Any = None,
+        inTurns: bool = False,
+    ) -> None:
+        """Show a result, see `display.showingSteps`.
 
         Args:
             reference: the reference that the user has chosen, which would cover the answers.
+            inTurns: let the window answer between two views; for a result that has just come. Otherwise all is shown when
+                this returns.
         """
-        moved = display.showResult(self._layoutManager(), result, view, opacity, channel, chart)
+        self._turns.stop()
+        steps = display.showingSteps(self._layoutManager(), result, view, opacity, channel, chart)
+        self._steps = self._showing(steps, result, view, reference)
+        if inTurns:
+            self._turns.start(0)
+        else:
+            for _step in self._steps:
+                pass
+
+    def _showing(self, steps: Steps[list[Any]], result: ResultNodes, view: str, reference: Any) -> Steps[None]:
+        moved = yield from steps
         own_reference.hide(reference)
         self._compared, self._reference = view == "compare", reference
         if moved:
             # views that have just appeared get their size when Qt has laid them out
             self._placed, self._moved = result, moved
             self._finishing.start(0)
+
+    def _turn(self) -> None:
+        """One step, and then a turn for everything else in the window."""
+        if self._layoutManager() is None or self._steps is None:
+            return
+        if next(self._steps, self) is self:
+            self._steps = None
+        else:
+            self._turns.start(0)
 
     def watch(self, browser: Any) -> None:
         """Look after another sequence browser; None: after none."""
@@ -86,7 +119,9 @@ class ShownViews(VTKObservationMixin):
             self._layoutManager().disconnect("layoutChanged(int)", self._layoutChanged)
 
     def _forget(self) -> None:
+        self._turns.stop()
         self._finishing.stop()
+        self._steps = None
         self._compared, self._reference = False, None
 
     def _finish(self) -> None:

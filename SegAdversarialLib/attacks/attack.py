@@ -200,12 +200,12 @@ class Attack(Documented, ABC):
         cancel: CancelCheck | None = None,
     ) -> Iterator[AttackRun]:
         """What a search works with, on the network's device; arguments as of the call."""
+        from SegAdversarialLib.attacks.engine.progress import Progress
         from SegAdversarialLib.attacks.engine.run import AttackRun
 
+        told = Progress(self.cost, progress, cancel)
         budget = self.budget_on(model, case)
-        with AttackRun.start(
-            self.title, budget, model, case, asks_network=self.asks_network, progress=progress, cancel=cancel
-        ) as run:
+        with AttackRun.start(self.title, budget, model, case, asks_network=self.asks_network, progress=told) as run:
             yield run
 
     def budget_on(self, model: SegmentationModel | None, case: Case) -> Budget:

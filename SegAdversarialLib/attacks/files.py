@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from SegAdversarialLib.changes.files import DISPLACEMENT, LOG_BIAS, own_names, write_parts
-from SegAdversarialLib.changes.perturbation import Perturbation
+from SegAdversarialLib.evaluation.attacked import AttackedCase
 from SegAdversarialLib.evaluation.evaluation import Evaluation
 from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN, write_measured
 from SegAdversarialLib.evaluation.tables import write_table
@@ -25,28 +25,8 @@ REGION, ITERATIONS, MOVED_LABEL = "region", "iterations", "label-moved"
 """The names, without ending, of what only some results have."""
 
 
-class Written(Protocol):
+class Written(AttackedCase, Protocol):
     """What is written: an `AttackResult`."""
-
-    @property
-    def original(self) -> Case:
-        """The case before."""
-
-    @property
-    def adversarial(self) -> Case:
-        """The case after."""
-
-    @property
-    def perturbation(self) -> Perturbation:
-        """What was done."""
-
-    @property
-    def moved_label(self) -> np.ndarray | None:
-        """The reference labels where the anatomy was moved; None where it was not."""
-
-    @property
-    def attack(self) -> Any:
-        """The attack's configuration."""
 
     @property
     def trace(self) -> Sequence[Mapping[str, Any]]:

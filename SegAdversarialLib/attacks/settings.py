@@ -126,6 +126,11 @@ class ScalesLogits(BaseModel):
     )
 
 
+def snapshots_apart(wanted: int, steps: int) -> int:
+    """How many of `steps` lie between two snapshots, where every k-th was wanted, so that there are not too many; 0: none."""
+    return max(wanted, -(-steps // (MOST_SNAPSHOTS - 1))) if wanted else 0
+
+
 class KeepsSnapshots(BaseModel):
     """Some iterations are kept whole."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from SegAdversarialLib.attacks.additive import EPSILON_UNIT, AdditiveAttack
 from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.groups import Group
-from SegAdversarialLib.attacks.settings import MOST_SNAPSHOTS, parameter
+from SegAdversarialLib.attacks.settings import MOST_SNAPSHOTS, parameter, snapshots_apart
 from SegAdversarialLib.attacks.untargeted import AgainstReference
 from SegAdversarialLib.objectives import OBJECTIVES
 
@@ -200,8 +200,7 @@ class _Keeper:
     def __init__(self, attack: SquareAttack, run: AttackRun) -> None:
         self._run = run
         self._rows_every = -(-attack.queries // (_MOST_ROWS - 2))
-        wanted = attack.snapshot_every
-        self._snapshots_every = max(wanted, -(-attack.queries // (MOST_SNAPSHOTS - 1))) if wanted else 0
+        self._snapshots_every = snapshots_apart(attack.snapshot_every, attack.queries)
         self._next_row = self._next_snapshot = 0
 
     def take(self, query: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:

@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(_command(commands, "demo", "Attack the built-in network on a synthetic subject in every way."))
 
     _add_phantom(_command(commands, "phantom", "Write synthetic brain-tumour subjects as image files."))
+    _add_cohort(_command(commands, "cohort", "List the cases of a cohort, and what is wrong with which."))
 
     segment = _command(commands, "segment", "Segment a case.")
     _add_case(segment)
@@ -218,11 +219,29 @@ def _add_model(
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
     group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    _add_nature(group)
     group.add_argument(
         "--accelerate",
         action="append",
         metavar="SWITCH[=VALUE]",
         help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+    )
+
+
+def _add_nature(group: Any) -> None:
+    """What a network is like: found out where it is not said."""
+    group.add_argument(
+        "--model-outputs", choices=("logits", "probabilities"), help="what it gives (default: found out, as the next three)"
+    )
+    group.add_argument("--model-output", metavar="N|NAME", help="which of several outputs is its answer (0 is the first)")
+    group.add_argument(
+        "--in-place",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="it changes its input, and gets a copy",
+    )
+    group.add_argument(
+        "--allow-random", action="store_true", help="it is meant to say something else each time it is asked the same"
     )
 
 
@@ -311,6 +330,28 @@ def _add_certify(parser: argparse.ArgumentParser) -> None:
     _add_regions(group)
     _add_output(group)
     group.add_argument("--scene", metavar="FILE.mrb", help="also write a scene for 3D Slicer")
+
+
+def _add_cohort(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "cohort",
+        metavar="COHORT",
+        help="a folder or CSV file, or one with its layout before it: brats:FOLDER, msd:FOLDER, nnunet:FOLDER, "
+        "pictures:FOLDER, results:FOLDER, folders:FOLDER, csv:FILE; or synthetic subjects: phantom:32, phantom:0-31@48",
+    )
+    parser.add_argument("--labels", action="store_true", help="also read the references, and list the label values in them")
+    parser.add_argument("--all", action="store_true", help="list all cases, not only the first and the wrong ones")
+    parser.add_argument(
+        "--rename", action="append", default=[], metavar="CHANNEL=NAME", help="another name for a channel (repeatable)"
+    )
+    parser.add_argument(
+        "--label-names",
+        action="append",
+        default=[],
+        metavar="LABEL=NAME",
+        help="another name for a label value, by the value or by the name that it has (repeatable)",
+    )
+    _add_model(parser, default=None)
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:

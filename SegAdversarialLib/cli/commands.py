@@ -12,6 +12,7 @@ from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, settings_of
 from SegAdversarialLib.cli.audit import audit
 from SegAdversarialLib.cli.certify import certify
+from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
@@ -100,6 +101,15 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
     run_job(job, console)
 
 
+def cohort(options: argparse.Namespace, console: Console) -> None:
+    """List the cases of a cohort."""
+    from SegAdversarialLib.jobs.opening import open_source
+
+    options.rename = key_values(options.rename, "CHANNEL=NAME")
+    options.label_names = key_values(options.label_names, "LABEL=NAME", last=True)
+    show_cohort(options, console, open_source(model_of(options)) if options.model is not None else None)
+
+
 def learn_universal(options: argparse.Namespace, console: Console) -> None:
     """Learn a universal perturbation."""
     job = made(
@@ -154,6 +164,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "attack": attack,
     "evaluate": evaluate,
     "certify": certify,
+    "cohort": cohort,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
     "audit": audit,

@@ -90,6 +90,10 @@ def model_of(options: argparse.Namespace) -> ModelSource:
         "overlap": options.overlap,
         "size_multiple": options.size_multiple,
         "window_batch": options.window_batch,
+        "outputs": options.model_outputs,
+        "output": _place_or_name(options.model_output),
+        "in_place": options.in_place,
+        "allow_random": options.allow_random or None,
         "acceleration": _switches(options.accelerate),
     }
     return made(
@@ -128,3 +132,8 @@ def _text_of(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"The file {path} cannot be read ({error}); check the path.") from None
+
+
+def _place_or_name(text: str | None) -> int | str | None:
+    """Which output of a network is meant: its place where that is a whole number, else its name."""
+    return int(text) if text is not None and text.removeprefix("-").isdecimal() else text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,11 @@ import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.changes.perturbation import Perturbation, warped
-from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.errors import InputError, ProgressCallback
 from SegAdversarialLib.evaluation.attacked import AttackedCase
 from SegAdversarialLib.evaluation.evaluation import OVERLAP, UNWARPED, Evaluation
 from SegAdversarialLib.evaluation.notes import notes_on_answer, notes_on_attack
-from SegAdversarialLib.evaluation.structures import check_regions, claimed, wanted_masks
+from SegAdversarialLib.evaluation.structures import check_regions, claimed, extent, wanted_masks
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -31,6 +31,9 @@ SUCCESSFUL_DROP = 0.3
 # 0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999
 _ROUNDING = 1e-9
 
+_DISTANCES = 2.5
+"""How long the distances of a structure take, by its bounding box, where a channel takes one by its own size."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ def evaluate(
     attacked: Prediction | None = None,
     *,
     warn: bool = True,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
     """Measure what an attack did to a model's answer and to the image: `evaluate_pair` of the case before and after.
 
@@ -50,13 +54,14 @@ def evaluate(
         result: the attack.
         model: the model that is asked; not necessarily the one that was attacked.
         regions, clean, attacked, warn: see `evaluate_pair`.
+        progress: told the finished fraction after each structure and each channel, once the model was asked.
 
     Raises:
         InputError: the reference holds labels that the model does not know, or a region does not fit the model's classes.
     """
     original, adversarial = (case.in_terms_of(model.head) for case in (result.original, result.adversarial))
     moved = None if result.moved_label is None else adversarial.label
-    found = _evaluate(original, adversarial, moved, model, regions, clean, attacked, result.perturbation)
+    found = _evaluate(original, adversarial, moved, model, regions, clean, attacked, result.perturbation, progress)
     if not result.attack.helps:
         before, after = (_dice(found, when, model.head) for when in ("before", "after"))
         found = replace(found, notes=(*found.notes, *notes_on_attack(before, after)))
@@ -108,6 +113,7 @@ def _evaluate(
     clean: Prediction | None,
     attacked: Prediction | None,
     perturbation: Perturbation,
+    progress: ProgressCallback | None = None,
 ) -> Evaluation:
     case, head = original, model.head
     for known in (x for x in (original.label, moved_label) if x is not None):
@@ -125,15 +131,25 @@ def _evaluate(
     elif case.label is None and perturbation.displacement is not None:
         moved = _moved_masks(before, perturbation.displacement, case.affine)
     rows: list[dict[str, Any]] = []
+    sizes = [_DISTANCES * extent(before[x] | after[x] | reference[x]) for x in before]
+    tell = _telling(progress, [*sizes, *(x.size for x in case.image)])
     for name in before:
         masks = (before[name], after[name], reference[name], None if moved is None else moved[name])
         rows += _structure_rows(name, *masks, case.spacing)
+        tell()
     for channel, unchanged, changed in zip(case.channels, case.image, adversarial.image):
         rows += _channel_rows(channel, unchanged, changed)
+        tell()
     rows += [_channel_row(*row) for row in perturbation.measured(case)]
     labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
     found = Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
     return replace(found, notes=tuple(notes_on_prediction(clean, head, case.label)))
+
+
+def _telling(progress: ProgressCallback | None, sizes: Sequence[float]) -> Callable[[], None]:
+    """Tells that one more thing is done, of things of these sizes."""
+    shares = iter(np.cumsum(sizes) / sum(sizes))
+    return lambda: None if progress is None else progress(float(next(shares)), "measuring")
 
 
 def notes_on_prediction(prediction: Prediction, head: OutputHead, label: np.ndarray | None) -> list[str]:

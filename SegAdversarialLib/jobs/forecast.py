@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,16 +11,20 @@ import numpy as np
 
 from SegAdversarialLib.attacks.cost import ANSWER, Cost
 from SegAdversarialLib.errors import CancelCheck, check_cancel
+from SegAdversarialLib.evaluation.structures import check_regions, claimed, extent, wanted_masks
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+    from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
     from SegAdversarialLib.volumes.case import Case
 
 WORTH_MEASURING = 20
 """With fewer gradients in a whole job, one more only to measure it would cost more than it tells."""
 
-_SECONDS_PER_VALUE = 5e-7
-"""What metrics and files of a result take for each voxel of each channel, on one core; a guess for the first forecast."""
+_WRITING = 2.5e-7
+"""Seconds that the files of a result take for each voxel of each channel, on one core; a guess until one was written."""
+
+_SLAB, _WINDOW = 8, 11
+"""SSIM is timed in one part of so many of a channel, which is not thinner than SSIM's window."""
 
 _MOST_OF_CLEAN = 0.05
 
@@ -32,13 +36,16 @@ class Forecast:
     Attributes:
         costs: of each attack by its name, in the order in which they run.
         gradient, answer: seconds of one gradient of the case, and of one answer.
-        rest: seconds in which a result is asked about once more, measured and written.
+        measuring, writing: seconds in which a result is measured and written.
+        measured_gradient: whether a gradient was measured.
     """
 
     costs: Mapping[str, Cost]
     gradient: float
     answer: float
-    rest: float
+    measuring: float
+    writing: float
+    measured_gradient: bool = False
 
     @classmethod
     def measured(
@@ -46,9 +53,11 @@ class Forecast:
         costs: Mapping[str, Cost],
         model: SegmentationModel,
         case: Case,
-        masks: np.ndarray,
+        clean: Prediction,
         answer: float,
+        regions: Mapping[str, Sequence[int]] | None = None,
         cancel: CancelCheck | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> Forecast:
         """The forecast for a case; one gradient is measured where that is a small part of the whole.
 
@@ -56,28 +65,27 @@ class Forecast:
             costs: of each attack.
             model: the network.
             case: what is attacked.
-            masks: (N, K, J, I) bool, the network's clean answer.
+            clean: the network's clean answer.
             answer: the seconds that it took.
+            regions: what is measured beside the network's own structures.
             cancel: asked between windows.
+            clock: gives the seconds.
         """
-        gradient = answer / ANSWER
-        if sum(x.gradients for x in costs.values()) >= WORTH_MEASURING:
-            gradient = _gradient_seconds(model, case, masks, cancel)
-        return cls(costs, gradient, answer, answer + case.image.size * _SECONDS_PER_VALUE)
+        gradient, measures = answer / ANSWER, sum(x.gradients for x in costs.values()) >= WORTH_MEASURING
+        if measures:
+            gradient = _gradient_seconds(model, case, clean.masks, cancel, clock)
+        measuring = _measuring_seconds(model, case, clean, regions, clock)
+        return cls(costs, gradient, answer, measuring, case.image.size * _WRITING, measures)
 
     @property
     def seconds(self) -> float:
         """Of all attacks."""
-        return sum(map(self._of, self.costs))
+        return sum(sum(self.seconds_of(name).values()) for name in self.costs)
 
-    def part(self, name: str) -> tuple[float, float]:
-        """Where an attack begins and ends, as shares of all of them."""
-        before = sum(self._of(x) for x in list(self.costs)[: list(self.costs).index(name)])
-        return before / self.seconds, (before + self._of(name)) / self.seconds
-
-    def searching(self, name: str) -> float:
-        """The share of an attack's time in which it searches; then it is measured."""
-        return 1 - self.rest / self._of(name)
+    def seconds_of(self, name: str) -> dict[str, float]:
+        """Of one attack: searching, answering once more, measuring and writing."""
+        searching = self.costs[name].seconds(self.gradient, self.answer)
+        return {"searching": searching, "answering": self.answer, "measuring": self.measuring, "writing": self.writing}
 
     def sentence(self) -> str:
         """What is to be expected, in words."""
@@ -91,9 +99,6 @@ class Forecast:
     def is_worth_telling(self) -> bool:
         """Whether it says more than that something short begins."""
         return len(self.costs) > 1 or sum(x.gradients + x.answers for x in self.costs.values()) >= WORTH_MEASURING
-
-    def _of(self, name: str) -> float:
-        return self.costs[name].seconds(self.gradient, self.answer) + self.rest
 
 
 def share_of_clean(costs: Mapping[str, Cost]) -> float:
@@ -109,12 +114,47 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def _gradient_seconds(model: SegmentationModel, case: Case, masks: np.ndarray, cancel: CancelCheck | None) -> float:
+def _gradient_seconds(
+    model: SegmentationModel, case: Case, masks: np.ndarray, cancel: CancelCheck | None, clock: Callable[[], float]
+) -> float:
     """How long one gradient takes."""
     from SegAdversarialLib.objectives import SoftDice
 
     with model.on(case, between_windows=lambda done: check_cancel(cancel)) as bound:
         loss = SoftDice(masks).bind(model.head, model.device, model.dtype)
-        started = time.perf_counter()
+        started = clock()
         bound.differentiate(bound.image, loss)
-        return time.perf_counter() - started
+        return clock() - started
+
+
+def _measuring_seconds(
+    model: SegmentationModel,
+    case: Case,
+    clean: Prediction,
+    regions: Mapping[str, Sequence[int]] | None,
+    clock: Callable[[], float],
+) -> float:
+    """How long measuring a result takes, by HD95 of the largest structure and SSIM of a slab, which nearly all of it is."""
+    from SegAdversarialLib.metrics import hd95, ssim
+
+    wanted = check_regions(model.head, regions)
+    before = claimed(clean, model.head, wanted)
+    reference = before if case.label is None else wanted_masks(case.label, model.head, wanted)
+    # what is imported at the first call is no work
+    hd95(np.eye(2, dtype=bool), np.ones((2, 2), dtype=bool), (1.0, 1.0))
+    ssim(np.eye(11), np.ones((11, 11)))
+    boxes = {x: extent(before[x] | reference[x]) for x in before if before[x].any() and reference[x].any()}
+    distances = 0.0
+    if boxes:
+        largest = max(boxes, key=boxes.__getitem__)
+        # two equal masks would take no time: the answer for the changed image is another one
+        other = np.roll(before[largest], 1, axis=-1)
+        started = clock()
+        hd95(other, reference[largest], case.spacing)
+        distances = (clock() - started) / boxes[largest] * sum(boxes.values())
+    thickness = min(case.shape[0], max(_WINDOW, case.shape[0] // _SLAB))
+    slab = case.image[0][(case.shape[0] - thickness) // 2 :][:thickness]
+    started = clock()
+    ssim(slab, np.roll(slab, 1, axis=-1))
+    similarities = (clock() - started) * case.image.size / slab.size
+    return distances * (1 if case.label is None else 2) + similarities

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,12 +23,13 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import Evaluation
 from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.files import (
-    RESULT_MARKER,
-)
+from SegAdversarialLib.volumes.files import RESULT_MARKER
 from SegAdversarialLib.volumes.json_data import number
-from SegAdversarialLib.volumes.reading import read_channel, read_label
+from SegAdversarialLib.volumes.reading import read_channel, read_label, read_mask
 from SegAdversarialLib.volumes.writing import write_volume
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"
@@ -164,7 +165,7 @@ def _record(folder: Path, case: Case) -> dict[str, Any]:
 def _attack(folder: Path, record: Mapping[str, Any], case: Case) -> Attack:
     settings = dict(record["attack"])
     if isinstance(settings.get("region"), dict):  # it was an array: `describe` keeps a fingerprint, the folder the mask
-        settings["region"] = read_label(folder / f"{REGION}{record['ending']}", case.grid) != 0
+        settings["region"] = read_mask(folder / f"{REGION}{record['ending']}", case.grid)
     return make_attack(settings.pop("attack"), settings)
 
 
@@ -215,3 +216,17 @@ def _cell(text: str) -> float:
 
 def _damaged(folder: Path, error: Exception) -> InputError:
     return InputError(f"The result in {folder} is damaged or of another version ({type(error).__name__}: {error}).")
+
+
+def clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
+    """Volume, and Dice where there is a reference, of each structure that a network sees in a case."""
+    from SegAdversarialLib.metrics import dice, volume_ml
+
+    head = model.head
+    rows: list[dict[str, Any]] = []
+    for n in head.foreground:
+        row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
+        if case.label is not None:
+            row["Dice"] = dice(prediction.masks[n], np.isin(case.label, head.regions[n]))
+        rows.append(row)
+    return rows

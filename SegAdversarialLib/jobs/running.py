@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
-from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
 from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
 from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
@@ -38,6 +36,7 @@ from SegAdversarialLib.jobs.opening import (
     part_of,
     progress_event,
 )
+from SegAdversarialLib.jobs.outlook import Outlook
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.sources import files_of
 from SegAdversarialLib.jobs.specification import (
@@ -82,6 +81,7 @@ def run(
     cancel: CancelCheck | None = None,
     observe: Observe | None = None,
     open_model: Opener | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> list[dict[str, Any]]:
     """Run a job.
 
@@ -91,6 +91,7 @@ def run(
         cancel: asked between units of work; True ends the job with `Cancelled`, and what was finished stays on disk.
         observe: gets each finished attack.
         open_model: gives the job's network; `open_source` unless given.
+        clock: gives the seconds by which the time left is forecast.
 
     Returns:
         The rows of the job's table.
@@ -114,7 +115,7 @@ def run(
         return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):
         return run_audit(job, emit, cancel, open_model)
-    return _run_attack(job, emit, cancel, observe, open_model)
+    return _run_attack(job, emit, cancel, observe, open_model, clock)
 
 
 def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
@@ -141,26 +142,12 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     announce(place, [], emit)
     prediction = model.predict(case, part_of(emit, 0.1, 0.95), cancel)
     _warn(notes_on_prediction(prediction, model.head, case.label))
-    rows = _clean_rows(prediction, model, case)
+    rows = results.clean_rows(prediction, model, case)
     with place.change(everything=True) as folder:
         path = place.path / results.write_clean(folder, prediction.labels, case, job.ending).name
         write_job(folder, job)
         write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
-    return rows
-
-
-def _clean_rows(prediction: Prediction, model: SegmentationModel, case: Case) -> list[dict[str, Any]]:
-    """Volume, and Dice where there is a reference, of each structure that a network sees in a case."""
-    from SegAdversarialLib.metrics import dice, volume_ml
-
-    head = model.head
-    rows: list[dict[str, Any]] = []
-    for n in head.foreground:
-        row: dict[str, Any] = {"structure": head.names[n], "Volume (ml)": volume_ml(prediction.masks[n], case.spacing)}
-        if case.label is not None:
-            row["Dice"] = dice(prediction.masks[n], np.isin(case.label, head.regions[n]))
-        rows.append(row)
     return rows
 
 
@@ -250,7 +237,12 @@ def _changed(case: Case, files: Mapping[str, str]) -> Case:
 
 
 def _run_attack(
-    job: AttackJob, emit: Emit, cancel: CancelCheck | None, observe: Observe | None, open_model: Opener
+    job: AttackJob,
+    emit: Emit,
+    cancel: CancelCheck | None,
+    observe: Observe | None,
+    open_model: Opener,
+    clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     asked = planning.planned(job)
     case, model = opened(job.case, job.model, emit, open_model)
@@ -268,19 +260,20 @@ def _run_attack(
     place.check_same(about["fingerprints"], case.name)
     announce(place, list(plans), emit)
     costs = {name: plan.attack.cost for name, plan in plans.items()}
-    first, started = share_of_clean(costs), time.perf_counter()
+    first, started = share_of_clean(costs), clock()
     clean = model.predict(case, part_of(emit, 0.0, first), cancel)
-    expected = Forecast.measured(costs, model, case, clean.masks, time.perf_counter() - started, cancel)
+    expected = Forecast.measured(costs, model, case, clean, clock() - started, job.regions, cancel, clock)
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
+    outlook = Outlook(expected, lambda x, text, left: emit(progress_event(first + (1 - first) * x, text, left)), clock)
     said = _warn(notes_on_prediction(clean, model.head, case.label))
     writer = AttackWriter(job, case, clean, place, plans)
     writer.begin()
     for name, plan in plans.items():
-        progress = part_of(emit, *(first + (1 - first) * x for x in expected.part(name)))
-        result, evaluation = _one_attack(plan.attack, model, case, clean, job, progress, expected.searching(name), cancel)
+        result, evaluation = _one_attack(plan.attack, model, case, clean, job, outlook, cancel)
         _warn([x for x in evaluation.notes if x not in said], f"{name}: ")
         writer.add(name, result, evaluation, model, {**about, "asked": plan.asked})
+        outlook.end()
         for row in result.trace:
             emit({"event": "trace", "name": name, **plain(row)})
         emit({"event": "result", "name": name, "folder": str(place.path / name), "row": plain(writer.row(name))})
@@ -295,18 +288,17 @@ def _one_attack(
     case: Case,
     clean: Prediction,
     job: AttackJob,
-    progress: ProgressCallback,
-    searching: float,
+    outlook: Outlook,
     cancel: CancelCheck | None,
 ) -> tuple[AttackResult, Evaluation]:
-    """Attack and measure; `searching` is the share of its time in which it attacks."""
-    result = attack(model, case, progress=lambda x, text: progress(searching * x, text), cancel=cancel)
-    measuring, asked = f"{attack.title}: measuring", (1 + searching) / 2
-    attacked = model.predict(
-        result.adversarial, lambda x, text: progress(searching + (asked - searching) * x, measuring), cancel
-    )
-    progress(asked, measuring)
-    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False)
+    """Attack and measure."""
+    result = attack(model, case, progress=outlook.within, cancel=cancel)
+    outlook.end()
+    measuring = outlook.progress(f"{attack.title}: measuring")
+    attacked = model.predict(result.adversarial, measuring, cancel)
+    outlook.end()
+    evaluation = evaluate(result, model, job.regions, clean, attacked, warn=False, progress=measuring)
+    outlook.end()
     check_cancel(cancel)
     return result, evaluation
 

@@ -15,8 +15,8 @@ def ensemble(members: Sequence[SegmentationModel], *, name: str = "ensemble") ->
     """Several networks as one, whose probabilities are the mean of theirs (Cheng & Ji 2020, Section V).
 
     Each member is examined by itself, so that one may give probabilities and another logits; channels and classes may come
-    in another order. The members' networks are shared, not copied, and move to the first one's device; switches for running faster
-    are the first one's.
+    in another order. The members' networks are shared, not copied, and move to the first one's device; the switches for
+    running faster are the first one's.
 
     Args:
         members: at least two.

@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from SegAdversarialLib.errors import InputError, detail_of, first_problem
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.files import is_file, whole_file
+from SegAdversarialLib.volumes.files import whole_file
+from SegAdversarialLib.volumes.learned_files import LearnedKind
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.networks.deformation_intensity_vae import DeformationIntensityVAE, Latents
 
-_DESCRIPTION = "segadversarial-generator"
+_KIND = LearnedKind("segadversarial-generator", "generator", "generator file", "trained", "train-generator")
 
 
 class GeneratorSettings(BaseModel):
@@ -138,7 +139,7 @@ class Generator:
         """
         import safetensors.torch
 
-        told = {"format": _DESCRIPTION, "settings": self.settings.model_dump_json(), "learned": json.dumps(self.learned)}
+        told = {"format": _KIND.description, "settings": self.settings.model_dump_json(), "learned": json.dumps(self.learned)}
         weights = {name: x.detach().cpu().contiguous() for name, x in self.network.state_dict().items()}
         with whole_file(path) as temporary:
             safetensors.torch.save_file(weights, temporary, told)
@@ -150,11 +151,7 @@ class Generator:
         Raises:
             InputError: there is no such file, or it holds something else.
         """
-        found = Path(path)
-        if not is_file(found):
-            raise InputError(f"There is no generator file {found}; give one that was trained (.safetensors).")
-        state = found.stat()
-        return _read(str(found), state.st_mtime_ns, state.st_size)
+        return _read(*_KIND.state(path))
 
     def check(self, case: Case) -> None:
         """Find out whether it fits a case.
@@ -338,19 +335,7 @@ class BoundGenerator:
 @lru_cache(maxsize=2)
 def _read(path: str, changed_ns: int, size: int) -> Generator:
     """The generator in a file; the last ones are kept, since a cohort is attacked with one and the same."""
-    import safetensors
-
-    try:
-        with safetensors.safe_open(path, framework="pt") as content:
-            told = content.metadata() or {}
-            if told.get("format") != _DESCRIPTION:
-                raise InputError(f"{path} holds no generator; give a file that train-generator has written.")
-            generator = Generator.new(GeneratorSettings.model_validate_json(told["settings"]))
-            generator.network.load_state_dict({name: content.get_tensor(name) for name in content.keys()})  # noqa: SIM118
-            return Generator(generator.settings, generator.network, json.loads(told["learned"]))
-    except ValidationError as error:
-        raise InputError(f"The generator file {path} is damaged or of another version: {first_problem(error)}") from None
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file can break the reader anywhere
-        raise InputError(f"The generator file {path} is damaged or something else ({detail_of(error)}).") from error
+    with _KIND.opened(path, "pt") as (content, told):
+        generator = Generator.new(GeneratorSettings.model_validate_json(told["settings"]))
+        generator.network.load_state_dict({name: content.get_tensor(name) for name in content.keys()})  # noqa: SIM118
+        return Generator(generator.settings, generator.network, json.loads(told["learned"]))

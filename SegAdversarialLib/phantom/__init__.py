@@ -25,7 +25,7 @@ REGIONS = {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)}
 
 # mm along k, j, i that every head fits into
 _HEAD = (160.0, 172.0, 158.0)
-_SMALLEST = 32
+SMALLEST = 32
 _ANATOMY, _TUMOUR, _SCANNER = range(3)
 
 
@@ -91,8 +91,8 @@ def _generator(seed: int, stream: int) -> np.random.Generator:
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, int, int]:
     sizes = tuple(shape) if isinstance(shape, Sequence | np.ndarray) else ()
-    if len(sizes) != 3 or any(not isinstance(n, int | np.integer) or n < _SMALLEST for n in sizes):
-        raise InputError(f"The phantom's shape must be three whole numbers (K, J, I) of {_SMALLEST} or more; it is {shape!r}.")
+    if len(sizes) != 3 or any(not isinstance(n, int | np.integer) or n < SMALLEST for n in sizes):
+        raise InputError(f"The phantom's shape must be three whole numbers (K, J, I) of {SMALLEST} or more; it is {shape!r}.")
     return int(sizes[0]), int(sizes[1]), int(sizes[2])
 
 

@@ -7,11 +7,20 @@ The same code works inside 3D Slicer and outside it, on the packages `slicer-cor
 from SegAdversarialLib.scene.application import headless_application, new_application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
 from SegAdversarialLib.scene.certificates import CertificateNodes, add_certificate
-from SegAdversarialLib.scene.inputs import case_of_nodes, mask_of_node
+from SegAdversarialLib.scene.inputs import case_of_nodes, mask_of_node, mask_steps, reading_steps
 from SegAdversarialLib.scene.meaning import segments_of_reference, undecided_segments
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.pictures import picture
-from SegAdversarialLib.scene.results import add_case, add_evaluation, add_result, add_segmentation_result
+from SegAdversarialLib.scene.results import (
+    add_case,
+    add_evaluation,
+    add_result,
+    add_segmentation_result,
+    case_steps,
+    evaluation_steps,
+    result_steps,
+    segmentation_steps,
+)
 from SegAdversarialLib.scene.runs import configuration_of, find_results, find_runs
 from SegAdversarialLib.scene.segmentations import color_of
 from SegAdversarialLib.scene.view import check_drawing
@@ -27,16 +36,22 @@ __all__ = [
     "add_result",
     "add_segmentation_result",
     "case_of_nodes",
+    "case_steps",
     "check_drawing",
     "color_of",
     "configuration_of",
+    "evaluation_steps",
     "find_results",
     "find_runs",
     "headless_application",
     "mask_of_node",
+    "mask_steps",
     "new_application",
     "picture",
     "read_scene",
+    "reading_steps",
+    "result_steps",
+    "segmentation_steps",
     "segments_of_reference",
     "undecided_segments",
     "write_scene",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.scene.steps import Result, Steps
 
 
 @functools.cache
@@ -83,14 +84,24 @@ def add_node(scene: Any, class_name: str, name: str) -> Any:
     Raises:
         InputError: the scene does not know the class.
     """
-    # Slicer writes the file names that it makes of node names without escaping this letter, and cannot read them back
-    node = scene.AddNewNodeByClass(class_name, name.replace("&", "and"))
+    node = scene.AddNewNodeByClass(class_name, _safe(name))
     if node is None:
         raise InputError(
             f"The scene cannot hold a {class_name}; use the scene of Slicer or of headless_application(), "
             "in which Slicer's modules have registered their nodes."
         )
     return node
+
+
+def put_node(scene: Any, node: Any) -> Any:
+    """Put a node that was made and filled outside the scene into it."""
+    node.SetName(scene.GenerateUniqueName(_safe(node.GetName())))
+    return scene.AddNode(node)
+
+
+def _safe(name: str) -> str:
+    # Slicer writes the file names that it makes of node names without escaping this letter, and cannot read them back
+    return name.replace("&", "and")
 
 
 def subject_hierarchy(scene: Any) -> Any:
@@ -114,22 +125,85 @@ def put_in_folder(scene: Any, folder: int, node: Any) -> None:
     subject_hierarchy(scene).SetItemParent(hierarchy_item(scene, node), folder)
 
 
+class Additions:
+    """The nodes and subject hierarchy items that somebody has added to a scene, so that they can be taken out again."""
+
+    def __init__(self, scene: Any) -> None:
+        self._scene = scene
+        self._nodes: list[Any] = []
+        self._items: list[int] = []
+        self._closed = False
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Whatever comes into the scene during the block belongs to them."""
+        nodes, items = set(nodes_of(self._scene)), set(_hierarchy_items(self._scene))
+        try:
+            yield
+        finally:
+            self._nodes += [node for node in nodes_of(self._scene) if node not in nodes]
+            self._items += [item for item in _hierarchy_items(self._scene) if item not in items]
+
+    def forget(self) -> None:
+        """The scene was closed: nothing is left, and what comes now may have the same numbers."""
+        self._nodes, self._items, self._closed = [], [], True
+
+    def complete(self) -> bool:
+        """Whether all of the nodes are still in the scene."""
+        return not self._closed and all(map(self._scene.IsNodePresent, self._nodes))
+
+    def remove(self) -> None:
+        """Take out what is still there."""
+        # a sequence browser goes before the nodes that it shows, which it would make anew
+        for node in sorted(self._nodes, key=lambda x: not x.IsA("vtkMRMLSequenceBrowserNode")):
+            if self._scene.IsNodePresent(node):
+                self._scene.RemoveNode(node)
+        known = set(_hierarchy_items(self._scene))
+        for item in self._items:
+            if item in known:
+                subject_hierarchy(self._scene).RemoveItem(item, False, False)
+
+
 @contextmanager
 def all_or_nothing(scene: Any) -> Iterator[None]:
     """If the block raises, every node and subject hierarchy item that it added is removed from the scene again."""
-    nodes_before = {node.GetID() for node in nodes_of(scene)}
-    items_before = set(_hierarchy_items(scene))
+    additions = Additions(scene)
     try:
-        yield
+        with additions.noted():
+            yield
     except BaseException:
-        # a sequence browser goes before the nodes that it shows, which it would make anew
-        for node in [x for x in nodes_of(scene) if x.GetID() not in nodes_before]:
-            if scene.IsNodePresent(node):
-                scene.RemoveNode(node)
-        for item in _hierarchy_items(scene):
-            if item not in items_before:
-                subject_hierarchy(scene).RemoveItem(item, False, False)
+        additions.remove()
         raise
+
+
+def added_whole(scene: Any, steps: Steps[Result]) -> Steps[Result]:
+    """Steps that add to a scene, as a whole or not at all.
+
+    If one of them raises, if they are closed before their end, or if something that they have added is removed meanwhile,
+    every node and subject hierarchy item that they added is removed from the scene again.
+
+    Raises:
+        InputError: the scene was closed, or something that belongs to the whole was removed, between two steps.
+    """
+    additions = Additions(scene)
+    tag = scene.AddObserver(scene.EndCloseEvent, lambda _caller, _event: additions.forget())
+    try:
+        while True:
+            if not additions.complete():
+                raise InputError("The scene was closed or changed while a result was being added; it was dropped.")
+            try:
+                with additions.noted():
+                    waited = next(steps)
+            except StopIteration as end:
+                result: Result = end.value
+                return result
+            yield waited
+    except BaseException:
+        steps.close()
+        additions.remove()
+        raise
+    finally:
+        scene.RemoveObserver(tag)
 
 
 def nodes_of(scene: Any) -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from SegAdversarialLib.scene.rasterization import (
     segment_masks,
     volume_affine,
 )
+from SegAdversarialLib.scene.steps import Steps, finished, in_background
 from SegAdversarialLib.structures.matching import understood
 from SegAdversarialLib.structures.segments import Segment, named_values, renamed, values_in
 from SegAdversarialLib.volumes.case import Case
@@ -57,6 +59,18 @@ def case_of_nodes(
         InputError: a volume is missing, has no voxels, more than one component, or values that are not finite; the grids or
             the parent transforms differ; or the reference does not fit the volumes or the network.
     """
+    return finished(reading_steps(channels, reference=reference, head=head, name=name, label_names=label_names))
+
+
+def reading_steps(
+    channels: Mapping[str, Any],
+    *,
+    reference: Any = None,
+    head: OutputHead | None = None,
+    name: str = "",
+    label_names: Mapping[Any, str] | None = None,
+) -> Steps[Case]:
+    """`case_of_nodes` in steps."""
     if not channels:
         raise InputError("No volume was given; choose one for each channel of the network.")
     missing = [channel for channel, node in channels.items() if node is None]
@@ -64,17 +78,27 @@ def case_of_nodes(
         raise InputError(f"No volume was given for channel {', '.join(missing)}; choose one.")
     nodes = list(channels.values())
     arrays = [_voxels(node, f"the volume of channel {channel}") for channel, node in channels.items()]
-    check_right_angles(volume_affine(nodes[0]), nodes[0].GetName())
+    affine, title = volume_affine(nodes[0]), name or nodes[0].GetName() or ""
+    check_right_angles(affine, nodes[0].GetName())
     for channel, node in channels.items():
         _check_place(node, nodes[0], f"the volume of channel {channel}")
-    dtypes = [_checked_type(node, array) for node, array in zip(nodes, arrays)]
+    titles = [node.GetName() for node in nodes]
+    dtypes = yield from in_background(lambda: tuple(map(_checked_type, titles, arrays)))
     labels, names = None, None
     if reference is not None:
-        labels, segments = _reference(reference, nodes[0], label_names)
-        labels, names = understood(labels, segments, None, head, f"The reference {reference.GetName()}")
-    image = np.stack([array.astype(np.float32, copy=False) for array in arrays])
-    title = name or nodes[0].GetName() or ""
-    return Case(image, tuple(channels), volume_affine(nodes[0]), labels, names, title, tuple(dtypes))
+        called = f"The reference {reference.GetName()}"
+        labels, segments = yield from _reference(reference, nodes[0], label_names)
+        labels, names = yield from in_background(functools.partial(understood, labels, segments, None, head, called))
+    image = yield from in_background(lambda: _stacked(arrays))
+    # which looks at all voxels
+    return (yield from in_background(lambda: Case(image, tuple(channels), affine, labels, names, title, dtypes)))
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    image = np.empty((len(arrays), *arrays[0].shape), np.float32)
+    for target, array in zip(image, arrays):
+        target[:] = array
+    return image
 
 
 def mask_of_node(node: Any, like: Any, segment: str = "") -> np.ndarray:
@@ -92,31 +116,44 @@ def mask_of_node(node: Any, like: Any, segment: str = "") -> np.ndarray:
     Raises:
         InputError: the node is none of these, there is no such segment, or the region holds no voxel of the volume.
     """
+    return finished(mask_steps(node, like, segment))
+
+
+def mask_steps(node: Any, like: Any, segment: str = "") -> Steps[np.ndarray]:
+    """`mask_of_node` in steps."""
     if node is None:
         raise InputError("No region was given; choose a segmentation, a label map volume or an ROI.")
     _voxels(like, "the volume")
-    region = node.GetName()
+    region, where = node.GetName(), like.GetName()
     if node.IsA("vtkMRMLSegmentationNode"):
         chosen = [_segment_id(node, segment)] if segment else segment_ids(node)
-        mask = np.zeros(like.GetImageData().GetDimensions()[::-1], bool)
-        for _, found in segment_masks(node, like, chosen):
-            mask |= found
         if segment:
             region = f"{node.GetSegmentation().GetSegment(chosen[0]).GetName()} of {region}"
+        masks, shape = segment_masks(node, like, chosen), like.GetImageData().GetDimensions()[::-1]
+        mask = yield from in_background(lambda: _any_of(masks, shape))
     elif node.IsA("vtkMRMLLabelMapVolumeNode"):
-        mask = _voxels(node, "the region") != 0
+        labels = _voxels(node, "the region")
         _check_place(node, like, "the region")
+        mask = yield from in_background(lambda: labels != 0)
     elif node.IsA("vtkMRMLMarkupsROINode"):
-        mask = _inside(node, like)
+        inside = _inside(node, like)
+        mask = yield from in_background(inside)
     else:
         raise InputError(
             f"{region} cannot be a region ({node.GetNodeTagName()}); choose a segmentation, a label map volume or an ROI."
         )
     if not mask.any():
         raise InputError(
-            f"The region {region} is empty: no voxel of {like.GetName()} lies in it; "
+            f"The region {region} is empty: no voxel of {where} lies in it; "
             "draw or move it so that it covers a part of the volume."
         )
+    return mask
+
+
+def _any_of(masks: Iterable[tuple[str, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    for _, found in masks:
+        mask |= found
     return mask
 
 
@@ -159,33 +196,39 @@ def _check_place(node: Any, first: Any, what: str) -> None:
         )
 
 
-def _checked_type(node: Any, array: np.ndarray) -> str:
+def _checked_type(title: str, array: np.ndarray) -> str:
     """The type in which the voxels of a volume are to be stored again."""
     if array.dtype.kind in "iu":
         if max(abs(int(array.min())), abs(int(array.max()))) > _LARGEST_WHOLE:
-            raise InputError(f"{node.GetName()} holds whole numbers beyond 2^24, which the attacks' arithmetic cannot keep.")
+            raise InputError(f"{title} holds whole numbers beyond 2^24, which the attacks' arithmetic cannot keep.")
         return str(array.dtype)
     count = int(array.size - np.isfinite(array).sum())
     if count:
         raise InputError(
-            f"{node.GetName()} holds {count} voxel(s) that are NaN or infinite; "
+            f"{title} holds {count} voxel(s) that are NaN or infinite; "
             "repair the volume, for example by replacing them by the value of air."
         )
     return "float32"
 
 
-def _reference(node: Any, like: Any, answers: Mapping[Any, str] | None) -> tuple[np.ndarray, tuple[Segment, ...] | None]:
+def _reference(
+    node: Any, like: Any, answers: Mapping[Any, str] | None
+) -> Steps[tuple[np.ndarray, tuple[Segment, ...] | None]]:
     """The reference's label map on a volume's grid, and its segments where they are named."""
     if node.IsA("vtkMRMLSegmentationNode"):
-        return painted_segments(node, like, answers)
+        return (yield from painted_segments(node, like, answers))
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
         raise InputError(
             f"{node.GetName()} cannot be the reference ({node.GetNodeTagName()}); "
             "choose a segmentation or a label map volume (Slicer's Volumes module converts scalar volumes)."
         )
-    labels = _voxels(node, "the reference").copy()
+    voxels = _voxels(node, "the reference")
     _check_place(node, like, "the reference")
-    return labels, renamed(named_values(None, values_in(labels)), answers) if answers else None
+    labels = yield from in_background(voxels.copy)
+    if not answers:
+        return labels, None
+    values = yield from in_background(lambda: values_in(labels))
+    return labels, renamed(named_values(None, values), answers)
 
 
 def _segment_id(node: Any, wanted: str) -> str:
@@ -201,8 +244,8 @@ def _segment_id(node: Any, wanted: str) -> str:
     )
 
 
-def _inside(roi: Any, like: Any) -> np.ndarray:
-    """The voxels (K, J, I) whose centres lie in an oriented box."""
+def _inside(roi: Any, like: Any) -> Callable[[], np.ndarray]:
+    """What finds the voxels (K, J, I) whose centres lie in an oriented box; it may be called in another thread."""
     import slicer.util
 
     moved = matrix_between(like, roi)
@@ -213,8 +256,13 @@ def _inside(roi: Any, like: Any) -> np.ndarray:
         )
     box = slicer.util.arrayFromVTKMatrix(roi.GetObjectToNodeMatrix())
     to_box = np.linalg.inv(box) @ moved @ volume_affine(like)
-    k, j, i = np.ogrid[tuple(slice(0, n) for n in like.GetImageData().GetDimensions()[::-1])]
-    mask = np.ones(like.GetImageData().GetDimensions()[::-1], bool)
-    for (a, b, c, origin), size in zip(to_box[:3], roi.GetSize()):
-        mask &= np.abs(a * i + b * j + c * k + origin) <= size / 2 + _ROUNDING
-    return mask if min(roi.GetSize()) > 0 else np.zeros_like(mask)
+    shape, sizes = like.GetImageData().GetDimensions()[::-1], roi.GetSize()
+
+    def inside() -> np.ndarray:
+        k, j, i = np.ogrid[tuple(slice(0, n) for n in shape)]
+        mask = np.full(shape, min(sizes) > 0)
+        for (a, b, c, origin), size in zip(to_box[:3], sizes):
+            mask &= np.abs(a * i + b * j + c * k + origin) <= size / 2 + _ROUNDING
+        return mask
+
+    return inside

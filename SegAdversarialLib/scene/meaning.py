@@ -10,6 +10,7 @@ import numpy as np
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.rasterization import segment_ids, segment_masks, voxels_of
+from SegAdversarialLib.scene.steps import Steps, in_background
 from SegAdversarialLib.structures.matching import match
 from SegAdversarialLib.structures.segments import Overlay, Segment, named_values, renamed, values_in
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.structures.output_head import OutputHead
 
 
-def painted_segments(node: Any, like: Any, answers: Mapping[Any, str] | None) -> tuple[np.ndarray, tuple[Segment, ...]]:
+def painted_segments(node: Any, like: Any, answers: Mapping[Any, str] | None) -> Steps[tuple[np.ndarray, tuple[Segment, ...]]]:
     """The segments of a node on a volume's grid, in one label map (`structures.segments.Overlay`).
 
     Args:
@@ -34,10 +35,14 @@ def painted_segments(node: Any, like: Any, answers: Mapping[Any, str] | None) ->
     described = _described(node, answers)
     if not described:
         raise InputError(f"The reference {node.GetName()} has no segments; draw them or choose another.")
-    overlay = Overlay(like.GetImageData().GetDimensions()[::-1])
-    for identifier, mask in segment_masks(node, like):
-        overlay.add(described[identifier], mask)
-    labels, segments = overlay.finished()
+    masks, overlay = segment_masks(node, like), Overlay(like.GetImageData().GetDimensions()[::-1])
+
+    def paint() -> tuple[np.ndarray, tuple[Segment, ...]]:
+        for identifier, mask in masks:
+            overlay.add(described[identifier], mask)
+        return overlay.finished()
+
+    labels, segments = yield from in_background(paint)
     if not labels.any():
         _check_within(node, like)
     return labels, segments

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.geometry import same_grid
+
+_SLAB = 8
+"""Slices that are resampled in one go."""
 
 
 def segment_ids(node: Any) -> list[str]:
@@ -17,7 +20,46 @@ def segment_ids(node: Any) -> list[str]:
     return [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
 
 
-def segment_masks(node: Any, like: Any, segments: Sequence[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+class SegmentMasks(Iterable[tuple[str, np.ndarray]]):
+    """The voxels of a volume whose centres lie in each segment: identifiers and (K, J, I) bool, when they are iterated over.
+
+    That takes long and touches neither the nodes nor the scene, so that another thread can do it.
+
+    Attributes:
+        values: the segments' label values.
+    """
+
+    def __init__(self, node: Any, like: Any, segments: Sequence[str] | None = None) -> None:
+        segmentation, name = _as_label_maps(node, like)
+        self._grid, self._name = _grid_of(like, np.eye(4)), like.GetName()
+        self._transform = transform_between(node, like)
+        self._images: dict[str, Any] = {}
+        self.values: dict[str, int] = {}
+        for identifier in segment_ids(node) if segments is None else segments:
+            segment = segmentation.GetSegment(identifier)
+            self._images[identifier] = segment.GetRepresentation(name) if segment is not None else None
+            self.values[identifier] = segment.GetLabelValue() if segment is not None else 0
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        drawn: tuple[Any, np.ndarray] | None = None
+        for identifier, image in self._images.items():
+            if image is None or image.IsEmpty():
+                yield identifier, np.zeros(self._grid.GetDimensions()[::-1], bool)
+                continue
+            # segments that do not overlap share one label map, which is resampled once
+            if drawn is None or drawn[0] is not image:
+                drawn = image, _on_grid(image, self._grid, self._name, self._transform)
+            yield identifier, drawn[1] == self.values[identifier]
+
+    def painted(self) -> np.ndarray:
+        """The label values: (K, J, I) int32; of overlapping segments the last one counts."""
+        labels = np.zeros(self._grid.GetDimensions()[::-1], np.int32)
+        for identifier, mask in self:
+            np.copyto(labels, self.values[identifier], where=mask)
+        return labels
+
+
+def segment_masks(node: Any, like: Any, segments: Sequence[str] | None = None) -> SegmentMasks:
     """The voxels of a volume whose centres lie in each segment. The scene is not touched.
 
     Args:
@@ -25,34 +67,15 @@ def segment_masks(node: Any, like: Any, segments: Sequence[str] | None = None) -
         like: the volume node.
         segments: identifiers of segments; all of them unless given.
 
-    Yields:
-        The segment's identifier and (K, J, I) bool.
-
     Raises:
-        InputError: a segment cannot be turned into voxels.
+        InputError: a segment cannot be turned into voxels; also while the masks are iterated over.
     """
-    segmentation, name = _as_label_maps(node, like)
-    transform = transform_between(node, like)
-    shape = like.GetImageData().GetDimensions()[::-1]
-    drawn: tuple[Any, np.ndarray] | None = None
-    for identifier in segment_ids(node) if segments is None else segments:
-        segment = segmentation.GetSegment(identifier)
-        image = segment.GetRepresentation(name) if segment is not None else None
-        if image is None or image.IsEmpty():
-            yield identifier, np.zeros(shape, bool)
-            continue
-        # segments that do not overlap share one label map, which is resampled once
-        if drawn is None or drawn[0] is not image:
-            drawn = image, _on_grid(image, like, transform)
-        yield identifier, drawn[1] == segment.GetLabelValue()
+    return SegmentMasks(node, like, segments)
 
 
 def label_values(node: Any, like: Any) -> np.ndarray:
     """The segments' label values on a volume's grid: (K, J, I) int32; of overlapping segments the last one counts."""
-    labels = np.zeros(like.GetImageData().GetDimensions()[::-1], np.int32)
-    for identifier, mask in segment_masks(node, like):
-        labels[mask] = node.GetSegmentation().GetSegment(identifier).GetLabelValue()
-    return labels
+    return segment_masks(node, like).painted()
 
 
 def volume_affine(node: Any) -> np.ndarray:
@@ -138,17 +161,25 @@ def _grid_of(volume: Any, moved: np.ndarray) -> Any:
     return grid
 
 
-def _on_grid(image: Any, like: Any, transform: Any) -> np.ndarray:
+def _on_grid(image: Any, grid: Any, name: str, transform: Any) -> np.ndarray:
     """A label map (K, J, I) on a volume's grid, nearest neighbour."""
     import slicer
 
-    grid, result = _grid_of(like, np.eye(4)), slicer.vtkOrientedImageData()
     resample = slicer.vtkOrientedImageDataResample
     if _is_identity(transform) and resample.DoGeometriesMatch(image, grid):
         return _pasted(image, grid.GetExtent())
-    if not resample.ResampleOrientedImageToReferenceOrientedImage(image, grid, result, False, False, transform):
-        raise InputError(f"The segmentation cannot be resampled onto {like.GetName()}; harden the transforms above both.")
-    return voxels_of(result)
+    whole = np.zeros(grid.GetDimensions()[::-1], np.int32)
+    extent, slab = grid.GetExtent(), slicer.vtkOrientedImageData()
+    slab.DeepCopy(grid)
+    # by slabs: while Slicer resamples, no other thread gets its turn
+    for first in range(0, len(whole), _SLAB):
+        last = min(first + _SLAB, len(whole)) - 1
+        slab.SetExtent(*extent[:4], extent[4] + first, extent[4] + last)
+        result = slicer.vtkOrientedImageData()
+        if not resample.ResampleOrientedImageToReferenceOrientedImage(image, slab, result, False, False, transform):
+            raise InputError(f"The segmentation cannot be resampled onto {name}; harden the transforms above both.")
+        whole[first : last + 1] = voxels_of(result)
+    return whole
 
 
 def _is_identity(transform: Any) -> bool:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.application import (
-    all_or_nothing,
+    added_whole,
     current_scene,
-    hierarchy_item,
-    nodes_of,
-    put_in_folder,
-    subject_hierarchy,
 )
+from SegAdversarialLib.scene.contents import Answers, CaseContent, ResultContent, answers_of, case_content, result_content
 from SegAdversarialLib.scene.iterations import ITERATION_MEMORY, add_iterations
 from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.parts import add_parts
-from SegAdversarialLib.scene.rasterization import label_values
-from SegAdversarialLib.scene.runs import RESULT, ROLE, SEGMENTATION, Run
+from SegAdversarialLib.scene.references import add_reference, file_under, new_folder, reference_beside
+from SegAdversarialLib.scene.runs import RESULT, SEGMENTATION, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of
+from SegAdversarialLib.scene.steps import Steps, finished, in_background
 from SegAdversarialLib.scene.tables import add_dice_plot, add_metrics_table, add_trace_tables
 from SegAdversarialLib.scene.volumes import SCANNER_UNITS, add_input_volume, add_perturbation_volume, add_volume_like
+from SegAdversarialLib.scene.voxels import label_image
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.writing import stored
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.result import AttackResult
@@ -43,18 +41,27 @@ def add_case(case: Case, scene: Any = None, *, names: Mapping[int, str] | None =
     Raises:
         InputError: the scene cannot hold the nodes. The scene is then as it was.
     """
+    return finished(case_steps(case, scene, names=names))
+
+
+def case_steps(case: Case, scene: Any = None, *, names: Mapping[int, str] | None = None) -> Steps[CaseNodes]:
+    """`add_case` in steps."""
     scene = current_scene(scene)
-    with all_or_nothing(scene):
-        hierarchy = subject_hierarchy(scene)
-        folder = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), case.name or "case")
-        assert case.dtypes is not None
-        channels = {}
-        for channel, values, dtype in zip(case.channels, case.image, case.dtypes):
-            name = f"{case.name} {channel}".strip()
-            channels[channel] = add_input_volume(scene, name, stored(values, dtype), case.affine)
-            _file_under(scene, folder, channels[channel], "input")
-        reference = _add_reference(scene, case, classes_of(names or case.label_names, [case.label]), channels)
-        return CaseNodes(channels, reference, folder)
+    content = yield from in_background(lambda: case_content(case, names))
+    return (yield from added_whole(scene, _add_case(scene, case, content)))
+
+
+def _add_case(scene: Any, case: Case, content: CaseContent) -> Steps[CaseNodes]:
+    folder = new_folder(scene, case.name or "case")
+    channels = {}
+    for channel, found in content.channels.items():
+        channels[channel] = add_input_volume(scene, f"{case.name} {channel}".strip(), found, case.affine)
+        file_under(scene, folder, channels[channel], "input")
+        yield None
+    reference = None
+    if content.reference is not None:
+        reference = add_reference(scene, case, content.reference, content.classes, channels)
+    return CaseNodes(channels, reference, folder)
 
 
 def add_result(
@@ -86,27 +93,55 @@ def add_result(
         InputError: an attacked channel has no input node, or the label maps lie on another grid than the image. Whatever is
             raised, the scene is then as it was.
     """
-    scene = current_scene(scene)
-    case = result.original
+    steps = result_steps(result, evaluation, inputs, scene, names=names, record=record, iteration_memory=iteration_memory)
+    return finished(steps)
+
+
+def result_steps(
+    result: AttackResult,
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any] | None = None,
+    scene: Any = None,
+    *,
+    names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+    iteration_memory: int = ITERATION_MEMORY,
+    adding: Callable[[], None] = lambda: None,
+) -> Steps[ResultNodes]:
+    """`add_result` in steps; `adding` is called before the first node is added."""
+    scene, case = current_scene(scene), result.original
     _check_shapes(case, evaluation)
     record = _record(result.describe(), evaluation) if record is None else record
-    with all_or_nothing(scene):
-        named = names or case.label_names
-        classes = classes_of(named, [case.label, evaluation.clean, evaluation.attacked])
-        if inputs is None:
-            inputs = add_case(case, scene, names=classes).channels
-        attacked = {channel: _input_of(inputs, channel) for channel in attacked_channels(result)}
-        run = Run(scene, RESULT, result.attack.summary(), attacked, _reference(scene, case, classes, inputs))
-        adversarial, perturbation = _add_images(run, result)
-        measured = _add_measured(run, case, evaluation, classes, record)
-        return ResultNodes(
-            **measured,
-            **add_parts(run, result, classes),
-            adversarial=adversarial,
-            perturbation=perturbation,
-            **_add_trace(run, result, classes),
-            **_add_states(run, result, {x: attacked[x] for x in perturbation} or attacked, classes, iteration_memory),
-        )
+    channels = yield from in_background(lambda: attacked_channels(result))
+    attacked = channels if inputs is None else [x for x in channels if _input_of(inputs, x)]
+    content = yield from in_background(lambda: result_content(result, attacked, iteration_memory))
+    answers = yield from in_background(lambda: answers_of(case, evaluation, names))
+    adding()
+    return (yield from added_whole(scene, _add_result(scene, result, evaluation, inputs, content, answers, record)))
+
+
+def _add_result(
+    scene: Any,
+    result: AttackResult,
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any] | None,
+    content: ResultContent,
+    answers: Answers,
+    record: Mapping[str, Any],
+) -> Steps[ResultNodes]:
+    case = result.original
+    if inputs is None:
+        added = yield from in_background(lambda: case_content(case, answers.classes))
+        inputs = (yield from _add_case(scene, case, added)).channels
+    attacked = {channel: _input_of(inputs, channel) for channel in content.adversarial}
+    reference = yield from reference_beside(scene, case, answers.classes, inputs)
+    run = Run(scene, RESULT, result.attack.summary(), attacked, reference)
+    adversarial, perturbation = yield from _add_images(run, result, content)
+    parts = yield from add_parts(run, content.parts, case, answers.classes)
+    trace = yield from _add_trace(run, result, answers.classes)
+    states = yield from _add_states(run, case, content, answers.classes)
+    measured = yield from _add_measured(run, case, evaluation, answers, record)
+    return ResultNodes(**measured, **parts, adversarial=adversarial, perturbation=perturbation, **trace, **states)
 
 
 def add_evaluation(
@@ -139,19 +174,37 @@ def add_evaluation(
         InputError: there are no input nodes, or the label maps lie on another grid than the image. Whatever is raised, the
             scene is then as it was.
     """
+    return finished(
+        evaluation_steps(case, evaluation, inputs, scene, title=title, adversarial=adversarial, names=names, record=record)
+    )
+
+
+def evaluation_steps(
+    case: Case,
+    evaluation: Evaluation,
+    inputs: Mapping[str, Any],
+    scene: Any = None,
+    *,
+    title: str,
+    adversarial: Mapping[str, Any] | None = None,
+    names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Steps[ResultNodes]:
+    """`add_evaluation` in steps."""
     scene = current_scene(scene)
     _check_shapes(case, evaluation)
     if not inputs:
         raise InputError("No input volume was given; give the volume of each channel.")
     record = _record({"case": case.name}, evaluation) if record is None else record
-    with all_or_nothing(scene):
-        classes = classes_of(names or case.label_names, [case.label, evaluation.clean, evaluation.attacked])
-        run = Run(scene, RESULT, title, inputs, _reference(scene, case, classes, inputs))
-        return ResultNodes(
-            **_add_measured(run, case, evaluation, classes, record, adversarial),
-            adversarial=dict(adversarial or {}),
-            perturbation={},
-        )
+    answers = yield from in_background(lambda: answers_of(case, evaluation, names))
+
+    def add() -> Steps[ResultNodes]:
+        reference = yield from reference_beside(scene, case, answers.classes, inputs)
+        run = Run(scene, RESULT, title, inputs, reference)
+        measured = yield from _add_measured(run, case, evaluation, answers, record, adversarial)
+        return ResultNodes(**measured, adversarial=dict(adversarial or {}), perturbation={})
+
+    return (yield from added_whole(scene, add()))
 
 
 def add_segmentation_result(
@@ -181,26 +234,47 @@ def add_segmentation_result(
         InputError: there are no input nodes, or the label map lies on another grid than the image. Whatever is raised, the
             scene is then as it was.
     """
+    return finished(segmentation_steps(case, labels, rows, inputs, scene, title=title, names=names, record=record))
+
+
+def segmentation_steps(
+    case: Case,
+    labels: np.ndarray,
+    rows: Sequence[Mapping[str, Any]],
+    inputs: Mapping[str, Any],
+    scene: Any = None,
+    *,
+    title: str,
+    names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Steps[SegmentationNodes]:
+    """`add_segmentation_result` in steps."""
     scene = current_scene(scene)
     _check_shape(case, labels, "")
     if not inputs:
         raise InputError("No input volume was given; give the volume of each channel.")
     if record is None:
         record = {"case": case.name, "network": title, "evaluation": list(rows)}
-    with all_or_nothing(scene):
-        classes = classes_of(names or case.label_names, [case.label, labels])
+    classes = yield from in_background(lambda: classes_of(names or case.label_names, [case.label, labels]))
+    image = yield from in_background(lambda: label_image(labels, case.affine))
+
+    def add() -> Steps[SegmentationNodes]:
         run = Run(scene, SEGMENTATION, title, inputs)
         first = next(iter(run.inputs.values()))
-        node = add_segmentation(scene, f"segmentation - {title}", labels, case.affine, classes, first)
+        node = add_segmentation(scene, f"segmentation - {title}", image, case.affine, classes, first)
+        segmentation = run.file(node, "segmentation")
+        yield None
         return SegmentationNodes(
             run=run.identifier,
             summary=title,
             folder=run.folder,
             inputs=run.inputs,
-            segmentation=run.file(node, "segmentation"),
+            segmentation=segmentation,
             table=run.file_table(add_metrics_table(scene, f"metrics - {title}", rows)),
             configuration=run.add_configuration(record),
         )
+
+    return (yield from added_whole(scene, add()))
 
 
 def attacked_channels(result: AttackResult) -> list[str]:
@@ -220,34 +294,34 @@ def _record(about: Mapping[str, Any], evaluation: Evaluation) -> dict[str, Any]:
     return {**about, **measured}
 
 
-def _add_images(run: Run, result: AttackResult) -> tuple[dict[str, Any], dict[str, Any]]:
+def _add_images(run: Run, result: AttackResult, content: ResultContent) -> Steps[tuple[dict[str, Any], dict[str, Any]]]:
     """The adversarial channels, and by how much those that changed did so."""
-    case, change = result.adversarial, result.change()
-    adversarial, perturbation = {}, {}
-    assert case.dtypes is not None
+    adversarial, perturbation, affine = {}, {}, result.adversarial.affine
     for channel, volume in run.inputs.items():
-        n = case.channel_index(channel)
-        values = stored(case.image[n], case.dtypes[n])
         name = f"{volume.GetName()} adversarial - {run.summary}"
-        node = add_volume_like(run.scene, name, values, case.affine, volume)
+        node = add_volume_like(run.scene, name, content.adversarial[channel], affine, volume)
         node.SetDescription(f"{run.summary}; seed {result.attack.seed}; network {result.model or 'none'}")
         adversarial[channel] = run.file(node, "adversarial", channel)
-        if change[n].any():
+        yield None
+        if channel in content.change:
             name = f"{volume.GetName()} change - {run.summary}"
-            node = add_perturbation_volume(run.scene, name, f"{channel}, {SCANNER_UNITS}", change[n], case.affine, volume)
+            title = f"{channel}, {SCANNER_UNITS}"
+            node = add_perturbation_volume(run.scene, name, title, content.change[channel], affine, volume)
             perturbation[channel] = run.file(node, "perturbation", channel)
+            yield None
     return adversarial, perturbation
 
 
-def _add_answers(run: Run, case: Case, evaluation: Evaluation, classes: Mapping[int, str]) -> dict[str, Any]:
+def _add_answers(run: Run, case: Case, answers: Answers) -> Steps[dict[str, Any]]:
     """The network's answers before and after; the one after is visible."""
     first = next(iter(run.inputs.values()))
     found = {}
-    for role, labels in (("clean", evaluation.clean), ("attacked", evaluation.attacked)):
+    for role, image in (("clean", answers.clean), ("attacked", answers.attacked)):
         name = f"{role} segmentation - {run.summary}"
-        node = add_segmentation(run.scene, name, labels, case.affine, classes, first)
+        node = add_segmentation(run.scene, name, image, case.affine, answers.classes, first)
         node.GetDisplayNode().SetVisibility(role == "attacked")
         found[role] = run.file(node, role)
+        yield None
     return found
 
 
@@ -255,11 +329,15 @@ def _add_measured(
     run: Run,
     case: Case,
     evaluation: Evaluation,
-    classes: Mapping[int, str],
+    answers: Answers,
     record: Mapping[str, Any],
     adversarial: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """What every run has: its identity, the network's answers, the table of metrics and the configuration."""
+) -> Steps[dict[str, Any]]:
+    """What every run has: its identity, the network's answers, the table of metrics and the configuration.
+
+    Both of the latter come last, in one step: by them the run is found.
+    """
+    found = yield from _add_answers(run, case, answers)
     table = add_metrics_table(run.scene, f"metrics - {run.summary}", evaluation.rows)
     return {
         "run": run.identifier,
@@ -267,74 +345,33 @@ def _add_measured(
         "folder": run.folder,
         "inputs": run.inputs,
         "reference": run.reference,
-        **_add_answers(run, case, evaluation, classes),
+        **found,
         "metrics": run.file_table(table, adversarial),
         "configuration": run.add_configuration(record, adversarial),
     }
 
 
-def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> dict[str, Any]:
+def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> Steps[dict[str, Any]]:
     """Dice against iteration as tables and a chart, where there is a trace."""
     traces = add_trace_tables(run.scene, f"trace - {run.summary}", result.trace)
     if not traces:
         return {}
+    run.file_traces(traces)
+    yield None
     title = f"{result.attack.title}: Dice against iteration"
     chart, series = add_dice_plot(run.scene, f"Dice against iteration - {run.summary}", title, traces, classes)
-    run.file_traces(traces)
     run.file_all([chart, *series], "trace")
+    yield None
     return {"traces": traces, "chart": chart, "series": series}
 
 
-def _add_states(
-    run: Run, result: AttackResult, inputs: Mapping[str, Any], classes: Mapping[int, str], memory: int
-) -> dict[str, Any]:
+def _add_states(run: Run, case: Case, content: ResultContent, classes: Mapping[int, str]) -> Steps[dict[str, Any]]:
     """The iterations and their browser, where states were kept."""
-    if not result.snapshots:
+    if content.states is None:
         return {}
-    states = add_iterations(run, result.original, result.snapshots, inputs, classes, memory)
-    return dict(zip(("browser", "sequences", "proxies"), states))
-
-
-def _reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
-    """The segmentation of the reference labels beside the inputs, added if it is not there yet; None without labels."""
-    if case.label is None:
-        return None
-    found = _reference_of(scene, inputs, case.label)
-    if found is not None:
-        return found
-    node = _add_reference(scene, case, classes, inputs)
-    node.GetDisplayNode().SetVisibility(False)
-    return node
-
-
-def _add_reference(scene: Any, case: Case, classes: Mapping[int, str], inputs: Mapping[str, Any]) -> Any:
-    """The reference labels beside the first input, or None where the case has none."""
-    if case.label is None:
-        return None
-    first = next(iter(inputs.values()))
-    node = add_segmentation(scene, f"{case.name} reference".strip(), case.label, case.affine, classes, first)
-    hierarchy = subject_hierarchy(scene)
-    return _file_under(scene, hierarchy.GetItemParent(hierarchy_item(scene, first)), node, "reference")
-
-
-def _reference_of(scene: Any, inputs: Mapping[str, Any], label: np.ndarray) -> Any:
-    """The segmentation of these reference labels that was added beside one of these inputs before."""
-    import slicer
-
-    own = {volume.GetID(): volume for volume in inputs.values()}
-    grid = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    for node in nodes_of(scene):
-        volume = own.get(node.GetNodeReferenceID(grid)) if node.GetAttribute(ROLE) == "reference" else None
-        # the user may have drawn in it, or chosen another reference for the same volume
-        if volume is not None and np.array_equal(label_values(node, volume), label):
-            return node
-    return None
-
-
-def _file_under(scene: Any, folder: int, node: Any, role: str) -> Any:
-    node.SetAttribute(ROLE, role)
-    put_in_folder(scene, folder, node)
-    return node
+    inputs = {channel: run.inputs[channel] for channel in content.states.volumes}
+    added = yield from add_iterations(run, content.states, inputs, case.affine, classes)
+    return dict(zip(("browser", "sequences", "proxies"), added))
 
 
 def _input_of(inputs: Mapping[str, Any], channel: str) -> Any:

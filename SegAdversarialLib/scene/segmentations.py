@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.scene.application import add_node
+from SegAdversarialLib.scene.voxels import label_image
 from SegAdversarialLib.structures.terminology import entry_of
 
 # Red, green, blue and yellow for the values 1 to 4 (BraTS: necrotic core, oedema, unused, enhancing tumour), further ones
@@ -41,13 +42,11 @@ def classes_of(names: Mapping[int, str] | None, maps: Iterable[np.ndarray | None
     return {value: (names or {}).get(value) or f"label {value}" for value in sorted(values)}
 
 
-def add_segmentation(
-    scene: Any, name: str, labels: np.ndarray, affine: np.ndarray, classes: Mapping[int, str], grid: Any
-) -> Any:
+def add_segmentation(scene: Any, name: str, labels: Any, affine: np.ndarray, classes: Mapping[int, str], grid: Any) -> Any:
     """Add a segmentation.
 
     Args:
-        labels: (K, J, I) label map.
+        labels: (K, J, I) label map, or the `label_image` of one.
         affine: (i, j, k) to RAS, in mm.
         classes: name by label value; each gets a segment, an empty one where the class does not occur.
         grid: the volume node that gives the reference geometry and, where it has one, the transform.
@@ -61,13 +60,25 @@ def add_segmentation(
     return node
 
 
-def fill_segmentation(node: Any, labels: np.ndarray, affine: np.ndarray, classes: Mapping[int, str]) -> None:
+def fill_segmentation(node: Any, labels: Any, affine: np.ndarray, classes: Mapping[int, str]) -> None:
     """Give a segmentation node one segment for each class; all of them share one label map, as Slicer stores them."""
+    image = label_image(labels, affine) if isinstance(labels, np.ndarray) else labels
+    _fill(node.GetSegmentation(), image, classes)
+
+
+def new_segmentation(image: Any, classes: Mapping[int, str]) -> Any:
+    """The content of a segmentation node, from the `label_image` of a label map."""
     import slicer
 
-    image = _oriented_image(labels, affine)
+    segmentation = slicer.vtkSegmentation()
+    _fill(segmentation, image, classes)
+    return segmentation
+
+
+def _fill(segmentation: Any, image: Any, classes: Mapping[int, str]) -> None:
+    import slicer
+
     representation = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
-    segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(representation)
     for value, name in classes.items():
         segment = slicer.vtkSegment()
@@ -89,18 +100,3 @@ def show_clearly(display: Any) -> None:
     display.SetOpacity2DFill(0.35)
     display.SetOpacity2DOutline(1.0)
     display.SetSliceIntersectionThickness(2)
-
-
-def _oriented_image(labels: np.ndarray, affine: np.ndarray) -> Any:
-    import slicer
-    import slicer.util
-    import vtk
-    from vtk.util.numpy_support import vtk_to_numpy
-
-    byte = labels.min() >= 0 and labels.max() <= 255
-    image = slicer.vtkOrientedImageData()
-    image.SetDimensions(*labels.shape[::-1])
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR if byte else vtk.VTK_SHORT, 1)
-    vtk_to_numpy(image.GetPointData().GetScalars())[:] = labels.ravel()
-    image.SetGeometryFromImageToWorldMatrix(slicer.util.vtkMatrixFromArray(affine))
-    return image

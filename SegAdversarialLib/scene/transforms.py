@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,27 @@ _LINES = 16
 _COLORS = ((0.1, (0.2, 0.2, 0.2)), (0.3, (0.0, 1.0, 0.0)), (0.6, (1.0, 1.0, 0.0)), (1.0, (1.0, 0.0, 0.0)))
 
 
-def add_displacement(scene: Any, name: str, displacement: np.ndarray, affine: np.ndarray, like: Any) -> Any:
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """A displacement as its node will hold it: the vtkImageData of vectors, and the length of the longest, in mm."""
+
+    image: Any
+    longest: float
+
+
+def vectors(displacement: np.ndarray, affine: np.ndarray) -> Vectors:
+    """A displacement (3, K, J, I) in mm, RAS components; made without the scene."""
+    longest = max(float(np.sqrt((x.astype(np.float64) ** 2).sum(0)).max()) for x in np.moveaxis(displacement, 1, 0))
+    return Vectors(_vector_image(displacement, affine), longest)
+
+
+def add_displacement(scene: Any, name: str, content: np.ndarray | Vectors, affine: np.ndarray, like: Any) -> Any:
     """Add a grid transform that warps what is put under it as `fields.warp` does.
 
     It is shown, when made visible, by grid lines in the slice views, coloured by the length of the displacement.
 
     Args:
-        displacement: (3, K, J, I) in mm, RAS components.
+        content: (3, K, J, I) in mm, RAS components.
         affine: (i, j, k) to RAS, in mm.
         like: a volume node on the same grid, whose transform is shared.
     """
@@ -32,13 +47,14 @@ def add_displacement(scene: Any, name: str, displacement: np.ndarray, affine: np
     directions = np.eye(4)
     directions[:3, :3] = affine[:3, :3] / spacing_of(affine)
     grid = slicer.vtkOrientedGridTransform()
-    grid.SetDisplacementGridData(_vector_image(displacement, affine))
+    content = content if isinstance(content, Vectors) else vectors(content, affine)
+    grid.SetDisplacementGridData(content.image)
     grid.SetGridDirectionMatrix(slicer.util.vtkMatrixFromArray(directions))
     # as in files, and as resampling wants it, which then needs no inverse
     node = add_node(scene, "vtkMRMLGridTransformNode", name)
     node.SetAndObserveTransformFromParent(grid)
     node.SetAndObserveTransformNodeID(like.GetTransformNodeID())
-    _add_display(node, displacement, affine, like)
+    _add_display(node, content, affine, like)
     return node
 
 
@@ -59,22 +75,23 @@ def displacement_colors() -> np.ndarray:
 
 def _vector_image(displacement: np.ndarray, affine: np.ndarray) -> Any:
     import vtk
-    from vtk.util.numpy_support import numpy_to_vtk
+    from vtk.util.numpy_support import vtk_to_numpy
 
     image = vtk.vtkImageData()
     image.SetDimensions(*displacement.shape[:0:-1])
     image.SetSpacing(*spacing_of(affine))
     image.SetOrigin(*affine[:3, 3].tolist())
-    vectors = np.ascontiguousarray(np.moveaxis(displacement, 0, -1), dtype=np.float64).reshape(-1, 3)
-    image.GetPointData().SetScalars(numpy_to_vtk(vectors, deep=True))
+    image.AllocateScalars(vtk.VTK_DOUBLE, 3)
+    target = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(*displacement.shape[1:], 3)
+    np.copyto(target, np.moveaxis(displacement, 0, -1))
     return image
 
 
-def _add_display(node: Any, displacement: np.ndarray, affine: np.ndarray, region: Any) -> None:
+def _add_display(node: Any, content: Vectors, affine: np.ndarray, region: Any) -> None:
     """Hidden grid lines over a volume; what makes them visible shows them in the slice views."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    extent = float(np.max(np.array(displacement.shape[:0:-1]) * spacing_of(affine)))
+    extent = float(np.max(np.array(content.image.GetDimensions()) * spacing_of(affine)))
     distance = max(extent / _LINES, 2 * max(spacing_of(affine)))
     modifying = display.StartModify()
     display.SetVisualizationMode(display.VIS_MODE_GRID)
@@ -87,7 +104,7 @@ def _add_display(node: Any, displacement: np.ndarray, affine: np.ndarray, region
     display.SetVisibility3D(False)
     display.SetVisibility(False)
     display.EndModify(modifying)
-    largest = float(np.sqrt((displacement.astype(np.float64) ** 2).sum(0)).max()) or 1.0
+    largest = content.longest or 1.0
     colors = display.GetColorMap()
     colors.RemoveAllPoints()
     for fraction, color in _COLORS:

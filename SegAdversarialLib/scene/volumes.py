@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.scene.application import add_node
+from SegAdversarialLib.scene.voxels import Voxels, change_voxels, input_voxels, voxels
 
 COLOR_NODE_NAME = "SegAdversarial change"
 SCANNER_UNITS = "scanner units"
@@ -28,15 +29,15 @@ _DIVERGING = np.array(
 _NUMBER_OF_COLORS = 255
 
 
-def add_volume(scene: Any, name: str, array: np.ndarray, affine: np.ndarray) -> Any:
+def add_volume(scene: Any, name: str, content: np.ndarray | Voxels, affine: np.ndarray) -> Any:
     """Add a scalar volume.
 
     Args:
-        array: (K, J, I), of any integer or float type; the node's voxels get the same type.
+        content: (K, J, I), of any integer or float type; the node's voxels get the same type.
         affine: (i, j, k) to RAS, in mm.
     """
     node = add_node(scene, "vtkMRMLScalarVolumeNode", name)
-    fill_volume(node, array, affine)
+    fill_volume(node, content, affine)
     give_display(scene, node)
     return node
 
@@ -54,28 +55,29 @@ def give_display(scene: Any, node: Any) -> None:
     node.SetAndObserveDisplayNodeID(display.GetID())
 
 
-def fill_volume(node: Any, array: np.ndarray, affine: np.ndarray) -> None:
+def fill_volume(node: Any, content: np.ndarray | Voxels, affine: np.ndarray) -> None:
     """Give a volume node its voxels, (K, J, I), and its place in space."""
     import slicer.util
 
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine))
-    slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(array))
+    content = content if isinstance(content, Voxels) else voxels(content)
+    node.SetAndObserveImageData(content.image)
 
 
-def add_input_volume(scene: Any, name: str, array: np.ndarray, affine: np.ndarray) -> Any:
+def add_input_volume(scene: Any, name: str, content: np.ndarray | Voxels, affine: np.ndarray) -> Any:
     """Add a channel as it came from the scanner, in grey, from its darkest to nearly its brightest voxel."""
-    node = add_volume(scene, name, array, affine)
-    low, high = np.percentile(array, (0.1, 99.95))
+    content = content if isinstance(content, Voxels) else input_voxels(content)
+    node = add_volume(scene, name, content, affine)
     display = node.GetDisplayNode()
     display.SetAutoWindowLevel(False)
-    if high > low:
-        display.SetWindowLevelMinMax(float(low), float(high))
+    if content.high > content.low:
+        display.SetWindowLevelMinMax(content.low, content.high)
     return node
 
 
-def add_volume_like(scene: Any, name: str, array: np.ndarray, affine: np.ndarray, like: Any) -> Any:
+def add_volume_like(scene: Any, name: str, content: np.ndarray | Voxels, affine: np.ndarray, like: Any) -> Any:
     """Add a volume that is displayed, and transformed, exactly as another one."""
-    node = add_volume(scene, name, array, affine)
+    node = add_volume(scene, name, content, affine)
     node.SetAndObserveTransformNodeID(like.GetTransformNodeID())
     display_like(node, like)
     return node
@@ -92,17 +94,20 @@ def display_like(node: Any, like: Any) -> None:
     display.SetInterpolate(model.GetInterpolate())
 
 
-def add_perturbation_volume(scene: Any, name: str, title: str, array: np.ndarray, affine: np.ndarray, like: Any) -> Any:
+def add_perturbation_volume(
+    scene: Any, name: str, title: str, content: np.ndarray | Voxels, affine: np.ndarray, like: Any
+) -> Any:
     """Add the change of a channel in diverging colours, with a symmetric window and a colour legend.
 
     Args:
         title: the legend's title.
-        array: (K, J, I) float32, in the channel's intensity units or, for a bias field, in percent.
+        content: (K, J, I) float32, in the channel's intensity units or, for a bias field, in percent.
         like: the channel's volume, whose transform is shared.
     """
-    node = add_volume(scene, name, array, affine)
+    content = content if isinstance(content, Voxels) else change_voxels(content)
+    node = add_volume(scene, name, content, affine)
     node.SetAndObserveTransformNodeID(like.GetTransformNodeID())
-    largest = float(np.abs(array).max()) or 1.0
+    largest = content.high or 1.0
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(_diverging_color_node(scene).GetID())
     display.SetAutoWindowLevel(False)

@@ -30,6 +30,26 @@ def is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
+def check_present(header: Path, path: Path, field: str) -> None:
+    """Check that the file of voxels is there that a header names in one of its fields.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not path.is_file():
+        raise InputError(f"{header}: there is no file {path}, which is to hold its voxels ({field}); put it there.")
+
+
+def check_plain(path: Path, start: int, needed: int) -> None:
+    """Check that a file has that many bytes from byte `start` on.
+
+    Raises:
+        InputError: it has fewer.
+    """
+    if (held := path.stat().st_size - start) < needed:
+        raise incomplete(path, held, needed, "bytes of voxels")
+
+
 def check_gzip(path: Path, start: int, needed: int) -> None:
     """Check that the gzip data from byte `start` on give that many bytes, by the length at their end if that is right.
 

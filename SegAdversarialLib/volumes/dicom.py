@@ -18,6 +18,7 @@ from SegAdversarialLib.volumes.dicom_frames import Frame, frames_in, frames_of, 
 from SegAdversarialLib.volumes.dicom_pixels import intensities
 from SegAdversarialLib.volumes.dicom_stacks import Stack, affine_of, difference, stacks_of
 from SegAdversarialLib.volumes.files import split_choice
+from SegAdversarialLib.volumes.geometry import Grid
 from SegAdversarialLib.volumes.volume import ALIGNED, Space, Volume
 
 _SHOWN = 20
@@ -46,6 +47,22 @@ def read_dicom(path: str | Path) -> Volume:
     Raises:
         InputError: there is none or more than one (the message lists them), or it is no whole, even stack of slices.
     """
+    stack = _stack_of(path)
+    placed = stack[0].place is not None
+    return Volume(intensities(stack), affine_of(stack), Space() if placed else Space.of(ALIGNED))
+
+
+def dicom_grid(path: str | Path) -> Grid:
+    """Where the voxels of the volume that `read_dicom` would read are; none of them is read.
+
+    Raises:
+        InputError: as `read_dicom`, as far as headers tell.
+    """
+    stack = _stack_of(path)
+    return Grid((len(stack), *stack[0].source.shape), affine_of(stack))
+
+
+def _stack_of(path: str | Path) -> Stack:
     place, wanted = split_choice(path)
     if os.path.isdir(place):
         frames = _without_copies(frames_in(place))
@@ -57,9 +74,7 @@ def read_dicom(path: str | Path) -> Volume:
             raise InputError(f"{place} holds no scanner's image (it is {kind_of(place)}); give an image, or its folder.")
     else:
         raise InputError(f"{place} is no DICOM file, and has no series to choose from; leave out #{wanted}.")
-    stack = _chosen(place, wanted, _choices(frames))
-    placed = stack[0].place is not None
-    return Volume(intensities(stack), affine_of(stack), Space() if placed else Space.of(ALIGNED))
+    return _chosen(place, wanted, _choices(frames))
 
 
 def _choices(frames: Sequence[Frame]) -> list[Choice]:

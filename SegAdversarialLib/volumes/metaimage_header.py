@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.volumes.completeness import check_zlib, incomplete
+from SegAdversarialLib.volumes.completeness import check_plain, check_present, check_zlib
 from SegAdversarialLib.volumes.units import millimetres
 
 _LONGEST = 1 << 20
@@ -106,15 +106,12 @@ class MetaImageHeader:
             return
         local = name.upper() == "LOCAL"
         path = self.path if local else self.path.parent / name
-        if not path.is_file():
-            raise InputError(
-                f"{self.path}: there is no file {path}, which is to hold its voxels (ElementDataFile); put it there."
-            )
+        check_present(self.path, path, "ElementDataFile")
         start = self.length if local else max(0, int(_number(self.tags.get("HeaderSize", "0")) or 0))
         if self.tags.get("CompressedData", "").lower() in ("true", "1", "t"):
             check_zlib(path, start, needed)
-        elif (held := path.stat().st_size - start) < needed:
-            raise incomplete(path, held, needed, "bytes of voxels")
+        else:
+            check_plain(path, start, needed)
 
     def _bytes(self) -> int | None:
         """The voxels' number of bytes, if it can be told."""

@@ -13,6 +13,7 @@ import numpy as np
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.completeness import damaged, incomplete, is_gzip
 from SegAdversarialLib.volumes.files import is_file
+from SegAdversarialLib.volumes.geometry import Grid
 from SegAdversarialLib.volumes.nifti_header import LONGEST_HEADER, NiftiHeader, read_header
 from SegAdversarialLib.volumes.nifti_place import Prefer
 from SegAdversarialLib.volumes.volume import Volume
@@ -38,11 +39,7 @@ def read_nifti(path: Path, prefer: Prefer | None = None) -> list[Volume]:
     Raises:
         InputError: the file is incomplete or no NIfTI file, or what its header says cannot be right.
     """
-    header_path = path if _partner_kind(path) != ".hdr" else _partner(path)
-    with _opened(header_path) as file:
-        header = read_header(header_path, _read(file, LONGEST_HEADER, header_path))
-    if header.single and header_path != path:
-        raise InputError(f"{header_path} says that the voxels follow in it, and {path} is no part of it; give {header_path}.")
+    header_path, header = _header_of(path)
     voxels_path = header_path if header.single else _voxels_beside(header_path)
     affine, space, notes = header.place.affine(prefer)
     stored = _voxels(voxels_path, header)
@@ -56,6 +53,28 @@ def read_nifti(path: Path, prefer: Prefer | None = None) -> list[Volume]:
     else:
         parts = [_scaled(frame, header) for frame in stored]
     return [Volume(part, affine, space, notes) for part in parts]
+
+
+def nifti_grid(path: Path, prefer: Prefer | None = None) -> tuple[Grid, int]:
+    """Where the voxels of a NIfTI file are, and how many volumes it holds; nothing but its header is read.
+
+    Raises:
+        InputError: it is no NIfTI file, or what its header says cannot be right.
+    """
+    header = _header_of(path)[1]
+    i, j, k = header.shape
+    colours = len(header.dtype.names) if header.dtype.names is not None else 1
+    return Grid((k, j, i), header.place.affine(prefer)[0]), header.frames * colours
+
+
+def _header_of(path: Path) -> tuple[Path, NiftiHeader]:
+    """The header, and the file that it is in."""
+    header_path = path if _partner_kind(path) != ".hdr" else _partner(path)
+    with _opened(header_path) as file:
+        header = read_header(header_path, _read(file, LONGEST_HEADER, header_path))
+    if header.single and header_path != path:
+        raise InputError(f"{header_path} says that the voxels follow in it, and {path} is no part of it; give {header_path}.")
+    return header_path, header
 
 
 def _scaled(frame: np.ndarray, header: NiftiHeader) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.volumes.completeness import check_gzip, incomplete
+from SegAdversarialLib.volumes.completeness import check_gzip, check_plain, check_present
 from SegAdversarialLib.volumes.units import millimetres
 
 _LONGEST = 1 << 20
@@ -101,12 +101,11 @@ class NrrdHeader:
         if needed is None or (data is not None and (data.upper().startswith("LIST") or "%" in data)):
             return  # several files: their reader says which is missing or too short
         path, start = (self.path, self.length) if data is None else (self.path.parent / data, 0)
-        if not path.is_file():
-            raise InputError(f"{self.path}: there is no file {path}, which is to hold its voxels (data file); put it there.")
+        check_present(self.path, path, "data file")
         if encoding in ("gzip", "gz"):
             check_gzip(path, start, needed)
-        elif encoding == "raw" and (held := path.stat().st_size - start) < needed:
-            raise incomplete(path, held, needed, "bytes of voxels")
+        elif encoding == "raw":
+            check_plain(path, start, needed)
 
     def _bytes(self) -> int | None:
         """The voxels' number of bytes, if it can be told."""

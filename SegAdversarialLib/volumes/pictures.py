@@ -33,6 +33,8 @@ _MODES = {
     "PA": "RGBA",
 }
 """What a picture of each of Pillow's modes is read as."""
+_COLOURED = {"P", "PA", "RGB", "RGBA"}
+"""Modes that are read as three channels."""
 
 
 def is_picture(path: str | Path) -> bool:
@@ -90,6 +92,26 @@ def read_picture_mask(path: Path) -> Volume:
     return _volume(values)
 
 
+def picture_grid(path: Path) -> tuple[Grid, int]:
+    """Where the pixels of a picture are, and how many channels it has without an alpha channel; none of them is read.
+
+    Raises:
+        InputError: it is damaged, has several pages, or is to be turned.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            _check(picture, path)
+            columns, rows = picture.size
+            bands = 3 if picture.mode in _COLOURED else 1
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _damaged(path, error) from error
+    return Grid((1, rows, columns), _AFFINE), bands
+
+
 def fits_pixels(grid: Grid, path: str | Path | None, other: Grid, other_path: str | Path) -> bool:
     """Whether a picture lies on another image pixel for pixel; False where neither is a picture, and places decide.
 
@@ -120,6 +142,10 @@ def fits_pixels(grid: Grid, path: str | Path | None, other: Grid, other_path: st
     return True
 
 
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"The picture {path} is damaged or of a rare kind ({detail_of(error)}); save it as PNG.")
+
+
 def _volume(pixels: np.ndarray) -> Volume:
     return Volume(pixels[None], _AFFINE, Space.of(ALIGNED))
 
@@ -142,7 +168,7 @@ def _channels(path: Path) -> list[np.ndarray]:
     except InputError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"The picture {path} is damaged or of a rare kind ({detail_of(error)}); save it as PNG.") from error
+        raise _damaged(path, error) from error
     pixels = pixels.astype(pixels.dtype.newbyteorder("="))
     channels = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, -1, 0))
     if len(channels) in (2, 4):

@@ -129,7 +129,7 @@ def read_images(
     assert first is not None
     labels = segments = None
     if label is not None:
-        volume, segments = _read_reference(Path(label), first.grid, prefer)
+        volume, segments = read_reference(Path(label), first.grid, prefer)
         notes += volume.notes
         labels = _on_grid_of(first, first_path, volume, "the label map", label, resample, linear=False)
     for note in dict.fromkeys(notes):
@@ -208,7 +208,7 @@ def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(whole)
 
 
-def _read_reference(path: Path, grid: Grid, prefer: Prefer | None) -> tuple[Volume, tuple[Segment, ...] | None]:
+def read_reference(path: Path, grid: Grid, prefer: Prefer | None) -> tuple[Volume, tuple[Segment, ...] | None]:
     """A label map, or the segments of a segmentation painted into one, on the grid if they lie on its voxels."""
     _check_there(path, ("label",))
     keys = segment_keys(path)
@@ -222,7 +222,7 @@ def _label_on_grid(path: Path, grid: Grid) -> tuple[np.ndarray, tuple[Segment, .
     _check_there(path, ("label map",))
     if segment_keys(path) is None:
         return _read_on_grid(path, grid, ("label map",), labels=True)[0], None
-    volume, segments = _read_reference(path, grid, None)
+    volume, segments = read_reference(path, grid, None)
     return _same_voxels([[volume]], grid, "label map", path)[0], segments
 
 

@@ -20,8 +20,8 @@ from SegAdversarialLib.attacks.result import AttackResult, Snapshot
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene import application, view
-from SegAdversarialLib.scene.segmentations import _oriented_image
 from SegAdversarialLib.scene.volumes import add_volume, fill_volume
+from SegAdversarialLib.scene.voxels import label_image
 from SegAdversarialLib.volumes.case import Case
 
 slicer = pytest.importorskip("slicer")
@@ -225,7 +225,7 @@ def segmentation_of(scene, masks: dict[str, np.ndarray], affine: np.ndarray, gri
         segment.SetName(name)
         value = (values or {}).get(name, 1)
         segment.SetLabelValue(value)
-        segment.AddRepresentation("Binary labelmap", _oriented_image(value * mask.astype(np.int16), affine))
+        segment.AddRepresentation("Binary labelmap", label_image(value * mask.astype(np.int16), affine))
         node.GetSegmentation().AddSegment(segment, f"id {name}")
     return node
 

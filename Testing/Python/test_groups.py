@@ -66,13 +66,9 @@ def test_attacks_inside_others_count() -> None:
 
 def test_shares_follow_the_costs() -> None:
     costs = {"noise": Cost(), "fgsm": Cost(1, 1), "pgd": Cost(20, 1), "square": Cost(0, 2000)}
-    forecast = Forecast(costs, gradient=3.0, answer=1.0, rest=2.0)
+    forecast = Forecast(costs, gradient=3.0, answer=1.0, measuring=0.75, writing=0.25)
     assert forecast.seconds == (2) + (3 + 1 + 2) + (60 + 1 + 2) + (2000 + 2)
-    ends = [forecast.part(name) for name in costs]
-    assert ends[0][0] == 0 and ends[-1][1] == pytest.approx(1)
-    assert all(before[1] == after[0] for before, after in zip(ends, ends[1:]))
-    assert ends[2][1] - ends[2][0] == pytest.approx(63 / 2073)
-    assert forecast.searching("noise") == 0 and forecast.searching("square") == pytest.approx(2000 / 2002)
+    assert forecast.seconds_of("pgd") == {"searching": 61, "answering": 1, "measuring": 0.75, "writing": 0.25}
     assert forecast.sentence() == "4 attacks of 21 gradients and 2,002 answers of the network: about 35 minutes on this case."
     assert 0 < share_of_clean(costs) < 0.001 and share_of_clean({"noise": Cost()}) == 0.05
 

@@ -13,6 +13,7 @@ from gui_helpers import MODULE, _clean, messages, openModule, settle  # noqa: F4
 from results_helpers import Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
+from SegAdversarialLib.scene.steps import background
 
 DIFFERENCE = "SegAdversarialDifference"
 
@@ -271,7 +272,9 @@ def test_a_cancelled_preparation_leaves_no_files(slicerHost: Any, tmp_path: Path
     slicerHost.processEvents(0.05)
     assert list(tmp_path.iterdir())
     runner.cancel()
-    assert ends == ["cancelled"] and not list(tmp_path.iterdir()) and not runner.busy
+    assert ends == ["cancelled"] and not runner.busy
+    background().submit(int).result()  # which removes the files
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_worker_that_cannot_start_says_what_was_tried(slicerHost: Any, monkeypatch: pytest.MonkeyPatch) -> None:

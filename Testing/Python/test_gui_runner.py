@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import stat
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from SegAdversarialLib.scene.steps import background
 
 FAKE = str(Path(__file__).with_name("fake_worker.py"))
 
@@ -77,6 +81,8 @@ def wait(host: Any, heard: Heard) -> Any:
         assert time.monotonic() < end
         host.processEvents(0.01)
     host.processEvents(0.05)
+    # the files are removed by the background thread
+    background().submit(int).result()
     (outcome,) = heard.ends
     return outcome
 
@@ -147,3 +153,33 @@ def test_waiting_for_the_end(slicerHost: Any, runner: Any) -> None:
     heard = Heard()
     outcome = runner.run(makeTask("echo"), heard)
     assert outcome.kind == "done" and heard.ends == [outcome]
+
+
+def test_a_background_thread_that_runs_only_while_it_is_waited_for_gets_ready(
+    slicerHost: Any, runner: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Slicer the main thread keeps the interpreter's lock while it waits for events: only a wait of ours gives it away."""
+    from SegAdversarialLib.scene import steps
+
+    free, pieces, heard = threading.Event(), [], Heard()
+
+    def patiently(futures: Any, seconds: float) -> Any:
+        free.set()
+        try:
+            return concurrent.futures.wait(futures, seconds)
+        finally:
+            free.clear()
+
+    def work() -> None:
+        for n in range(5):
+            assert free.wait(10)
+            time.sleep(0.005)
+            pieces.append(n)
+
+    task = makeTask("done")
+    task.prepare = lambda folder: steps.in_background(work)
+    task.deliver = lambda folder: steps.in_background(lambda: pieces.append("delivered"))
+    monkeypatch.setattr(steps, "wait", patiently)
+    runner.start(task, heard)
+    assert wait(slicerHost, heard).kind == "done"
+    assert pieces == [*range(5), "delivered"]

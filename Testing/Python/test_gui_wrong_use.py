@@ -147,3 +147,24 @@ def test_the_console_says_the_same(slicerHost: Any, panel: Any) -> None:
     with pytest.raises(InputError, match="nowhere"):
         logic.segment(volumes, model="nowhere.ts")
     assert sceneState() == before
+
+
+def test_the_console_can_say_what_segments_are(slicerHost: Any, panel: Any) -> None:
+    import slicer
+
+    from SegAdversarialLib.errors import InputError
+
+    logic, volumes, named = panel.logic, dict(panel.images.volumes()), panel.state.reference
+    segments = named.GetSegmentation()
+    segment = segments.GetSegment(segments.GetNthSegmentID(0))
+    before = segment.GetName()
+    segment.SetName("lesion A")
+    try:
+        with pytest.raises(InputError, match="lesion A"):
+            logic.segment(volumes, reference=named)
+        for key in ("lesion A", segments.GetNthSegmentID(0)):
+            nodes = logic.segment(volumes, reference=named, labelNames={key: before})
+            assert "Dice" in {nodes.table.GetColumnName(n) for n in range(nodes.table.GetNumberOfColumns())}
+    finally:
+        segment.SetName(before)
+    assert slicer.mrmlScene.IsNodePresent(named)

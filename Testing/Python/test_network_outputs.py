@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from monai.networks.nets import BasicUNetPlusPlus, DynUNet, SegResNetVAE
 from torch import nn
 
 from SegAdversarialLib import Case, InputError, Preprocessing, SegmentationModel, attacks, evaluate, objectives
+from SegAdversarialLib.cli import main
 from SegAdversarialLib.model.network_outputs import logits_of
 
 
@@ -213,3 +216,19 @@ def test_what_the_user_says_stands() -> None:
     assert told.describe()["found"] == []
     with pytest.raises(InputError, match="said to give probabilities, but its outputs reach from"):
         model_of(Ends(same), outputs="probabilities").examine()
+
+
+def test_the_command_line_says_what_a_network_is_like(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "net.ts"
+    torch.jit.script(tiny_network().float()).save(str(path))
+    described = ("--model-channels", "A,B", "--classes", "0=background,1=core,2=rim")
+
+    def told(*words: str) -> str:
+        main(["info", str(path), "--trust", "--device", "cpu", *described, *words])
+        return "".join(capsys.readouterr())
+
+    assert re.search("in_place: +True", told("--in-place")) and re.search("in_place: +False", told("--no-in-place"))
+    assert re.search("allow_random: +True", told("--allow-random")) and re.search("outputs: +logits", told())
+    assert "is said to give probabilities" in told("--model-outputs", "probabilities")
+    for output in ("-1", "seg"):
+        assert re.search(f"output: +{output}\n", told("--model-output", output))

@@ -15,7 +15,8 @@ PACKAGE = LIBRARY.name
 
 # a room may import from rooms to the right of it only
 ROOMS = (
-    *("cli", "jobs", "defenses", "training", "scene", "attacks", "evaluation", "formats", "networks", "model", "phantom"),
+    *("cli", "jobs", "defenses", "training", "scene", "attacks", "cohorts", "evaluation", "formats", "networks", "model"),
+    "phantom",
     *("objectives", "changes", "metrics", "volumes", "structures", "arguments", "errors"),
 )
 

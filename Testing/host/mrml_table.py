@@ -20,12 +20,28 @@ class TableModel(QtCore.QAbstractTableModel):
         super().__init__(parent)
         self.node: Any = None
         self.transposed = False
+        self._known: dict[str, Any] = {}
+
+    def forget(self) -> None:
+        """The node has changed; what it has said is kept only until then, as in Slicer, whose model is a copy of it."""
+        self._known.clear()
 
     def nameRow(self) -> bool:
         """Whether the first row of cells shows the columns' names."""
+        if "nameRow" not in self._known:
+            self._known["nameRow"] = self._nameRow()
+        return self._known["nameRow"]
+
+    def _nameRow(self) -> bool:
         return not (self.node.GetUseColumnNameAsColumnHeader() or self.node.GetUseColumnTitleAsColumnHeader())
 
     def _size(self) -> tuple[int, int]:
+        key = f"size {self.transposed}"
+        if key not in self._known:
+            self._known[key] = self._sizeNow()
+        return self._known[key]
+
+    def _sizeNow(self) -> tuple[int, int]:
         if self.node is None or not self.node.GetNumberOfColumns():
             return 0, 0
         rows = self.node.GetNumberOfRows() + self.nameRow()
@@ -130,6 +146,7 @@ class TableView(QtWidgets.QTableView):
         if self.cells.node is not None:
             self.observers.removeFrom(self.cells.node)
         self.cells.node = node
+        self.cells.forget()
         if node is not None:
             self.observers.observe(node, "ModifiedEvent", self._refresh)
         self._refresh()
@@ -150,6 +167,7 @@ class TableView(QtWidgets.QTableView):
         self.setMRMLTableNode(self.viewNode.GetTableNode())
 
     def _refresh(self, _caller: Any = None) -> None:
+        self.cells.forget()
         self.cells.beginResetModel()
         self.cells.endResetModel()
         self.resizeColumnsToContents()

@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.files import is_file, whole_file
+from SegAdversarialLib.volumes.files import whole_file
+from SegAdversarialLib.volumes.learned_files import LearnedKind
 
 Cases = Sequence[Case] | Callable[[], Iterable[Case]]
 """A set of cases: a sequence, or a function that gives them one after the other each time it is called."""
 
 _TENSOR = "pattern"
-_DESCRIPTION = "segadversarial-universal-perturbation"
+_KIND = LearnedKind(
+    "segadversarial-universal-perturbation", "universal perturbation", "perturbation file", "learned", "learn-universal"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +66,7 @@ class Pattern:
         """
         import safetensors.numpy
 
-        told = {"format": _DESCRIPTION, "channels": json.dumps(self.channels), "learned": json.dumps(self.learned)}
+        told = {"format": _KIND.description, "channels": json.dumps(self.channels), "learned": json.dumps(self.learned)}
         with whole_file(path) as temporary:
             safetensors.numpy.save_file({_TENSOR: self.values}, temporary, told)
 
@@ -74,25 +77,11 @@ class Pattern:
         Raises:
             InputError: there is no such file, or it holds something else.
         """
-        found = Path(path)
-        if not is_file(found):
-            raise InputError(f"There is no perturbation file {found}; give one that was learned (.safetensors).")
-        state = found.stat()
-        return _read(str(found), state.st_mtime_ns, state.st_size)
+        return _read(*_KIND.state(path))
 
 
 @lru_cache(maxsize=1)
 def _read(path: str, changed_ns: int, size: int) -> Pattern:
     """The pattern in a file; the last one is kept, since a cohort is attacked with one and the same."""
-    import safetensors
-
-    try:
-        with safetensors.safe_open(path, framework="numpy") as content:
-            told = content.metadata() or {}
-            if told.get("format") != _DESCRIPTION:
-                raise InputError(f"{path} holds no universal perturbation; give a file that was learned.")
-            return Pattern(content.get_tensor(_TENSOR), tuple(json.loads(told["channels"])), json.loads(told["learned"]))
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file can break the reader anywhere
-        raise InputError(f"The perturbation file {path} is damaged or something else ({detail_of(error)}).") from error
+    with _KIND.opened(path, "numpy") as (content, told):
+        return Pattern(content.get_tensor(_TENSOR), tuple(json.loads(told["channels"])), json.loads(told["learned"]))

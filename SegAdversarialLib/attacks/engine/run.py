@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.engine.budget import Budget, shortened
 from SegAdversarialLib.attacks.engine.dice import DiceMeter
+from SegAdversarialLib.attacks.engine.progress import Progress
 from SegAdversarialLib.attacks.engine.trace import TraceWriter
 from SegAdversarialLib.attacks.result import Snapshot
-from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 
@@ -64,8 +66,7 @@ class AttackRun:
         self._wider_bounds: tuple[float, tuple[torch.Tensor, torch.Tensor]] | None = None
         self.gradient_evaluations = self.forward_evaluations = 0
         self._prediction_meter: tuple[tuple[int, ...], DiceMeter] | None = None
-        self._progress: ProgressCallback | None = None
-        self._cancel: CancelCheck | None = None
+        self._progress = Progress(Cost(), None, None)
         self._trace: TraceWriter | None = None
 
     @classmethod
@@ -78,18 +79,18 @@ class AttackRun:
         case: Case,
         *,
         asks_network: bool = True,
-        progress: ProgressCallback | None = None,
-        cancel: CancelCheck | None = None,
+        progress: Progress | None = None,
     ) -> Iterator[AttackRun]:
         """A run on the model's device; for attacks that ask no network, on the CPU without it."""
+        progress = progress or Progress(Cost(), None, None)
         if model is None or not asks_network:
             run = cls(title, budget, model, None, case)
-            run._progress, run._cancel = progress, cancel
+            run._progress = progress
             yield run
             return
-        with model.on(case, between_windows=lambda done: check_cancel(cancel)) as bound:
+        with model.on(case, between_windows=progress.between_windows) as bound:
             run = cls(title, budget, model, bound, case)
-            run._progress, run._cancel = progress, cancel
+            run._progress = progress
             yield run
 
     @property
@@ -116,22 +117,26 @@ class AttackRun:
         return torch.Generator().manual_seed(int(key[0]) << 32 | int(key[1]))
 
     def report(self, fraction: float, message: str) -> None:
-        """Tell how far the attack is, and stop if the user wants it."""
-        check_cancel(self._cancel)
-        if self._progress is not None:
-            self._progress(fraction, message)
+        """Tell how far the attack is by its own count, and stop if the user wants it."""
+        self._progress.report(fraction, message)
 
     def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         """Loss, gradient (C, K, J, I) and logits at an image; counted."""
         assert self._bound is not None
         self.gradient_evaluations += 1
-        return self._bound.differentiate(image, loss)
+        self._progress.begin(Cost(gradients=1))
+        found = self._bound.differentiate(image, loss)
+        self._progress.end()
+        return found
 
     def ask(self, image: torch.Tensor) -> torch.Tensor:
         """Logits at an image, without a gradient; counted."""
         assert self._bound is not None
         self.forward_evaluations += 1
-        return self._bound.logits(image)
+        self._progress.begin(Cost(answers=1))
+        logits = self._bound.logits(image)
+        self._progress.end()
+        return logits
 
     @cached_property
     def clean_masks(self) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from SegAdversarialLib.attacks.result import Snapshot
-from SegAdversarialLib.attacks.settings import MOST_SNAPSHOTS
+from SegAdversarialLib.attacks.settings import snapshots_apart
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
@@ -57,7 +57,7 @@ class Watch:
         snapshot_every: int,
     ) -> None:
         self._run, self._judge, self._best_step, self._enough = run, judge, best_step, enough
-        self._snapshot_every = max(snapshot_every, -(-steps // (MOST_SNAPSHOTS - 1))) if snapshot_every else 0
+        self._snapshot_every = snapshots_apart(snapshot_every, steps)
         self._restart, self._snapshots = 0, list[Snapshot]()
         self._kept: _Kept | None = None
 

@@ -1,0 +1,84 @@
+"""How long a job's attacks will still take: the forecast, corrected by all that has been measured since."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from SegAdversarialLib.errors import ProgressCallback
+from SegAdversarialLib.jobs.forecast import Forecast
+from SegAdversarialLib.jobs.time_left import TimeLeft
+
+PARTS = ("searching", "answering", "measuring", "writing")
+"""What an attack of a job goes through: the network answers once more for the changed image before that is measured."""
+
+_TRUSTED = 0.15
+"""The share of a part from which on its own pace says all about its rest, and what was expected nothing."""
+
+_ALMOST = 0.9999
+
+
+class Outlook:
+    """Follows the attacks of a job through their parts.
+
+    A part that goes on is judged by its own pace, one that has not begun by the latest of its kind that has ended, or else by
+    the forecast; where that has measured the network, it is corrected by how much slower or faster the network is now.
+
+    Args:
+        expected: the forecast.
+        tell: told the finished fraction, what is done, and the seconds that are left. The fraction never falls.
+        clock: gives the seconds.
+    """
+
+    def __init__(
+        self,
+        expected: Forecast,
+        tell: Callable[[float, str, float], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._expected, self._tell, self._clock = expected, tell, clock
+        self._parts = [(kind, expected.seconds_of(name)[kind]) for name in expected.costs for kind in PARTS]
+        self._pace: dict[str, float] = {}
+        self._fraction = 0.0
+        self._begun = clock()
+        self._begin(0)
+
+    def within(self, share: float, message: str) -> None:
+        """So much of the present part is done."""
+        kind, expected = self._parts[self._at]
+        measured = self._part.after(share)
+        left = (1 - share) * expected * self._pace_of(kind)
+        if measured is not None:
+            weight = min(1.0, share / _TRUSTED) if expected else 1.0
+            left = weight * measured + (1 - weight) * left
+            if kind == PARTS[0] and expected:
+                self._pace[kind] = (self._clock() - self._part_begun + measured) / expected if share < 1 else self._ratio()
+        left += sum(seconds * self._pace_of(later) for later, seconds in self._parts[self._at + 1 :])
+        spent = self._clock() - self._begun
+        self._fraction = max(self._fraction, min(spent / (spent + left) if spent else 0.0, _ALMOST))
+        self._tell(self._fraction, message, left)
+
+    def progress(self, message: str) -> ProgressCallback:
+        """`within` for what tells its progress in other words."""
+        return lambda share, _message: self.within(share, message)
+
+    def end(self) -> None:
+        """The present part is done, and the next one begins."""
+        kind, expected = self._parts[self._at]
+        if expected:
+            self._pace[kind] = self._ratio()
+        if self._at + 1 < len(self._parts):
+            self._begin(self._at + 1)
+
+    def _begin(self, part: int) -> None:
+        self._at, self._part_begun = part, self._clock()
+        self._part = TimeLeft(self._clock, working=True)
+
+    def _ratio(self) -> float:
+        """What the present part has taken of what was expected for it."""
+        return (self._clock() - self._part_begun) / self._parts[self._at][1]
+
+    def _pace_of(self, kind: str) -> float:
+        """What a part of a kind takes of what is expected for it."""
+        drift = self._pace.get(PARTS[0], 1.0) if self._expected.measured_gradient else 1.0
+        return self._pace.get(kind, drift)

@@ -1,0 +1,174 @@
+"""How far an attack is, and how long it will still take: against a clock that the test turns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from SegAdversarialLib.attacks import make_attack
+from SegAdversarialLib.attacks.cost import ANSWER, Cost
+from SegAdversarialLib.attacks.engine.progress import Progress
+from SegAdversarialLib.errors import Cancelled
+from SegAdversarialLib.jobs.forecast import Forecast
+from SegAdversarialLib.jobs.outlook import Outlook
+from SegAdversarialLib.jobs.time_left import TimeLeft
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def forecasts(durations: list[float], fractions: list[float]) -> list[tuple[float, float | None, float]]:
+    """Each fraction, what was forecast when it was reached, and what really came, when it takes `durations` to reach them."""
+    clock = Clock()
+    left, found = TimeLeft(clock), []
+    left.after(0.0)
+    for n, (seconds, fraction) in enumerate(zip(durations, fractions)):
+        clock.now += seconds
+        found.append((fraction, left.after(fraction), sum(durations[n + 1 :])))
+    return found
+
+
+@pytest.mark.parametrize("steps", [5, 10, 400])
+def test_an_even_pace_is_forecast_exactly(steps: int) -> None:
+    for fraction, forecast, came in forecasts([3.0] * steps, [n / steps for n in range(1, steps + 1)]):
+        if fraction >= 0.2:
+            assert forecast == pytest.approx(came, abs=1e-6)
+
+
+def test_a_slow_beginning_does_not_count_for_ever() -> None:
+    """A network that takes a minute to give its first answer, for which a hundredth of the work was planned."""
+    found = forecasts([60.0] + [1.0] * 99, [n / 100 for n in range(1, 101)])
+    for _fraction, forecast, came in found[19:-1]:
+        assert forecast is not None and came / 1.5 <= forecast <= came * 1.5
+    # all time and all work would say: 79 seconds for 80 steps, and as much again for the first
+    assert found[19][1] == pytest.approx(80, rel=0.01)
+
+
+def test_what_passes_before_the_first_work_is_no_work() -> None:
+    clock = Clock()
+    left = TimeLeft(clock)
+    clock.now += 500
+    assert left.after(0.0) is None
+    clock.now += 10
+    assert left.after(0.2) == pytest.approx(40)
+
+
+def test_nothing_is_forecast_from_nothing() -> None:
+    left = TimeLeft(Clock())
+    assert left.after(0.0) is None and left.after(0.01) is None and left.after(0.5) is None
+
+
+def test_windows_of_gradients_and_answers_are_counted() -> None:
+    told: list[float] = []
+    progress = Progress(Cost(gradients=2, answers=1), lambda fraction, message: told.append(fraction), None)
+    whole = 2 + ANSWER
+    progress.report(0.0, "step 1")
+    for _gradient in range(2):
+        progress.begin(Cost(gradients=1))
+        for share in (0.0, 0.5, 0.0, 0.5):
+            progress.between_windows(share)
+        progress.end()
+    progress.begin(Cost(answers=1))
+    progress.between_windows(0.5)
+    progress.end()
+    progress.report(0.1, "its own count would fall back")
+    back = 1 - ANSWER
+    gradient = [0, 0.5 * ANSWER, ANSWER, ANSWER + 0.5 * back, 1]
+    wanted = [0, *gradient, *(1 + x for x in gradient), 2 + 0.5 * ANSWER, whole, whole]
+    assert told == pytest.approx([x / whole for x in wanted])
+
+
+def test_an_attack_that_asks_no_network_counts_by_itself() -> None:
+    told: list[float] = []
+    progress = Progress(Cost(), lambda fraction, message: told.append(fraction), None)
+    progress.report(0.25, "channel 1")
+    progress.report(0.5, "channel 2")
+    assert told == [0.25, 0.5]
+
+
+def test_cancelling_is_heard_between_windows() -> None:
+    progress = Progress(Cost(gradients=1), None, lambda: True)
+    with pytest.raises(Cancelled):
+        progress.between_windows(0.5)
+
+
+@pytest.mark.parametrize("window", [None, (16, 16, 16)])
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_the_progress_of_an_attack_never_falls_and_ends_near_one(window: tuple[int, ...] | None, restarts: int) -> None:
+    import torch
+
+    from SegAdversarialLib import Case, SegmentationModel
+
+    network = torch.nn.Conv3d(1, 2, 1)
+    classes = {0: "background", 1: "tumour"}
+    model = SegmentationModel.from_network(network, channels=["T1"], classes=classes, window=window)
+    generator = np.random.default_rng(0)
+    image = generator.uniform(1, 2, (1, 32, 32, 32)).astype(np.float32)
+    case = Case(image, ("T1",), np.eye(4), (image[0] > 1.5).astype(np.int16))
+    told: list[float] = []
+    attack = make_attack("pgd", {"steps": 4, "restarts": restarts})
+    attack(model, case, progress=lambda fraction, message: told.append(fraction))
+    assert told == sorted(told) and told[0] == 0 and told[-1] == pytest.approx(1)
+    distinct = len(set(told))
+    # with windows there are many moments within a gradient, without them one for each
+    assert distinct > 20 * restarts if window else distinct >= 4 * restarts
+
+
+COSTS = {"first": Cost(gradients=40, answers=1), "second": Cost(gradients=20, answers=1)}
+
+
+def job_of(seconds: dict[str, float], expected: Forecast, steps: int = 20) -> list[tuple[float, float, float]]:
+    """Share of the time, forecast and what came, of two attacks of which each gradient and each part takes so long."""
+    clock, told = Clock(), []
+    outlook = Outlook(expected, lambda fraction, message, left: told.append((clock.now, fraction, left)), clock)
+    for cost in COSTS.values():
+        searching = cost.seconds(seconds["gradient"], seconds["answer"])
+        for part in (searching, seconds["answer"], seconds["measuring"], seconds["writing"]):
+            for step in range(steps):
+                clock.now += part / steps
+                outlook.within((step + 1) / steps, "")
+            outlook.end()
+    whole = clock.now - 1000
+    fractions = [fraction for _now, fraction, _left in told]
+    assert fractions == sorted(fractions) and fractions[-1] < 1
+    return [((now - 1000) / whole, left, clock.now - now) for now, _fraction, left in told]
+
+
+def test_what_was_expected_rightly_is_forecast_exactly() -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    for _share, forecast, came in job_of(seconds, Forecast(COSTS, *seconds.values())):
+        assert forecast == pytest.approx(came, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", ["gradient", "answer"])
+@pytest.mark.parametrize("factor", [0.2, 5])
+def test_a_wrong_guess_of_the_network_is_corrected_by_a_fifth(wrong: str, factor: float) -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    guessed = {**seconds, wrong: seconds[wrong] * factor}
+    for share, forecast, came in job_of(seconds, Forecast(COSTS, *guessed.values())):
+        if share >= 0.2 and came > 5:
+            assert came / 1.5 <= forecast <= came * 1.5
+
+
+def test_what_the_first_attack_took_is_expected_of_the_second() -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 30.0, "writing": 10.0}
+    found = job_of(seconds, Forecast(COSTS, 2.0, 0.7, 1.0, 1.0))
+    second = [x for x in found if x[2] < 20 * 2.0 + 2 * 0.7 + 40]
+    assert len(second) == 80
+    for _share, forecast, came in second:
+        assert forecast == pytest.approx(came, abs=1e-6)
+
+
+def test_a_machine_that_is_slower_than_when_it_was_measured_is_slower_in_all_that_comes() -> None:
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    thrice = {name: 3 * x for name, x in seconds.items()}
+    for share, forecast, came in job_of(thrice, Forecast(COSTS, *seconds.values(), measured_gradient=True)):
+        if share >= 0.2:
+            assert forecast == pytest.approx(came, abs=1e-6)
