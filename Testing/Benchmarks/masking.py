@@ -4,9 +4,9 @@
 
 The same small U-Net is trained on phantoms as it is and by defensive distillation at each temperature; each is audited on
 phantoms that none of them has seen. The table has the plain attack's Dice (PGD on soft Dice, as papers report it), the audited
-Dice, and the share of the apparent gain over the undefended network that is only hidden gradients:
-(apparent gain - real gain) / apparent gain, where it is above a point of Dice. A network that was trained already in the output
-folder is taken from there.
+Dice, and the share of the apparent gain over the undefended network that is only hidden gradients: (apparent gain - real gain)
+/ apparent gain, where it is above a point of Dice. A network that was trained already in the output folder is taken from
+there.
 """
 
 from __future__ import annotations
