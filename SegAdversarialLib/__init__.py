@@ -24,6 +24,7 @@ _HOME_OF = {
     "SmoothedModel": "model.smoothed_model",
     "certify": "defenses.certifying",
     "evaluate": "evaluation.measuring",
+    "train": "training.loop",
     "open_model": "formats",
     "InputError": "errors",
 }

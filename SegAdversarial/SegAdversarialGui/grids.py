@@ -81,12 +81,17 @@ def gridHints(volumes: Mapping[str, Any]) -> list[str]:
         if len(channels) > 1:
             sentence = _("{name} is chosen for several channels ({channels}).")
             found.append(sentence.format(name=volume.GetName(), channels=", ".join(channels)))
-        if hasVoxels(volume):
-            low, high = volume.GetImageData().GetScalarRange()
-            if low == high:
-                sentence = _("All voxels of {name} ({channels}) have the same value, {value}.")
-                found.append(sentence.format(name=volume.GetName(), channels=", ".join(channels), value=f"{low:g}"))
+        if hasVoxels(volume) and (value := _onlyValue(volume)) is not None:
+            sentence = _("All voxels of {name} ({channels}) have the same value, {value}.")
+            found.append(sentence.format(name=volume.GetName(), channels=", ".join(channels), value=f"{value:g}"))
     return found
+
+
+def _onlyValue(volume: Any) -> float | None:
+    """The value that all voxels have, if it is one; found without reading on, as a range would, once there are two."""
+    voxels = slicer.util.arrayFromVolume(volume)
+    first = voxels.reshape(-1)[0]
+    return None if any((piece != first).any() for piece in voxels) else float(first)
 
 
 def _difference(first: Any, other: Any) -> str:

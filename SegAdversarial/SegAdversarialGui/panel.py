@@ -41,9 +41,11 @@ class Panel(VTKObservationMixin):
         self._scene: Any = None
         self._refreshing = self._loading = self._closed = False
         self._makeTop(layout)
-        self._timer = qt.QTimer(self.installBox)
-        self._timer.setSingleShot(True)
-        self._timer.connect("timeout()", self._refreshLater)
+        self._due = ""
+        self._timer, self._selecting = qt.QTimer(self.installBox), qt.QTimer(self.installBox)
+        for timer, action in ((self._timer, self._refreshLater), (self._selecting, self._selectDue)):
+            timer.setSingleShot(True)
+            timer.connect("timeout()", action)
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
@@ -138,6 +140,7 @@ class Panel(VTKObservationMixin):
             return
         self._closed = True
         self._timer.stop()
+        self._selecting.stop()
         self.logic.runner.cancel()
         self.removeObservers()
         self.results.cleanup()
@@ -231,14 +234,22 @@ class Panel(VTKObservationMixin):
             return
         if outcome.kind == "done" and self.state is not None:
             if hasattr(outcome.nodes, "run"):
-                # another run is another choice, with which everything is shown as it is now
-                self.results.select(outcome.nodes.run, inTurns=True)
+                self._due = outcome.nodes.run
+                self._selecting.start(0)
                 return
             display.showSample(slicer.app.layoutManager(), outcome.nodes)
         elif outcome.kind == "failed":
             details = {"detailedText": outcome.details} if outcome.details else {}
             slicer.util.errorDisplay(outcome.message, windowTitle=_("SegAdversarial"), **details)
         self.refresh()
+
+    def _selectDue(self) -> None:
+        """Look at the run that has just come, in a turn after the one in which its nodes came.
+
+        Another run is another choice, with which everything is shown as it is now.
+        """
+        if not self._closed and self.state is not None:
+            self.results.select(self._due, inTurns=True)
 
     def _devicesFound(self, event: dict[str, Any]) -> None:
         if event["event"] == "done":

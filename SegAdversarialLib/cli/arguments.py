@@ -9,6 +9,7 @@ from typing import Any
 
 from SegAdversarialLib import __version__
 from SegAdversarialLib.cli.audit_arguments import add_audit
+from SegAdversarialLib.cli.train_arguments import add_train
 from SegAdversarialLib.errors import InputError
 
 _EPILOG = """examples:
@@ -73,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_learners(commands: Any) -> None:
+    """The commands that learn from many cases."""
     about = "Learn one perturbation for all cases of a grid (universal-perturbation)."
     learning = _command(commands, "learn-universal", about)
     _add_learning(learning)
@@ -82,6 +84,9 @@ def _add_learners(commands: Any) -> None:
     training = _command(commands, "train-generator", about)
     _add_learning(training)
     training.add_argument("--start", metavar="FILE", help="an earlier generator to go on from")
+
+    about = "Train a segmentation network, as usual or to hold against attacks."
+    add_train(_command(commands, "train", about), _numbers)
 
 
 def key_values(pairs: Sequence[str], what: str, last: bool = False) -> dict[str, str]:
@@ -179,6 +184,7 @@ def _add_case(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
     group.add_argument("--phantom-size", type=_sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
     group.add_argument("--name", default="", help="the subject's name")
+    group.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4)")
     group.add_argument("--resample", action="store_true", help="put all images onto the first one's grid")
     group.add_argument("--replace-nonfinite", type=float, metavar="NUMBER", help="put this in the place of NaN and infinities")
     group.add_argument(

@@ -17,6 +17,7 @@ from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
 from SegAdversarialLib.cli.recipes import list_recipes
+from SegAdversarialLib.cli.train_command import train
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.specification import (
@@ -173,6 +174,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "cohort": cohort,
     "learn-universal": learn_universal,
     "train-generator": train_generator,
+    "train": train,
     "audit": audit,
     "attacks": list_attacks,
     "recipes": list_recipes,

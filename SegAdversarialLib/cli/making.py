@@ -49,7 +49,7 @@ def run_job(job: AnyJob, console: Console) -> None:
 def cases_of(options: argparse.Namespace) -> list[Any]:
     """The cases that a command names."""
     cases: list[Any] = [{"phantom": {"seed": seed, "shape": options.phantom_size}} for seed in options.phantom or ()]
-    return cases + [_json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
+    return cases + [json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
 
 
 def case_of(options: argparse.Namespace) -> CaseSource:
@@ -66,6 +66,7 @@ def case_of(options: argparse.Namespace) -> CaseSource:
         resample=options.resample,
         replace_nonfinite=options.replace_nonfinite,
         prefer=options.prefer,
+        n4=options.n4,
         phantom=phantom_source,
     )
 
@@ -85,7 +86,7 @@ def model_of(options: argparse.Namespace) -> ModelSource:
         "classes": _classes(options),
         "stands_for": labels_by_name(key_values(options.stands_for or [], "CLASS=LABEL,LABEL"), "--stands-for") or None,
         "head": options.head,
-        "preprocessing": _json_object(options.preprocessing or None, "--preprocessing"),
+        "preprocessing": json_object(options.preprocessing or None, "--preprocessing"),
         "window": options.window,
         "overlap": options.overlap,
         "size_multiple": options.size_multiple,
@@ -115,7 +116,12 @@ def _classes(options: argparse.Namespace) -> dict[str, str] | None:
     return key_values(options.classes.split(","), "LABEL=NAME,LABEL=NAME") if options.classes is not None else None
 
 
-def _json_object(text: str | None, option: str) -> dict[str, Any] | None:
+def json_object(text: str | None, option: str) -> dict[str, Any] | None:
+    """A JSON object that a command line gives; None: it gives none.
+
+    Raises:
+        InputError: it is none.
+    """
     if text is None:
         return None
     try:

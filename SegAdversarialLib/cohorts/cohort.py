@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, overload
@@ -47,8 +48,8 @@ class Cohort:
     @classmethod
     def of(cls, name: str, kind: str, entries: list[Entry]) -> Cohort:
         """A cohort that should have the channels that half of its cases or more have, and references if any of them has."""
-        named = [x for entry in entries for x in dict.fromkeys(entry.channel_names)]
-        channels = tuple(x for x in dict.fromkeys(named) if 2 * named.count(x) >= len(entries))
+        counts = Counter(x for entry in entries for x in dict.fromkeys(entry.channel_names))
+        channels = tuple(x for x, count in counts.items() if 2 * count >= len(entries))
         return cls(name, kind, tuple(entries), channels, any(x.has_reference for x in entries))
 
     def __repr__(self) -> str:
@@ -170,6 +171,8 @@ class Cohort:
         """
         if not 0 < validation < 1:
             raise InputError(f"The share for validation must be above 0 and below 1; it is {validation}.")
+        if seed < 0:
+            raise InputError(f"The seed of a split must be 0 or more; it is {seed}.")
         patients = sorted(self.patients)
         if len(patients) < 2:
             raise InputError(f"{self.name} has {len(patients)} patient(s); two parts of different patients need two or more.")

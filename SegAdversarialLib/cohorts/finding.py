@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.cohorts import brats, folders, manifest, msd, nnunet, phantoms, pictures, results
 from SegAdversarialLib.cohorts.cohort import Cohort
 from SegAdversarialLib.cohorts.entry import Entry
@@ -34,8 +35,9 @@ _CSV, _PHANTOM = "csv", "phantom"
 _KINDS = (*FOLDERS, _CSV, _PHANTOM)
 
 
+@checked(name="the path of a folder or a CSV file, or a name such as phantom:32")
 def find(
-    name: str | os.PathLike[str],
+    name: str | Path,
     *,
     label_names: Mapping[Any, str] | None = None,
     channels: Mapping[str, str] | None = None,
@@ -57,8 +59,10 @@ def find(
     Raises:
         InputError: there is nothing at the path, or no case in it; the message says what was looked for.
     """
-    text = os.fspath(name)
+    text = str(name)
     kind, place = _parts(text)
+    if not place.strip():
+        raise InputError(f'"{text}" names no folder or file; a cohort is {_known()}.')
     if kind == _PHANTOM:
         entries = phantoms.entries(place)
     else:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from SegAdversarialLib.cohorts.entry import Entry
-from SegAdversarialLib.cohorts.listing import PICTURES, VOLUMES, ending_of, folders_below, stem_of, visible
+from SegAdversarialLib.cohorts.listing import VOLUMES, ending_of, folders_below, stem_of, visible
 
 WORDS = "a folder for each subject (T1.nii.gz, FLAIR.nii.gz, label.nii.gz)"
 
@@ -15,10 +15,10 @@ _REFERENCE = re.compile(r"label|labels|labelmap|seg|segm|segmentation|mask|lesio
 
 
 def entries(folder: Path) -> list[Entry]:
-    """The subjects below a folder: each folder that holds image files, called by them without what all their names share."""
+    """The subjects below a folder: each folder that holds volumes, called by them without what all their names share."""
     found = []
     for place in folders_below(folder):
-        files = [x for x in visible(place) if ending_of(x.name, (*VOLUMES, *PICTURES)) and x.is_file()]
+        files = [x for x in visible(place) if ending_of(x.name, VOLUMES) and x.is_file()]
         if files:
             name = place.relative_to(folder).as_posix().replace("/", "_") if place != folder else folder.resolve().name
             found.append(_entry(name, files))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from SegAdversarialLib.cohorts import dataset_json
 from SegAdversarialLib.cohorts.entry import Entry
-from SegAdversarialLib.cohorts.listing import visible
+from SegAdversarialLib.cohorts.listing import PICTURES, visible
 from SegAdversarialLib.errors import InputError
 
 WORDS = "nnU-Net's raw data (dataset.json with channel_names and file_ending)"
@@ -36,6 +36,9 @@ def entries(folder: Path) -> list[Entry]:
         match = re.fullmatch(rf"(?P<case>.+)_(?P<channel>\d{{4}}){re.escape(ending)}", path.name)
         if match and int(match["channel"]) < len(channels):
             cases.setdefault(match["case"], {})[channels[int(match["channel"])]] = str(path)
+    if len(channels) > 1 and ending.lower() in PICTURES:  # a picture keeps its colours in one file
+        whole = ",".join(channels)
+        cases = {name: {whole: files[channels[0]]} if [*files] == channels[:1] else files for name, files in cases.items()}
     return [_entry(name, files, labels / f"{name}{ending}", names) for name, files in sorted(cases.items())]
 
 

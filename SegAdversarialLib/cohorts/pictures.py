@@ -1,6 +1,7 @@
-"""Pictures with masks: folders `images/` and `masks/` with files of the same names, or `x.png` beside `x_mask.png`.
+"""Images with masks: folders `images/` and `masks/` with files of the same names, or `x.png` beside `x_mask.png`.
 
-So lie the data of Pervin et al. 2023 (colon cancer and lumbar CT, slices as pictures), and most sets of single slices.
+So lie the data of Pervin et al. 2023 (colon cancer and lumbar CT, slices as pictures), and most sets of single slices; in two
+folders also volumes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from pathlib import Path
 
 from SegAdversarialLib.cohorts.entry import Entry
-from SegAdversarialLib.cohorts.listing import DICOM, PICTURES, ending_of, folders_below, stem_of, visible
+from SegAdversarialLib.cohorts.listing import DICOM, ENDINGS, PICTURES, ending_of, folders_below, stem_of, visible
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.pictures import is_picture, picture_grid
 
@@ -22,7 +23,7 @@ _SLICE = re.compile(r"(?P<patient>.+?)[_\- ](?:slice|slc|frame|z)[_\- ]?\d+", re
 
 
 def entries(folder: Path) -> list[Entry]:
-    """The pictures with masks below a folder; none where no picture has a mask."""
+    """The images with masks below a folder; none where no image has a mask."""
     found: list[Entry] = []
     paired: set[Path] = set()
     for place in folders_below(folder):
@@ -39,9 +40,9 @@ def entries(folder: Path) -> list[Entry]:
     return found if any(x.label for x in found) else []
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """The pictures directly in a folder, by their names without endings."""
-    return {stem_of(x.name): x for x in visible(folder) if ending_of(x.name, (*PICTURES, *DICOM)) and x.is_file()}
+def _files(folder: Path, endings: tuple[str, ...] = ENDINGS) -> dict[str, Path]:
+    """The images directly in a folder, by their names without endings."""
+    return {stem_of(x.name): x for x in visible(folder) if ending_of(x.name, endings) and x.is_file()}
 
 
 def _in_two_folders(root: Path, images: Path, masks: Path) -> list[Entry]:
@@ -56,7 +57,7 @@ def _in_two_folders(root: Path, images: Path, masks: Path) -> list[Entry]:
 
 
 def _side_by_side(root: Path, place: Path) -> list[Entry]:
-    files = _files(place)
+    files = _files(place, (*PICTURES, *DICOM))
     masks = {match["image"]: path for x, path in files.items() if (match := _MASK.fullmatch(x))}
     return [_entry(place.relative_to(root), x, path, masks.get(x)) for x, path in files.items() if path not in masks.values()]
 

@@ -12,6 +12,7 @@ from SegAdversarialLib.formats import ModelSettings
 from SegAdversarialLib.jobs.results_folder import ResultsFolder
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource
 from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.bias_correction import without_bias
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ Opener = Callable[[ModelSource], "SegmentationModel"]
 
 def open_case(source: CaseSource, head: OutputHead | None = None) -> Case:
     """Read, or make, the case that a job works on, with its reference in the labels of the job's network."""
+    case = _case_of(source, head)
+    return without_bias(case) if source.n4 else case
+
+
+def _case_of(source: CaseSource, head: OutputHead | None) -> Case:
     if source.phantom is not None:
         from SegAdversarialLib import phantom
 
@@ -82,7 +88,7 @@ def opened(source: CaseSource, network: ModelSource, emit: Emit, open_model: Ope
 class CasesOnDemand(Sequence[Case]):
     """Cases that are read when they are asked for, so that a cohort need not lie in memory."""
 
-    def __init__(self, sources: Sequence[CaseSource], head: OutputHead) -> None:
+    def __init__(self, sources: Sequence[CaseSource], head: OutputHead | None = None) -> None:
         self._sources, self._head = sources, head
 
     def __len__(self) -> int:

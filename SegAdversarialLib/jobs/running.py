@@ -48,6 +48,8 @@ from SegAdversarialLib.jobs.specification import (
     SegmentJob,
     TrainGeneratorJob,
 )
+from SegAdversarialLib.jobs.train_job import TrainJob
+from SegAdversarialLib.jobs.train_running import run_train
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable
@@ -111,6 +113,8 @@ def run(
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
         return _run_train_generator(job, emit, cancel, open_model)
+    if isinstance(job, TrainJob):
+        return run_train(job, emit, cancel)
     if isinstance(job, CertifyJob):
         return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):

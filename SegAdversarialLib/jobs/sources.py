@@ -54,6 +54,7 @@ class CaseSource(Strict):
         None,
         description="The position to take of a NIfTI file that gives two; none: two that contradict each other are refused.",
     )
+    n4: bool = Field(False, description="Correct the bias field of MR images (N4); what comes out counts as the images.")
     phantom: PhantomSource | None = Field(None, description="A synthetic subject instead of files.")
 
     @model_validator(mode="after")

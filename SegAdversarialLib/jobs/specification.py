@@ -12,6 +12,7 @@ from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithOutput, WithVolumes
+from SegAdversarialLib.jobs.train_job import TrainJob
 
 
 class PhantomJob(WithVolumes):
@@ -93,7 +94,17 @@ class TrainGeneratorJob(WithOutput):
     start: str | None = Field(None, description="File of an earlier generator to go on from.")
 
 
-AnyJob = PhantomJob | SegmentJob | AttackJob | EvaluateJob | CertifyJob | LearnUniversalJob | TrainGeneratorJob | AuditJob
+AnyJob = (
+    PhantomJob
+    | SegmentJob
+    | AttackJob
+    | EvaluateJob
+    | CertifyJob
+    | LearnUniversalJob
+    | TrainGeneratorJob
+    | TrainJob
+    | AuditJob
+)
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 
 

@@ -147,7 +147,8 @@ class Cohort:
         first = prepared(keys[0])
         size = first["image"].nbytes + first["targets"].nbytes
         room = int(self._settings.cache_gib * 2**30 // size)
-        return CacheDataset(keys, transform, cache_num=room, copy_cache=False, progress=False, runtime_cache=True)
+        kept = [first, *[None] * (len(keys) - 1)][:room]
+        return CacheDataset(keys, transform, cache_num=room, copy_cache=False, progress=False, runtime_cache=kept)
 
     def _identity(self, number: int) -> str:
         """What a preprocessed case on disk is the outcome of."""

@@ -93,7 +93,7 @@ def _planned(
 ) -> tuple[Plan, torch.nn.Module]:
     """The training, checked and with its cases looked at, and the network that it begins with."""
     how = settings if isinstance(settings, TrainingSettings) else TrainingSettings(**dict(settings or {}))
-    if not (isinstance(cases, Sequence) and len(cases)):
+    if not (hasattr(cases, "__getitem__") and hasattr(cases, "__len__") and len(cases)):
         raise InputError(
             "There are no cases to train on; give one at least, in a list, as each epoch goes through them again."
         )
@@ -125,7 +125,10 @@ def _trained(
     if (first := recipe.first) is not None:
         middle = (begin + end) / 2
         place = None if folder is None else folder / "first"
-        earlier = _trained(replace(plan, on_epoch=None), copy.deepcopy(network), first, place, (begin, middle))
+        independent = copy.deepcopy(network)
+        if plan.architecture is not None:
+            independent, _ = made(plan.architecture, plan.task, plan.how.seed + 1)
+        earlier = _trained(replace(plan, on_epoch=None), independent, first, place, (begin, middle))
         before, begin = earlier.network.eval().requires_grad_(False), middle
     learner = NetworkLearner(network, plan.task, plan.how, plan.fabric, plan.size_multiple, before)
     model, best = plan.model(learner.network), Best()

@@ -90,8 +90,9 @@ class Plan:
             "validation": [x.name for x in self.validation],
             **self.how.model_dump(mode="json", exclude=_MAY_DIFFER),
         }
-        if self.how.schedule != "constant":
-            identity["number_of_epochs_for_its_schedule"] = self.how.epochs
+        if self.how.schedule != "constant" or recipe.first is not None:
+            # the learning rates, or the network that was trained before, are others if there are more epochs
+            identity["number_of_epochs"] = self.how.epochs
         return dict(json.loads(json.dumps(identity)))
 
     def record(self, recipe: Recipe, rows: Sequence[Row], best: int | None) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from SegAdversarialLib.cli import main
 from SegAdversarialLib.cli.arguments import build_parser
 from SegAdversarialLib.cohorts import Cohort, Entry
 from SegAdversarialLib.cohorts.finding import FOLDERS
-from SegAdversarialLib.jobs.running import open_case
-from SegAdversarialLib.jobs.specification import CaseSource
+from SegAdversarialLib.jobs.opening import open_case
+from SegAdversarialLib.jobs.sources import CaseSource
 
 
 def made_of(patients: list[str]) -> Cohort:
@@ -134,6 +134,8 @@ def test_splits_differ_by_their_seed_and_refuse_what_cannot_be_split() -> None:
     for share in (0.0, 1.0, -1, float("nan")):
         with pytest.raises(InputError, match="above 0 and below 1"):
             cohort.split(share)
+    with pytest.raises(InputError, match="0 or more"):
+        cohort.split(seed=-1)
 
 
 def test_plain_data_are_the_way_there_and_back(mixed: Cohort) -> None:
@@ -171,7 +173,7 @@ def test_synthetic_subjects_by_name(text: str, seeds: list[int], shape: tuple[in
     assert (cohort.channels, cohort.labelled) == (phantom.CHANNELS, True)
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "3@", "3@8", "0", "7-2", "0-999999999999", "1.5", "3@64,64", "²"])
+@pytest.mark.parametrize("text", ["x", "-1", "3@", "3@8", "0", "7-2", "0-999999999999", "1.5", "3@64,64", "²"])
 def test_synthetic_subjects_that_cannot_be(text: str) -> None:
     with pytest.raises(InputError, match=f"phantom:{text}"):
         cohorts.find(f"phantom:{text}")
@@ -180,10 +182,14 @@ def test_synthetic_subjects_that_cannot_be(text: str) -> None:
 def test_a_place_without_cases_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     layouts = ("BraTS", "Decathlon", "nnU-Net", "CSV", "pictures", "folder for each subject", "phantom:32")
+    (tmp_path / "picture.png").write_bytes(b"")
     for place in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.txt"):
         with pytest.raises(InputError) as error:
             cohorts.find(place)
         assert all(x in str(error.value) for x in (str(place), *layouts))
+    for nothing in ("", "phantom:", "brats: ", 7, None):
+        with pytest.raises(InputError, match="folder or"):
+            cohorts.find(nothing)  # type: ignore[arg-type]
     for kind in ("brats", "msd", "nnunet", "pictures", "folders", "results", "csv"):
         with pytest.raises(InputError, match=str(tmp_path)):
             cohorts.find(f"{kind}:{tmp_path}")

@@ -200,6 +200,23 @@ def test_pictures_and_masks_in_two_folders(tmp_path: Path) -> None:
     assert (case.shape, np.unique(case.label).tolist()) == ((1, 8, 9), [0, 1])
 
 
+def test_volumes_and_labels_in_two_folders(tmp_path: Path) -> None:
+    write_image(tmp_path / "Images" / "a.nii.gz")
+    write_label(tmp_path / "Labels" / "a.nii.gz")
+    cohort = cohorts.find(tmp_path)
+    assert (cohort.channels, [x.name for x in cohort.entries], cohort.check(labels=True).wrong) == (("image",), ["a"], {})
+
+
+def test_nnunet_keeps_the_colours_of_a_picture_in_one_file(tmp_path: Path) -> None:
+    write_picture(tmp_path / "imagesTr" / "road_0000.png", "RGB")
+    write_picture(tmp_path / "labelsTr" / "road.png", mask=True)
+    names = {"0": "R", "1": "G", "2": "B"}
+    write_json(tmp_path / "dataset.json", channel_names=names, labels={"background": 0, "road": 1}, file_ending=".png")
+    cohort = cohorts.find(tmp_path)
+    assert (cohort.kind, cohort.channels, cohort.check(labels=True).wrong) == ("nnunet", ("R", "G", "B"), {})
+    assert cohort[0].label_names == {1: "road"}
+
+
 def test_pictures_beside_their_masks_grouped_by_patient(tmp_path: Path) -> None:
     for n in range(3):
         write_picture(tmp_path / f"colon-07_slice_{n}.png")

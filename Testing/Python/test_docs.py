@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from SegAdversarialLib import attacks
+from SegAdversarialLib import attacks, recipes
 from SegAdversarialLib.attacks.groups import DESCRIPTIONS
 from SegAdversarialLib.cli.arguments import build_parser
 from SegAdversarialLib.cli.commands import COMMANDS
@@ -45,3 +45,13 @@ def test_the_commands_are_commands() -> None:
     assert sorted(listed) == sorted([*COMMANDS, "worker"])
     groups = dict(re.findall(r"^\| `([\w-]+)` \| (.*) \|$", COMMAND_LINE.partition("| group |")[2], re.MULTILINE))
     assert list(groups) == list(DESCRIPTIONS)
+
+
+def test_the_page_on_defences_names_every_recipe() -> None:
+    page = (DOCS / "defenses.md").read_text(encoding="utf-8")
+    names = {"recipes": recipes}
+    for block in blocks(page, "python"):
+        exec(compile(block, "docs/defenses.md", "exec"), names)
+    assert isinstance(names["recipe"], recipes.AdversarialTraining)
+    table = [x for x in re.findall(r"^\| `([\w-]+)` \|", page, re.MULTILINE) if x != "..."]
+    assert sorted(table) == sorted(recipes.RECIPES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import WithJsonSchema, field_serializer, field_validator, model_validator
+from pydantic import WithJsonSchema, field_validator, model_validator
 
 from SegAdversarialLib.attacks.attack import Attack
 from SegAdversarialLib.attacks.settings import parameter
@@ -19,9 +19,9 @@ from SegAdversarialLib.defenses.recipes.attack_setting import (
 )
 from SegAdversarialLib.defenses.recipes.copies import Augmentation, Copier
 from SegAdversarialLib.defenses.recipes.epsilon import SIZE_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, Units, unit_of
+from SegAdversarialLib.defenses.recipes.network_setting import NetworkSetting
 from SegAdversarialLib.defenses.recipes.samples import AskedNetwork, opened
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.training.standard import Standard
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class AttackAugmentation(Augmentation):
     attack: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter("inverse-fgsm", ATTACK_DESCRIPTION, choose="attack")
     epsilon: float = parameter(0.1, "Largest change of a voxel, of attacks that do not say their own.", SIZE_UNIT, ge=0)
     epsilon_units: Units = parameter("relative", UNITS_DESCRIPTION, advanced=True, texts=UNITS_TEXTS)
-    network: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
+    network: NetworkSetting = parameter(
         "first",
         "The network on which the copies are made. first: one that is trained before, in the same way on the original images "
         "(the paper); epoch: the network in training as each epoch finds it; or the file of a trained network.",
@@ -57,21 +57,10 @@ class AttackAugmentation(Augmentation):
     def _attack_is_one(cls, given: Any) -> Any:
         return as_data(attack_of(given))
 
-    @field_validator("network", mode="after")
-    @classmethod
-    def _network_is_known(cls, given: Any) -> Any:
-        if isinstance(given, SegmentationModel):
-            return given
-        if (isinstance(given, str) and given.strip()) or hasattr(given, "__fspath__"):
-            return str(given).strip()
-        raise ValueError('network must be "first", "epoch", the file of a network or an opened network')
-
-    @field_serializer("network")
-    def _network_as_data(self, given: Any) -> Any:
-        return given.name if isinstance(given, SegmentationModel) else given
-
     @model_validator(mode="after")
-    def _epsilon_fits(self) -> AttackAugmentation:
+    def _fits_together(self) -> AttackAugmentation:
+        if self.network is None:
+            raise ValueError('network must be "first", "epoch", or the file of a network')
         self._chosen()
         return self
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
-
-from pydantic import WithJsonSchema, field_serializer, field_validator
+from typing import TYPE_CHECKING, ClassVar
 
 from SegAdversarialLib.attacks.settings import parameter
+from SegAdversarialLib.defenses.recipes.network_setting import NetworkSetting
 from SegAdversarialLib.defenses.recipes.samples import AskedNetwork, opened
 from SegAdversarialLib.defenses.recipes.steps import Stateless, learn
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.training.recipe import Batch, Learner, Recipe, Stepper
 
 if TYPE_CHECKING:
@@ -55,25 +53,12 @@ class DefensiveDistillation(Recipe):
     source: ClassVar[str] = "Liu et al. 2021, J Digit Imaging 34, eq. 4 and 7, after Papernot et al. 2016"
 
     temperature: float = parameter(100.0, f"{TEMPERATURE} The paper's are 20, 100, 500 and 5000.", "factor", gt=0)
-    teacher: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
+    teacher: NetworkSetting = parameter(
         None,
         "File of the teacher, which should have been trained at the same temperature (recipe tempered) on images prepared in "
         "the same way; none: it is trained first, in the same way as the student.",
         choose="network",
     )
-
-    @field_validator("teacher", mode="after")
-    @classmethod
-    def _teacher_is_file_or_network(cls, given: Any) -> Any:
-        if given is None or isinstance(given, SegmentationModel):
-            return given
-        if isinstance(given, str) or hasattr(given, "__fspath__"):
-            return str(given).strip() or None
-        raise ValueError("teacher must be the file of a network or an opened network")
-
-    @field_serializer("teacher")
-    def _teacher_as_data(self, given: Any) -> Any:
-        return given.name if isinstance(given, SegmentationModel) else given
 
     @property
     def first(self) -> Recipe | None:
