@@ -39,7 +39,8 @@ from SegAdversarialLib.training.loop import train
 
 NOISE = "Noise augmentation, 0.01"
 NOTHING = DEFENCES[0]
-NETWORK = {"name": "UNet", "arguments": {"channels": [8, 16, 32], "strides": [2, 2], "norm": "instance", "num_res_units": 1}}
+# without normalisation, which would keep logits from growing as far as a high temperature wants them to
+NETWORK = {"name": "UNet", "arguments": {"channels": [8, 16, 32], "strides": [2, 2], "norm": None, "num_res_units": 1}}
 AUDIT: dict[str, Any] = {
     "epsilons": [x for x in EPSILONS if x],
     "restarts": 3,
@@ -79,8 +80,9 @@ def defences() -> list[Defence]:
 
 def trained(defence: Defence, options: argparse.Namespace, cases: Sequence[Case]) -> SegmentationModel:
     """The network of a row, from the folder where it has been trained already."""
-    settings = {"epochs": options.epochs, "batch_size": 2, "learning_rate": options.learning_rate, "schedule": "one-cycle"}
-    settings |= {"augmentation": "axial", "seed": options.seed, "tensorboard": False}
+    longer, faster = (options.distillation_epochs, 2.0) if defence.temperature else (1.0, 1.0)
+    settings = {"epochs": round(options.epochs * longer), "learning_rate": options.learning_rate * faster, "batch_size": 2}
+    settings |= {"schedule": "one-cycle", "augmentation": "axial", "seed": options.seed, "tensorboard": False}
     return train(
         NETWORK,
         cases,
@@ -102,14 +104,15 @@ def under_fgsm(model: SegmentationModel, case: Case, epsilon: float) -> dict[str
 def audited(
     model: SegmentationModel,
     cases: Sequence[Case],
+    known: Sequence[Case],
     defence: Defence,
-    undefended: SegmentationModel,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """What an audit leaves of Dice, and what it warns of."""
     temperatures = ["auto", "deviation", *([defence.temperature] if defence.temperature else [])]
     settings = {**AUDIT, "steps": options.steps, "temperatures": temperatures, "seed": options.seed}
-    found = audit(model, cases, surrogate=None if defence.name == NOTHING else undefended, **settings)
+    undefended = None if defence.name == NOTHING else trained(defences()[0], options, known)
+    found = audit(model, cases, surrogate=undefended, **settings)
     found.save(options.folder / "audits" / f"{options.dimensions}d" / defence.folder)
     return {
         "seconds": round(found.seconds, 1),
@@ -125,7 +128,6 @@ def run(options: argparse.Namespace, rows: Sequence[Defence], measured: Cells, a
     seeds = range(options.seed, options.seed + options.subjects + options.unseen)
     cases = parts(seeds, options.size, options.part, options.folder / "cases")
     known, unseen = cases[: options.subjects], cases[options.subjects :]
-    undefended = trained(defences()[0], options, known)
     for defence in rows:
         started, used = time.perf_counter(), time.process_time()
         model = trained(defence, options, known)
@@ -144,7 +146,7 @@ def run(options: argparse.Namespace, rows: Sequence[Defence], measured: Cells, a
             print(f"{defence.name}, FGSM {epsilon:g}: {told}", flush=True)
         if options.audited:
             some = unseen[: options.audited]
-            found = audits.get({**key, "what": "audit"}, lambda: audited(model, some, defence, undefended, options))
+            found = audits.get({**key, "what": "audit"}, lambda model=model, some=some, defence=defence: audited(model, some, known, defence, options))
             worst = ", ".join(f"{x['epsilon']:g}: {x['audited Dice']:.3f}" for x in found["rows"])
             warns = ", ".join(x[0] for x in found["findings"] if x[1] == "warn")
             print(f"{defence.name}, audited mean Dice {worst}; warns: {warns or 'nothing'}; {found['seconds']} s", flush=True)
@@ -203,14 +205,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--dimensions", type=int, choices=(2, 3), default=3, help="Table 2 (3) or Table 3 (2)")
-    parser.add_argument("--subjects", type=int, default=24, help="phantoms to train on")
+    parser.add_argument("--subjects", type=int, default=16, help="phantoms to train on")
     parser.add_argument("--unseen", type=int, default=8, help="phantoms to attack")
     parser.add_argument("--audited", type=int, default=4, help="how many of these are audited; 0: none")
     parser.add_argument("--size", type=int, default=48, help="voxels along each side of a phantom")
-    parser.add_argument("--part", type=int, default=32, help="and of the part around its tumour that is used")
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--learning-rate", type=float, default=1e-2, help="the highest of the schedule")
-    parser.add_argument("--steps", type=int, default=6, help="of the audit's iterative attacks")
+    parser.add_argument("--part", type=int, default=24, help="and of the part around its tumour that is used")
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=5e-3, help="the schedule's highest; distillation: twice")
+    parser.add_argument("--distillation-epochs", type=float, default=1.5, help="of distillation, as a multiple; the paper's is 4")
+    parser.add_argument("--steps", type=int, default=5, help="of the audit's iterative attacks")
     parser.add_argument("--epsilons", type=float, nargs="+", default=[0.0, 0.01, 0.05, 0.1], help="of FGSM")
     parser.add_argument("--seed", type=int, default=0, help="of the first phantom and of every random draw")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows whose name holds one of these")
