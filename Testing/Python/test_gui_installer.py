@@ -17,7 +17,8 @@ import pytest
 from conftest import ROOT
 
 SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1", "pillow": "9.5.0", "pydicom": "2.4.4"}
-OURS = ["lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4", "scikit-image>=0.22", "tqdm>=4.60"]
+OURS = ["lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4"]
+OURS += ["scikit-image>=0.22", "tqdm>=4.60"]
 
 
 @pytest.fixture
