@@ -44,6 +44,7 @@ def test_certified_by_clicks(slicerHost: Any, panel: Any) -> None:
     click(slicerHost, panel, panel.run.certifyButton)
     assert not messages(), messages()
     (nodes,) = found("CertificateNodes")
+    waitUntil(slicerHost, lambda: panel.state.settings.run == nodes.run, "it was looked at")
     volume = panel.images.volumes()["T1"]
     share = slicer.util.arrayFromVolume(nodes.votes)
     assert share.shape == (32, 32, 32) and share.min() >= 0 and share.max() <= 1
@@ -73,13 +74,13 @@ def test_audited_by_clicks(slicerHost: Any, panel: Any) -> None:
     epsilons = [nodes.numbers.GetTable().GetColumnByName("epsilon").GetValue(n) for n in range(3)]
     assert epsilons == [0, 0.05, 1]
     manager = slicer.app.layoutManager()
-    assert manager.layout == 5711 and panel.results.table.mrmlTableNode() is nodes.table
 
     def shown() -> bool:
         views = [manager.tableWidget(n).mrmlTableViewNode() for n in range(manager.tableViewCount)]
         return nodes.table.GetID() in [x.GetTableNodeID() for x in views]
 
     waitUntil(slicerHost, shown, "the table was on the screen")
+    assert manager.layout == 5711 and panel.results.table.mrmlTableNode() is nodes.table
     assert not panel.results.viewButtons["original"].enabled and "figures" in panel.results.viewButtons["original"].toolTip
     assert "warn" in panel.results.summary.text or "pass" in panel.results.summary.text
     (certificate,) = found("CertificateNodes")
