@@ -111,8 +111,13 @@ class KeepsBest(BaseModel):
 
 Temperature = Annotated[
     Annotated[float, Field(gt=0)] | Literal["auto", "deviation"],
-    # what people choose; "deviation" (unit scale, see `Objective`) is for audits
-    WithJsonSchema({"anyOf": [{"exclusiveMinimum": 0, "type": "number"}, {"const": "auto", "type": "string"}]}),
+    # what a panel offers
+    WithJsonSchema(
+        {
+            "anyOf": [{"exclusiveMinimum": 0, "type": "number"}, {"const": "auto", "type": "string"}],
+            "$comment": 'Also "deviation": unit scale, as audits choose it.',
+        }
+    ),
 ]
 
 
