@@ -2,11 +2,12 @@
 
     python Testing/Benchmarks/augmentations.py --folder FOLDER [--seeds 0 1 2] [--only NAME ...]
 
-Trains a small U-Net (the paper's own, which takes many more epochs to begin to learn, with --network pervin) to find the whole tumour in axial slices: on the slices alone, and with flipped, rotated,
-cropped, jittered, generated, FGSM and Inverse-FGSM copies, each by the library's own loop and recipes; the attacks' copies are
-made on the first of these networks, as in the paper's Figure 1. Then attacks the networks on phantoms that none of them has
-seen, with the paper's two attacks, with PGD, and with random signs of the same size. Mean IoU is the mean of background and
-tumour, as the paper's 0.4955 at its epoch 0 has it, of all voxels of a subject, averaged over subjects.
+Trains a small U-Net (with --network pervin the paper's own, which takes many more epochs to begin to learn) to find the whole
+tumour in axial slices: on the slices alone, and with flipped, rotated, cropped, jittered, generated, FGSM and Inverse-FGSM
+copies, each by the library's own loop and recipes; the attacks' copies are made on the first of these networks, as in the
+paper's Figure 1. Then attacks the networks on phantoms that none of them has seen, with the paper's two attacks, with PGD, and
+with random signs of the same size. Mean IoU is the mean of background and tumour, as the paper's 0.4955 at its epoch 0 has it,
+of all voxels of a subject, averaged over subjects.
 
 Everything is kept in the folder as it comes, so that a run that was cut off goes on with the same command; --show prints the
 tables of what is there.
@@ -19,6 +20,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,24 +134,25 @@ def run(options: argparse.Namespace, measured: Cells) -> None:
             key: dict[str, Any] = {"seed": seed, "network": name}
             for epochs in EPOCHS:
                 model = trained(name, epochs, seed, options, known, place)
-                at = {**key, "epochs": epochs, "attack": "", "epsilon": 0.0}
-                clean = [
-                    measured.get({**at, "case": x.name}, lambda x=x: {"mean IoU": mean_iou(model, x, x.image)})  # type: ignore[misc]
-                    for x in unseen
-                ]
-                told = mean_and_deviation([x["mean IoU"] for x in clean])
+                clean = measure({**key, "epochs": epochs, "attack": "", "epsilon": 0.0}, model, unseen, measured)
                 spent = f"{time.perf_counter() - started:.0f} s, {time.process_time() - used:.0f} s of a processor"
-                print(f"seed {seed}, {name}, after {epochs} epochs: mean IoU {told} ({spent})", flush=True)
-            if name in BY_EPOCH:
-                for attack in ATTACKS:
-                    for epsilon in EPSILONS:
-                        at = {**key, "epochs": EPOCHS[-1], "attack": attack, "epsilon": epsilon}
-                        for x in unseen:
-                            measured.get(
-                                {**at, "case": x.name},
-                                lambda x=x, attack=attack, epsilon=epsilon: attacked(model, x, attack, epsilon),  # type: ignore[misc]
-                            )
-                print(f"seed {seed}, {name}: attacked", flush=True)
+                print(f"seed {seed}, {name}, after {epochs} epochs: mean IoU {clean} ({spent})", flush=True)
+            for attack in ATTACKS if name in BY_EPOCH else ():
+                at = {**key, "epochs": EPOCHS[-1], "attack": attack}
+                left = [measure({**at, "epsilon": epsilon}, model, unseen, measured) for epsilon in EPSILONS]
+                print(f"seed {seed}, {name}, {attack}: {', '.join(left)}", flush=True)
+
+
+def measure(key: dict[str, Any], model: SegmentationModel, unseen: Sequence[Case], measured: Cells) -> str:
+    """Mean IoU of a network on all unseen subjects, attacked or not, in words."""
+
+    def one(case: Case) -> dict[str, float]:
+        if not key["attack"]:
+            return {"mean IoU": mean_iou(model, case, case.image)}
+        return attacked(model, case, key["attack"], key["epsilon"])
+
+    found = [measured.get({**key, "case": case.name}, partial(one, case)) for case in unseen]
+    return mean_and_deviation([x["mean IoU"] for x in found])
 
 
 def tables(rows: Sequence[dict[str, Any]]) -> str:

@@ -3,14 +3,14 @@
     python Testing/Benchmarks/defences.py --folder FOLDER [--dimensions 2] [--only NAME ...]
 
 Trains a small U-Net without defence, by defensive distillation, by adversarial training and with noise, each by the library's
-own loop and recipes, from the same first weights and on the same phantoms; then attacks each with FGSM on phantoms that none of
-them has seen, and audits it on a few of these: the worst case, for each of them, of FGSM, PGD with restarts and with twice the
-steps, PGD on rescaled logits (by the distillation's own temperature, too), other losses, all losses together, and attacks
+own loop and recipes, from the same first weights and on the same phantoms; then attacks each with FGSM on phantoms that none
+of them has seen, and audits it on a few of these: the worst case, for each of them, of FGSM, PGD with restarts and with twice
+the steps, PGD on rescaled logits (by the distillation's own temperature, too), other losses, all losses together, and attacks
 transferred from the undefended network.
 
 Everything is kept in the folder as it comes, trained networks and single measurements, so that a run that was cut off goes on
-with the same command. Each row is printed as it comes; at the end, and with --show at once from what is there, the tables beside
-the paper's, also in tables.md, and every single measurement in dice.csv.
+with the same command. Each row is printed as it comes; at the end, and with --show at once from what is there, the tables
+beside the paper's, also in tables.md, and every single measurement in dice.csv.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,22 +132,17 @@ def run(options: argparse.Namespace, rows: Sequence[Defence], measured: Cells, a
     for defence in rows:
         started, used = time.perf_counter(), time.process_time()
         model = trained(defence, options, known)
-        say = {"seconds": round(time.perf_counter() - started, 1), "processor": round(time.process_time() - used, 1)}
+        spent = {"seconds": round(time.perf_counter() - started, 1), "processor": round(time.process_time() - used, 1)}
         key: dict[str, Any] = {"dimensions": options.dimensions, "defence": defence.name}
-        audits.get({**key, "what": "training"}, lambda say=say: say)  # type: ignore[misc]
+        audits.get({**key, "what": "training"}, partial(dict, spent))
         for epsilon in options.epsilons:
-            scores = [
-                measured.get(
-                    {**key, "epsilon": epsilon, "case": case.name},
-                    lambda case=case, epsilon=epsilon: under_fgsm(model, case, epsilon),  # type: ignore[misc]
-                )
-                for case in unseen
-            ]
+            at = {**key, "epsilon": epsilon}
+            scores = [measured.get({**at, "case": x.name}, partial(under_fgsm, model, x, epsilon)) for x in unseen]
             told = ", ".join(f"{name} {mean_and_deviation([x[name] for x in scores])}" for name in REGIONS)
             print(f"{defence.name}, FGSM {epsilon:g}: {told}", flush=True)
         if options.audited:
             some = unseen[: options.audited]
-            found = audits.get({**key, "what": "audit"}, lambda model=model, some=some, defence=defence: audited(model, some, known, defence, options))
+            found = audits.get({**key, "what": "audit"}, partial(audited, model, some, known, defence, options))
             worst = ", ".join(f"{x['epsilon']:g}: {x['audited Dice']:.3f}" for x in found["rows"])
             warns = ", ".join(x[0] for x in found["findings"] if x[1] == "warn")
             print(f"{defence.name}, audited mean Dice {worst}; warns: {warns or 'nothing'}; {found['seconds']} s", flush=True)
@@ -212,7 +208,7 @@ def main() -> int:
     parser.add_argument("--part", type=int, default=24, help="and of the part around its tumour that is used")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="the schedule's highest; distillation: twice")
-    parser.add_argument("--distillation-epochs", type=float, default=1.5, help="of distillation, as a multiple; the paper's is 4")
+    parser.add_argument("--distillation-epochs", type=float, default=1.5, help="as a multiple of --epochs; 4 in the paper")
     parser.add_argument("--steps", type=int, default=5, help="of the audit's iterative attacks")
     parser.add_argument("--epsilons", type=float, nargs="+", default=[0.0, 0.01, 0.05, 0.1], help="of FGSM")
     parser.add_argument("--seed", type=int, default=0, help="of the first phantom and of every random draw")
