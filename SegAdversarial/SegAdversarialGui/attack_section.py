@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import ctk
-import qt
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import catalog, trust, widgets
 from SegAdversarialGui.catalog import AttackEntry, NetworkEntry
-from SegAdversarialGui.editor_factory import makeEditor
-from SegAdversarialGui.editors import Choice, Editor, isNumber, same
-from SegAdversarialGui.fields import Field, fieldsOf
+from SegAdversarialGui.editors import Choice, Editor
+from SegAdversarialGui.fields import fieldsOf
+from SegAdversarialGui.settings_form import SettingsForm, setTabOrder
 from SegAdversarialGui.source_network import SourceNetwork
 from SegAdversarialGui.state import State
 
@@ -40,21 +38,21 @@ class AttackSection:
         self._source = source or SourceNetwork(catalog.network, trust.askTrust)
         self._attacks: dict[str, AttackEntry] = {}
         self._shown = ""
-        self._moreCollapsed = True
-        self._fields: dict[str, Field] = {}
-        self._defaults: dict[str, Any] = {}
-        self.editors: dict[str, Editor] = {}
-        self._more: Any = None
+        self._settings = SettingsForm("attackSettings", "setting", self._choices, self._edited)
         self.widget, self._form = widgets.section(_("Attack"), "attackSection")
         self._makeTop()
-        self._holder = qt.QWidget()
-        self._holder.objectName = "attackSettings"
-        self._holderLayout = qt.QVBoxLayout(self._holder)
-        self._holderLayout.setContentsMargins(0, 0, 0, 0)
-        self._settings: Any = None
-        self._form.addRow(self._holder)
+        self._form.addRow(self._settings.widget)
         self._makeBottom()
         self.reload()
+
+    @property
+    def editors(self) -> dict[str, Editor]:
+        """The editors of the method's settings, by name."""
+        return self._settings.editors
+
+    @property
+    def _more(self) -> Any:
+        return self._settings.more
 
     def setScene(self, scene: Any) -> None:
         """Nothing here shows nodes."""
@@ -67,8 +65,7 @@ class AttackSection:
     def setNetwork(self, entry: NetworkEntry | None) -> None:
         """Offer a network's channels and classes; None: no network is known."""
         self._network = entry
-        for name, editor in self.editors.items():
-            editor.setChoices(self._choices(self._fields[name].choose))
+        self._settings.refreshChoices()
         self.refresh()
 
     def reload(self) -> None:
@@ -78,6 +75,7 @@ class AttackSection:
         except ImportError:
             self._attacks = {}
         self._shown = ""
+        self._settings.forget()
         items = [(_(x.title), x.name) for x in self._attacks.values()]
         widgets.fillCombo(self.methodSelector, items, None)
         self.refresh()
@@ -87,10 +85,10 @@ class AttackSection:
         known = bool(self._attacks)
         widgets.say(self.missingNote, "" if known else _("Attacks are listed once the needed packages are installed."))
         widgets.shown(self.methodSelector, self._form, known)
-        self._holder.setVisible(known)
+        self._settings.widget.setVisible(known)
         self.restoreButton.setVisible(known)
         enabled = self._state is not None
-        for widget in (self.methodSelector, self._holder):
+        for widget in (self.methodSelector, self._settings.widget):
             widget.setEnabled(enabled)
         if self._state is not None and known:
             self._showAttack(self._state.settings.attack)
@@ -99,14 +97,7 @@ class AttackSection:
 
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
-        order = [self.widget, self.methodSelector]
-        more = False
-        for name, editor in self.editors.items():
-            if self._fields[name].advanced and not more:
-                order.append(self._more)
-                more = True
-            order += editor.parts
-        return [*order, self.restoreButton]
+        return [self.widget, self.methodSelector, *self._settings.tabOrder(), self.restoreButton]
 
     def settings(self) -> dict[str, Any]:
         """The attack's configuration for a job: its name and what differs from the defaults; without the region. Trust in a
@@ -173,51 +164,13 @@ class AttackSection:
             widgets.say(self.methodNote, _(entry.oneLine) if entry is not None else "")
             widgets.say(self.citationNote, _(entry.citation) if entry is not None else "")
             self._makeEditors(entry)
-        changed = self._state.attackSettings(name) if self._state is not None else {}
-        for field, editor in self.editors.items():
-            editor.setValue(changed.get(field, self._defaults[field]))
+        self._settings.setValues(self._state.attackSettings(name) if self._state is not None else {})
 
     def _makeEditors(self, entry: AttackEntry | None) -> None:
-        if self._settings is not None:
-            self._holderLayout.removeWidget(self._settings)
-            self._settings.hide()
-            # out of the tree at once, so that names are never there twice
-            self._settings.setParent(None)
-            self._settings.deleteLater()
-        self._settings = qt.QWidget()
-        self._holderLayout.addWidget(self._settings)
         fields = [x for x in fieldsOf(entry.schema) if x.choose not in _NOT_EDITED] if entry is not None else []
-        self._fields = {x.name: x for x in fields}
-        self.editors = {x.name: makeEditor(x) for x in fields}
-        self._defaults = {name: editor.value() for name, editor in self.editors.items()}
-        form = _plainForm(self._settings)
-        labels = self._addRows(form, [x for x in fields if not x.advanced])
-        widgets.align([self._methodLabel, *labels])
-        self._more = None
-        advanced = [x for x in fields if x.advanced]
-        if advanced:
-            self._more = ctk.ctkCollapsibleGroupBox()
-            self._more.title = _("More settings")
-            self._more.objectName = "moreSettingsBox"
-            self._more.toolTip = _("Settings that are seldom changed")
-            self._addRows(widgets.formOf(self._more), advanced)
-            self._more.collapsed = self._moreCollapsed
-            self._more.connect("toggled(bool)", self._moreToggled)
-            form.addRow(self._more)
-        order = self.tabOrder()
-        for before, after in zip(order, order[1:]):
-            qt.QWidget.setTabOrder(before, after)
-
-    def _addRows(self, form: Any, fields: list[Field]) -> list[Any]:
-        """Put editors into a form; gives back their labels."""
-        labels = []
-        for field in fields:
-            editor, objectName = self.editors[field.name], _objectName(field.name)
-            labels.append(widgets.row(form, field.label, editor.widget, objectName, field.toolTip))
-            editor.setNames(objectName, field.toolTip, field.label)
-            editor.setChoices(self._choices(field.choose))
-            editor.connectChanged(self._edited)
-        return labels
+        self._settings.show(self._shown, fields)
+        widgets.align([self._methodLabel, *self._settings.labels])
+        setTabOrder(self.tabOrder())
 
     def _choices(self, choose: str) -> list[Choice]:
         """What the network, or the software, offers for a field."""
@@ -255,12 +208,7 @@ class AttackSection:
     def _edited(self) -> None:
         if self._state is None:
             return
-        # settings that this version does not know are not lost by an edit; the problem note tells of them
-        changed = {name: value for name, value in self._changed().items() if name not in self.editors}
-        for name, editor in self.editors.items():
-            if not _equal(editor.value(), self._defaults[name]):
-                changed[name] = editor.value()
-        self._state.changeAttack(self._shown, changed)
+        self._state.changeAttack(self._shown, self._settings.values(self._changed()))
 
     def _restore(self, _checked: bool = False) -> None:
         if self._state is not None:
@@ -270,28 +218,9 @@ class AttackSection:
         if self._state is not None and index >= 0:
             self._state.change(attack=list(self._attacks)[index])
 
-    def _moreToggled(self, opened: bool) -> None:
-        self._moreCollapsed = not opened
-
     def _showRestore(self) -> None:
         changed = self._state is not None and bool(self._changed())
         self.restoreButton.setEnabled(changed)
         self.restoreButton.toolTip = (
             _("Forget all changes to the settings of this attack") if changed else _("All settings have their defaults")
         )
-
-
-def _plainForm(parent: Any) -> Any:
-    """A form without a frame of its own around it."""
-    form = widgets.formOf(parent)
-    form.setContentsMargins(0, 0, 0, 0)
-    return form
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Whether two values mean the same; 1 and 1.0 do."""
-    return same(a, b) or (isNumber(a) and isNumber(b) and a == b)
-
-
-def _objectName(field: str) -> str:
-    return "setting" + "".join(x.capitalize() for x in field.split("_"))

@@ -86,7 +86,7 @@ def attacks() -> list[AttackEntry]:
             cls.title,
             cls.one_line(),
             cls.citation,
-            _schemaOf(cls),
+            schemaOf(cls),
             cls.asks_network,
             Transfer.can_make(cls),
             WorstOfK.can_draw(cls),
@@ -182,7 +182,7 @@ def builtinGenerators() -> list[str]:
     return builtin.generator_names()
 
 
-def _schemaOf(cls: Any) -> dict[str, Any]:
+def schemaOf(cls: Any) -> dict[str, Any]:
     """The JSON schema of an attack; fields of types that JSON does not have are left open, and do not hide the attack."""
     from pydantic.json_schema import GenerateJsonSchema
 

@@ -51,7 +51,7 @@ def showingSteps(
     Args:
         layoutManager: Slicer's.
         view: "original", "adversarial" or "difference", in the slice views of the user's layout; "compare": side by side, in
-            our own layout, with the chart and the metrics.
+            our own layout, with the chart and the metrics; "figures": chart and table alone.
         opacity: of the perturbation, from 0 to 1.
         channel: the channel that is looked at.
         chart: the chart beneath; the run's own unless given.
@@ -62,6 +62,12 @@ def showingSteps(
     """
     scene = layoutManager.mrmlScene()
     contents = _contents(result, channel)
+    if view == "figures":
+        layout.showLayout(layoutManager, layout.FIGURES)
+        yield
+        yield from _beneathSteps(layoutManager, result.chart if chart is None else chart, result.metrics)
+        _fitTables(layoutManager)
+        return []
     if view == "compare":
         layout.showLayout(layoutManager)
         yield
@@ -88,6 +94,11 @@ def showingSteps(
 def finishViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> None:
     """Fit what `showingSteps` have shown to the size that the views have by now; views that are gone are left out."""
     _placeViews(layoutManager, result, [view for view in views if alive(view)])
+    _fitTables(layoutManager)
+
+
+def _fitTables(layoutManager: Any) -> None:
+    """Let the columns of our table be as wide as what stands in them."""
     for widget in map(layoutManager.tableWidget, range(layoutManager.tableViewCount)):
         if widget.mrmlTableViewNode().GetLayoutName() == layout.TABLE:
             widget.tableView().resizeColumnsToContents()

@@ -232,6 +232,8 @@ class OptionalEditor(Editor):
         self.check = qt.QCheckBox(text)
         layout.addWidget(self.check)
         layout.addWidget(inner.widget, 1)
+        widgets.shrink(inner.widget)
+        inner.widget.minimumWidth = _NARROWEST_BOX
         super().__init__(box, [self.check, *inner.parts])
         box.setFocusProxy(self.check)
         self.inner, self._special = inner, special

@@ -6,13 +6,14 @@ import dataclasses
 import functools
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slicer.i18n import tr as _
 
 from SegAdversarialGui.state import withoutTrust
+from SegAdversarialGui.subject import Region, Subject
 from SegAdversarialLib.volumes.files import RESULT_MARKER
 
 if TYPE_CHECKING:
@@ -24,44 +25,6 @@ ENDING = ".nrrd"
 OUTPUT = "results"
 
 
-@dataclasses.dataclass(frozen=True)
-class Region:
-    """Where an attack may work.
-
-    Attributes:
-        kind: "" (everywhere), "foreground", "reference" or "node".
-        node: the segmentation, label map or ROI, for "node".
-        segment: the segment's ID, where the node is a segmentation.
-    """
-
-    kind: str = ""
-    node: Any = None
-    segment: str = ""
-
-
-@dataclasses.dataclass
-class Subject:
-    """What is segmented or attacked: nodes of one scene.
-
-    Attributes:
-        scene: the scene they live in.
-        channels: the volume node of each channel.
-        reference: the reference segmentation or label map, or None.
-        segments: what the user says that segments of the reference are: the name of a class by a segment's ID, name or
-            label value.
-    """
-
-    scene: Any
-    channels: dict[str, Any]
-    reference: Any = None
-    segments: Mapping[Any, str] = dataclasses.field(default_factory=dict)
-
-    @property
-    def nodes(self) -> list[Any]:
-        """All nodes that are needed."""
-        return [*self.channels.values(), *([self.reference] if self.reference is not None else [])]
-
-
 class Task(ABC):
     """One piece of work for the worker: files for it are prepared in steps, and its results delivered in steps.
 
@@ -70,6 +33,7 @@ class Task(ABC):
 
     Attributes:
         phase: what the steps are at.
+        say: tells the user something worth noting.
     """
 
     title: str
@@ -78,6 +42,7 @@ class Task(ABC):
         self.subject, self.source = subject, dict(source)
         self.nodes: Any = None
         self.phase = ""
+        self.say: Callable[[str], None] = lambda text: None
         self._case: Any = None
         self._head: Any = None
 
@@ -92,6 +57,13 @@ class Task(ABC):
     @abstractmethod
     def deliver(self, folder: Path) -> Steps[None]:
         """Read what the worker wrote, and add it to the scene; sets `nodes`."""
+
+    def hear(self, event: Mapping[str, Any]) -> None:  # noqa: B027  (most tasks wait for the end)
+        """What the worker tells on the way: the rows of a trace, results."""
+
+    def cancelledSentence(self) -> str:
+        """What to tell the user when it was cancelled."""
+        return _("Cancelled; the scene was not changed.")
 
     def checkPresent(self) -> None:
         """Find out whether the nodes are still in the scene.

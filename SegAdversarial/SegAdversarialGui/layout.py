@@ -1,5 +1,5 @@
 """The layout in which a result is compared: original and adversarial side by side, beneath them the difference, and chart and
-table."""
+table; and that of chart and table alone, for what has no images."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from slicer.i18n import tr as _
 COMPARE = 5710
 """The layout's number; Slicer's own end at 503."""
 
+FIGURES = 5711
+"""The number of the layout of chart and table alone."""
+
 ORIGINAL = "SegAdversarialOriginal"
 ADVERSARIAL = "SegAdversarialAdversarial"
 DIFFERENCE = "SegAdversarialDifference"
@@ -19,6 +22,7 @@ PLOT = "SegAdversarialPlot"
 TABLE = "SegAdversarialTable"
 SLICES = (ORIGINAL, ADVERSARIAL, DIFFERENCE)
 
+_OURS = (COMPARE, FIGURES)
 _FORMER = "SegAdversarial.FormerLayout"
 # Slicer sends the moves of a linked view to its whole group: a group of our own leaves the user's views alone
 _GROUP = 5710
@@ -41,6 +45,17 @@ def layoutDescription() -> str:
             (DIFFERENCE, _("Diff"), "#A56CC9"),
         )
     )
+    return (
+        '<layout type="vertical" split="true">'
+        f'<item splitSize="500"><layout type="horizontal" split="true">{original}{adversarial}</layout></item>'
+        f'<item splitSize="500"><layout type="horizontal" split="true">{difference}'
+        f'<item splitSize="500">{figuresDescription()}</item></layout></item>'
+        "</layout>"
+    )
+
+
+def figuresDescription() -> str:
+    """The layout of chart and table alone, in Slicer's XML."""
     figures = "".join(
         f'<item splitSize="{size}"><view class="{className}" singletontag="{tag}">'
         f"{_property('viewlabel', label)}</view></item>"
@@ -49,17 +64,11 @@ def layoutDescription() -> str:
             ("vtkMRMLTableViewNode", TABLE, _("Metrics"), 400),
         )
     )
-    return (
-        '<layout type="vertical" split="true">'
-        f'<item splitSize="500"><layout type="horizontal" split="true">{original}{adversarial}</layout></item>'
-        f'<item splitSize="500"><layout type="horizontal" split="true">{difference}'
-        f'<item splitSize="500"><layout type="vertical" split="true">{figures}</layout></item></layout></item>'
-        "</layout>"
-    )
+    return f'<layout type="vertical" split="true">{figures}</layout>'
 
 
 def ensureLayout(layoutManager: Any) -> None:
-    """Make the layout known to Slicer, which does not save layouts with the scene; again is harmless.
+    """Make the layouts known to Slicer, which does not save layouts with the scene; again is harmless.
 
     Call it when the module is set up and after a scene was loaded or closed: a scene that was saved in this layout shows it
     as soon as it is known.
@@ -67,11 +76,12 @@ def ensureLayout(layoutManager: Any) -> None:
     node = _layoutNode(layoutManager)
     if node is None:
         return
-    if not node.IsLayoutDescription(COMPARE):
-        node.AddLayoutDescription(COMPARE, layoutDescription())
-    if node.GetViewArrangement() == COMPARE and not node.GetCurrentLayoutDescription():
+    for number, description in ((COMPARE, layoutDescription), (FIGURES, figuresDescription)):
+        if not node.IsLayoutDescription(number):
+            node.AddLayoutDescription(number, description())
+    if node.GetViewArrangement() in _OURS and not node.GetCurrentLayoutDescription():
         # a scene chose the layout before it was known, so that Slicer's window is empty
-        node.SetViewArrangement(COMPARE)
+        node.SetViewArrangement(node.GetViewArrangement())
 
 
 def isShown(layoutManager: Any) -> bool:
@@ -80,8 +90,8 @@ def isShown(layoutManager: Any) -> bool:
     return node is not None and node.GetViewArrangement() == COMPARE
 
 
-def showLayout(layoutManager: Any) -> bool:
-    """Show the layout, and remember the user's own, for `leaveLayout`.
+def showLayout(layoutManager: Any, number: int = COMPARE) -> bool:
+    """Show one of our layouts, and remember the user's own, for `leaveLayout`.
 
     Returns:
         Whether this was a change.
@@ -89,10 +99,11 @@ def showLayout(layoutManager: Any) -> bool:
     ensureLayout(layoutManager)
     node = _layoutNode(layoutManager)
     former = node.GetViewArrangement()
-    if former == COMPARE:
+    if former == number:
         return False
-    node.SetAttribute(_FORMER, str(former))
-    layoutManager.setLayout(COMPARE)
+    if former not in _OURS:
+        node.SetAttribute(_FORMER, str(former))
+    layoutManager.setLayout(number)
     return True
 
 
@@ -103,7 +114,7 @@ def leaveLayout(layoutManager: Any) -> bool:
         Whether this was a change.
     """
     node = _layoutNode(layoutManager)
-    if node is None or node.GetViewArrangement() != COMPARE:
+    if node is None or node.GetViewArrangement() not in _OURS:
         return False
     usual = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView
     former = node.GetAttribute(_FORMER) or ""

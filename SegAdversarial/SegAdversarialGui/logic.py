@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from SegAdversarialGui.exchange import AttackTask, EvaluateTask, Region, SampleTask, SegmentTask, Subject, Task
-from SegAdversarialGui.runner import Listener, Runner
+from SegAdversarialGui.console_arguments import againstPrediction, attackSettings, recipeSettings, regionOf, sourceOf
+from SegAdversarialGui.console_progress import ConsoleProgress
+from SegAdversarialGui.defense_tasks import AuditTask, CertifyTask, Training, TrainTask
+from SegAdversarialGui.exchange import AttackTask, EvaluateTask, SampleTask, SegmentTask, Task
+from SegAdversarialGui.runner import Runner
+from SegAdversarialGui.subject import Subject
 from SegAdversarialGui.worker import Worker, sharedWorker
 
 DEFAULT_NETWORK = "builtin:brain-tumour-phantom"
@@ -78,7 +83,7 @@ class Logic:
             nodes = logic.segment(case.channels, reference=case.reference)
             print(nodes.segmentation.GetName())
         """
-        source = _source(model, trust, device)
+        source = sourceOf(model, trust, device)
         subject = self._subject(volumeNodes, reference, source, labelNames)
         return self._run(SegmentTask(subject, source), _("Segmenting"))
 
@@ -126,12 +131,12 @@ class Logic:
             nodes = logic.attack(case.channels, attack=attacks.FGSM(epsilon=0.05), reference=case.reference)
             print(slicer.util.arrayFromVolume(nodes.adversarial["T1"]).mean())
         """
-        source = _source(model, trust, device)
+        source = sourceOf(model, trust, device)
         subject = self._subject(volumeNodes, reference, source, labelNames)
         settings = attackSettings(attack)
         if reference is None:
             settings = againstPrediction(settings)
-        return self._run(AttackTask(subject, source, settings, _region(region)), _("Attacking"))
+        return self._run(AttackTask(subject, source, settings, regionOf(region)), _("Attacking"))
 
     def evaluate(
         self,
@@ -169,9 +174,132 @@ class Logic:
             again = logic.evaluate(case.channels, nodes.adversarial, reference=case.reference)
             print(slicer.util.arrayFromTableColumn(again.metrics, "after"))
         """
-        source = _source(model, trust, device)
+        source = sourceOf(model, trust, device)
         subject = self._subject(volumeNodes, reference, source, labelNames)
         return self._run(EvaluateTask(subject, source, adversarialNodes), _("Measuring"))
+
+    def train(
+        self,
+        cases: Any,
+        folder: str,
+        recipe: Any = "standard",
+        network: Any = "UNet",
+        reference: Any = None,
+        *,
+        model: str = DEFAULT_NETWORK,
+        labelNames: Mapping[Any, str] | None = None,
+        device: str = "auto",
+        **settings: Any,
+    ) -> Any:
+        """Train a network by a recipe that should make it withstand attacks. A training that the folder holds is gone on with;
+        cancelled, it keeps the network after the last epoch that was done.
+
+        Args:
+            cases: what it learns from: a folder of any known layout or a name such as `"phantom:16@48"` (`cohorts.find`), of
+                which a fifth is kept to measure it on; or the volume nodes of one subject, with its `reference`.
+            folder: where the network goes; `segment`, `attack` and the others take it as their `model`.
+            recipe: a recipe of the library, its name, or `{"recipe": "noise-augmentation", "radius": 0.01}`.
+            network: an architecture's name, or `{"name": "SegResNet", "arguments": {"init_filters": 16}}`.
+            model: the network whose classes are learned where the cases do not name theirs.
+            reference, labelNames, device: as in `segment`.
+            settings: of the training: epochs, batch_size, learning_rate, ...
+
+        Returns:
+            `TrainedNetwork`: `.network` (the folder), `.nodes` with `.table` (a row for each epoch) and `.chart`.
+
+        Raises:
+            InputError: something that was given is wrong; the message says what and how to mend it.
+            RuntimeError: the work failed for another reason, or was cancelled.
+
+        Example::
+
+            logic = SegAdversarialLogic()
+            trained = logic.train("phantom:8@48", "/tmp/defended", "noise-augmentation", epochs=20)
+            case = logic.sample()
+            print(logic.segment(case.channels, trained.network, case.reference).segmentation.GetName())
+        """
+        from SegAdversarialLib.jobs import make_job
+
+        source = sourceOf(model, False, device)
+        named = isinstance(cases, (str, Path))
+        subject = Subject(slicer.mrmlScene, {}) if named else self._subject(cases, reference, source, labelNames)
+        data = {"kind": "train", "cases": [{"phantom": {}}], "output": str(folder), "network": network}
+        architecture = make_job(data, _("Training")).network
+        place = str(Path(folder).absolute())
+        training = Training(recipeSettings(recipe), architecture, settings, place, str(cases) if named else "", device)
+        return self._run(TrainTask(subject, source, training), _("Training"))
+
+    def audit(
+        self,
+        volumeNodes: Mapping[str, Any] | Sequence[Any],
+        model: str = DEFAULT_NETWORK,
+        reference: Any = None,
+        *,
+        labelNames: Mapping[Any, str] | None = None,
+        trust: bool = False,
+        device: str = "auto",
+        **settings: Any,
+    ) -> Any:
+        """Find out on a subject whether a network's robustness is real, or only hides its gradients.
+
+        Args:
+            volumeNodes, model, reference, labelNames, trust, device: as in `segment`.
+            settings: of the audit: effort ("quick", "usual" or "thorough"), epsilons, steps, ...
+
+        Returns:
+            `FigureNodes`: `.table` (check, verdict, number, sentence), `.numbers` (Dice by epsilon), `.chart`.
+
+        Raises:
+            InputError: something that was given is wrong; the message says what and how to mend it.
+            RuntimeError: the work failed for another reason, or was cancelled.
+
+        Example::
+
+            logic = SegAdversarialLogic()
+            case = logic.sample()
+            found = logic.audit(case.channels, reference=case.reference, effort="quick", epsilons=(0.05,), steps=2)
+            print(found.table.GetCellText(0, 0), found.table.GetCellText(0, 1))
+        """
+        source = sourceOf(model, trust, device)
+        subject = self._subject(volumeNodes, reference, source, labelNames)
+        return self._run(AuditTask(subject, source, settings), _("Auditing"))
+
+    def certify(
+        self,
+        volumeNodes: Mapping[str, Any] | Sequence[Any],
+        model: str = DEFAULT_NETWORK,
+        reference: Any = None,
+        *,
+        labelNames: Mapping[Any, str] | None = None,
+        trust: bool = False,
+        device: str = "auto",
+        **settings: Any,
+    ) -> Any:
+        """Certify by noise what no attack within a radius can change of a network's answer.
+
+        Args:
+            volumeNodes, model, reference, labelNames, trust, device: as in `segment`.
+            settings: sigma (of the noise, as a share of each channel's largest intensity), n (draws), alpha (the chance that
+                anything is wrongly said to be certain), tau, n0, seed.
+
+        Returns:
+            `CertificateNodes`: `.segmentation` (with the abstained voxels as a segment of their own), `.votes` (a volume),
+            `.table` (certified, smoothed and own Dice of each structure).
+
+        Raises:
+            InputError: something that was given is wrong; the message says what and how to mend it.
+            RuntimeError: the work failed for another reason, or was cancelled.
+
+        Example::
+
+            logic = SegAdversarialLogic()
+            case = logic.sample()
+            found = logic.certify(case.channels, reference=case.reference, sigma=0.02, n=100)
+            print(found.segmentation.GetName(), found.table.GetNumberOfRows())
+        """
+        source = sourceOf(model, trust, device)
+        subject = self._subject(volumeNodes, reference, source, labelNames)
+        return self._run(CertifyTask(subject, source, settings), _("Certifying"))
 
     def _subject(
         self,
@@ -198,7 +326,7 @@ class Logic:
     def _run(self, task: Task, text: str) -> Any:
         from SegAdversarialLib.errors import InputError
 
-        progress = _Progress(text, self.runner.cancel)
+        progress = ConsoleProgress(text, self.runner.cancel)
         try:
             outcome = self.runner.run(task, progress)
         finally:
@@ -206,103 +334,3 @@ class Logic:
         if outcome.kind == "done":
             return outcome.nodes
         raise (RuntimeError if outcome.details or outcome.kind == "cancelled" else InputError)(outcome.message)
-
-
-class _Progress(Listener):
-    """Shows the progress of a call from the console: in a dialog, or as text where there is no window."""
-
-    def __init__(self, text: str, cancel: Any) -> None:
-        self._last, self._dialog = "", None
-        if slicer.util.mainWindow() is not None:
-            self._dialog = slicer.util.createProgressDialog(labelText=text, maximum=1000, value=0)
-            self._dialog.connect("canceled()", cancel)
-
-    def onProgress(self, fraction: float, message: str, remaining: float | None) -> None:
-        """Show how far the work is."""
-        if self._dialog is not None:
-            self._dialog.labelText = message
-            # a dialog that reaches its maximum would close itself
-            self._dialog.setValue(min(round(1000 * fraction), 999))
-        elif message != self._last:
-            print(f"{fraction:4.0%}  {message}", flush=True)
-        self._last = message
-
-    def onLog(self, text: str) -> None:
-        """Print what is worth noting."""
-        print(text, flush=True)
-
-    def close(self) -> None:
-        """The work is over."""
-        if self._dialog is not None:
-            # closing it would count as cancelling, also of what somebody else is running
-            self._dialog.blockSignals(True)
-            self._dialog.close()
-            self._dialog.deleteLater()
-            self._dialog = None
-
-
-def attackSettings(attack: Any) -> dict[str, Any]:
-    """An attack's configuration as a job takes it, from an attack, its name or a dictionary.
-
-    Raises:
-        InputError: it is none of them.
-    """
-    from SegAdversarialLib.errors import InputError
-
-    if isinstance(attack, str):
-        return {"attack": attack}
-    if isinstance(attack, Mapping) and "attack" in attack:
-        return dict(attack)
-    if hasattr(attack, "describe"):
-        described: dict[str, Any] = attack.describe()
-        if isinstance(described.get("region"), Mapping):
-            raise InputError(_("Give the region as a node (region=...), not as an array inside the attack."))
-        if isinstance(described.get("source"), Mapping):
-            raise InputError(_("Give the attack's source network as a file: the attack runs in another process."))
-        if getattr(attack, "trust", False):
-            # stored configurations do not hold it; an attack that was made by hand does
-            described["trust"] = True
-        return described
-    raise InputError(
-        _('{attack} is no attack; give one such as attacks.FGSM(epsilon=0.05), a name, or {{"attack": "fgsm", ...}}.').format(
-            attack=repr(attack)
-        )
-    )
-
-
-def againstPrediction(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """An attack's configuration with the network's own answer in the place of the reference, where it works against one; in a
-    transfer that goes for the attack that it makes.
-
-    Raises:
-        InputError: there is no such attack, or the configuration of a transfer is wrong.
-    """
-    from SegAdversarialLib.attacks import attack_class, make_attack
-
-    changed = dict(settings)
-    cls = attack_class(settings["attack"])
-    if "against" in cls.model_fields:
-        changed["against"] = "prediction"
-    elif "method" in cls.model_fields:
-        own = {key: value for key, value in settings.items() if key != "attack"}
-        changed["method"] = againstPrediction(make_attack(cls.name, own).describe()["method"])
-    return changed
-
-
-def _source(model: str, trust: bool, device: str) -> dict[str, Any]:
-    return {"path": str(model), "trust": trust, "device": device}
-
-
-def _region(region: Any) -> Region:
-    if region is None or isinstance(region, str):
-        return Region(region or "")
-    if isinstance(region, Sequence):
-        node, segment = region
-        return Region("node", node, _segmentId(node, segment))
-    return Region("node", region)
-
-
-def _segmentId(node: Any, segment: str) -> str:
-    """A segment's ID from its ID or its name."""
-    segmentation = node.GetSegmentation()
-    return segment if segmentation.GetSegment(segment) else segmentation.GetSegmentIdBySegmentName(segment) or segment

@@ -138,7 +138,7 @@ class NetworkSection:
 
     def _makePaths(self) -> None:
         self.fileLine = widgets.networkLine()
-        self.folderLine = widgets.pathLine(ctk.ctkPathLineEdit.Dirs, [])
+        self.folderLine = widgets.folderLine()
         self.settingsLine = widgets.pathLine(ctk.ctkPathLineEdit.Files, [_("Settings") + " (*.json)"])
         for line, label, name, toolTip in (
             (

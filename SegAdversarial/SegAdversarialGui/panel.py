@@ -9,28 +9,30 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SegAdversarialGui import catalog, display, trust, widgets
+from SegAdversarialGui import catalog, trust, widgets
 from SegAdversarialGui.attack_section import AttackSection
-from SegAdversarialGui.exchange import AttackTask, Region, SampleTask, SegmentTask, Subject, Task
+from SegAdversarialGui.defend_section import DefendSection
 from SegAdversarialGui.images_section import ImagesSection
 from SegAdversarialGui.network_section import NetworkSection
 from SegAdversarialGui.results_section import ResultsSection
 from SegAdversarialGui.run_section import RunSection
-from SegAdversarialGui.runner import Outcome, sentenceOf
+from SegAdversarialGui.runner import sentenceOf
+from SegAdversarialGui.settings_form import setTabOrder
 from SegAdversarialGui.state import State
+from SegAdversarialGui.work import Work
 
 MODULE_NAME = "SegAdversarial"
 SHOWN = "SegAdversarial.Shown"
 """The node attribute of the parameter node that a panel shows."""
 
 
-class Panel(VTKObservationMixin):
+class Panel(Work, VTKObservationMixin):
     """Everything that the module shows.
 
     The sections write what the user chooses into the parameter node; whenever that node changes, all of them show it anew.
 
     Attributes:
-        images, network, attack, run, results: the sections, from top to bottom.
+        images, network, attack, defend, run, results: the sections, from top to bottom.
         state: the parameter node that is shown, or None while a scene is closed.
     """
 
@@ -49,7 +51,8 @@ class Panel(VTKObservationMixin):
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
-        self.run = RunSection(self.segmentNow, self.attackNow, self.cancel)
+        self.defend = DefendSection(self.trainNow, self.useTrained)
+        self.run = RunSection(self.segmentNow, self.attackNow, self.cancel, self.auditNow, self.certifyNow)
         self.results = ResultsSection(_findResults, lambda: slicer.app.layoutManager())
         for section in self.sections:
             layout.addWidget(section.widget)
@@ -64,7 +67,7 @@ class Panel(VTKObservationMixin):
     @property
     def sections(self) -> list[Any]:
         """All sections, from top to bottom."""
-        return [self.images, self.network, self.attack, self.run, self.results]
+        return [self.images, self.network, self.attack, self.defend, self.run, self.results]
 
     def setScene(self, scene: Any) -> None:
         """Offer the nodes of a scene; None: of no scene. Its parameter node is shown by `setParameterNode`."""
@@ -148,42 +151,6 @@ class Panel(VTKObservationMixin):
         for section in self.sections:
             section.setState(None)
 
-    def subject(self) -> Subject:
-        """What is chosen to be segmented or attacked."""
-        assert self.state is not None
-        return Subject(self._scene, self.images.volumes(), self.state.reference, self.images.segments())
-
-    def region(self) -> Region:
-        """Where the attack may work."""
-        assert self.state is not None
-        settings = self.state.settings
-        if settings.region == "node":
-            return Region("node", self.state.region, settings.regionSegment)
-        return Region(settings.region)
-
-    def segmentNow(self) -> None:
-        """Let the network segment the images."""
-        if self.network.ensureTrust():
-            self._start(SegmentTask(self.subject(), self.network.source()), _("Segmenting"))
-
-    def attackNow(self) -> None:
-        """Attack the network on the images."""
-        if self.network.ensureTrust() and self.attack.ensureTrust():
-            task = AttackTask(self.subject(), self.network.source(), self.attack.settings(), self.region())
-            self._start(task, _("Attacking"))
-
-    def loadSample(self) -> None:
-        """Put a synthetic subject into the scene."""
-        if not self._ready(_("Making the synthetic subject")):
-            return
-        self._start(SampleTask(self._scene), _("Making a synthetic subject"))
-
-    def cancel(self) -> None:
-        """Stop what runs."""
-        if self.logic.runner.busy:
-            self.run.onLog(_("Cancelling"))
-            self.logic.runner.cancel()
-
     def findDevices(self) -> None:
         """Ask the worker on what networks can run."""
         if self._ready(_("Looking for devices")):
@@ -212,42 +179,17 @@ class Panel(VTKObservationMixin):
 
     def _packagesAreThere(self) -> None:
         self.attack.reload()
+        self.defend.reload()
+        self.run.checks.reload()
         self._showNetwork()
 
-    def _ready(self, what: str) -> bool:
-        """Whether the packages are there; the user is asked to install them where they are not."""
-        if self.installer.ready():
-            return True
-        self.run.onLog(_("{what} needs packages that are not installed yet").format(what=what))
-        self.install()
-        return bool(self.installer.ready())
-
-    def _start(self, task: Task, text: str) -> None:
-        if self.logic.runner.busy:
-            return
-        self.run.begin(text)
-        self.logic.runner.start(task, self.run)
-        self._showProblems()
-
-    def _afterWork(self, outcome: Outcome) -> None:
-        if self._closed:
-            return
-        if outcome.kind == "done" and self.state is not None:
-            if hasattr(outcome.nodes, "run"):
-                self._due = outcome.nodes.run
-                self._selecting.start(0)
-                return
-            display.showSample(slicer.app.layoutManager(), outcome.nodes)
-        elif outcome.kind == "failed":
-            details = {"detailedText": outcome.details} if outcome.details else {}
-            slicer.util.errorDisplay(outcome.message, windowTitle=_("SegAdversarial"), **details)
-        self.refresh()
+    def lookAt(self, run: str) -> None:
+        """Look at the run that has just come, in a turn after the one in which its nodes came."""
+        self._due = run
+        self._selecting.start(0)
 
     def _selectDue(self) -> None:
-        """Look at the run that has just come, in a turn after the one in which its nodes came.
-
-        Another run is another choice, with which everything is shown as it is now.
-        """
+        """Another run is another choice, with which everything is shown as it is now."""
         if not self._closed and self.state is not None:
             self.results.select(self._due, inTurns=True)
 
@@ -263,24 +205,6 @@ class Panel(VTKObservationMixin):
         self.images.setNetwork(entry)
         self.attack.setNetwork(entry)
         self.refresh()
-
-    def _showProblems(self) -> None:
-        missing = [] if self.installer.ready() else [_("Install the needed packages first (button at the top).")]
-        if self.state is None:
-            missing.append(_("There is no scene."))
-        problem = self.network.problem()
-        common = missing or [*([problem] if problem else []), *self.images.problems()]
-        attack = [*common, *([] if missing else self._attackProblems())]
-        self.run.setProblems(common, attack, self.logic.runner.busy)
-
-    def _attackProblems(self) -> list[str]:
-        assert self.state is not None
-        problem = self.attack.problem()
-        found = [problem] if problem else []
-        found += self.images.regionProblems()
-        if self.attack.needsReference() and self.state.reference is None:
-            found.append(_("Choose a reference segmentation, or attack against the network's own prediction."))
-        return found
 
     def _stateChanged(self, _caller: Any = None, _event: Any = None) -> None:
         self.refresh()
@@ -363,8 +287,7 @@ class Panel(VTKObservationMixin):
         order = [self.parameterNodes, self.addButton, self.installButton, self.installFolderButton]
         for section in self.sections:
             order += section.tabOrder()
-        for before, after in zip(order, order[1:]):
-            qt.QWidget.setTabOrder(before, after)
+        setTabOrder(order)
 
 
 def _findResults() -> list[Any]:

@@ -8,31 +8,50 @@ import slicer
 import vtk
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.scene import ResultNodes, SegmentationNodes
+    from SegAdversarialLib.scene import ResultNodes
+    from SegAdversarialLib.scene.runs import AnyRun
 
 ROLE, RUN = "SegAdversarial.Role", "SegAdversarial.Run"
 """The attributes by which the library marks the nodes of a run."""
 
 
-def asResult(nodes: ResultNodes | SegmentationNodes) -> ResultNodes:
-    """Any run as a result: one that has only segmented is a result without anything adversarial."""
-    from SegAdversarialLib.scene import ResultNodes
+_NO_IMAGES: dict[str, Any] = {"inputs": {}, "adversarial": {}, "perturbation": {}, "reference": None, "attacked": None}
+
+
+def asResult(nodes: AnyRun) -> ResultNodes:
+    """Any run as a result: one that has only segmented is a result without anything adversarial; what lies in colours over the
+    images of a certificate is the share of votes; an audit or a training has no images."""
+    from SegAdversarialLib.scene import CertificateNodes, FigureNodes, ResultNodes
 
     if isinstance(nodes, ResultNodes):
         return nodes
+    if isinstance(nodes, FigureNodes):
+        return ResultNodes(
+            nodes.run,
+            nodes.summary,
+            nodes.folder,
+            **_NO_IMAGES,
+            clean=None,
+            metrics=nodes.table,
+            configuration=nodes.configuration,
+            chart=nodes.chart,
+            series=nodes.series,
+        )
+    over = dict.fromkeys(nodes.inputs, nodes.votes) if isinstance(nodes, CertificateNodes) and nodes.votes is not None else {}
     return ResultNodes(
         nodes.run,
         nodes.summary,
         nodes.folder,
-        inputs=nodes.inputs,
-        adversarial={},
-        perturbation={},
-        reference=None,
+        **{**_NO_IMAGES, "inputs": nodes.inputs, "perturbation": over},
         clean=nodes.segmentation,
-        attacked=None,
         metrics=nodes.table,
         configuration=nodes.configuration,
     )
+
+
+def hasImages(result: ResultNodes) -> bool:
+    """Whether there is anything to be looked at beside figures: audits and trainings have none."""
+    return bool(channelsOf(result)) or result.chart is None
 
 
 def alive(node: Any) -> bool:

@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from SegAdversarialGui import display, layout, own_reference, result_nodes, widgets
+from SegAdversarialGui import display, layout, own_reference, result_nodes, viewable, widgets
 from SegAdversarialGui.configuration_window import ConfigurationWindow
 from SegAdversarialGui.parts_rows import PartsRows
 from SegAdversarialGui.shown_views import ShownViews
@@ -258,10 +258,12 @@ class ResultsSection:
         chosen = self.charts.itemData(self.charts.currentIndex)
         known = [identifier for _title, identifier in items]
         widgets.fillCombo(self.charts, items, chosen if chosen in known else next(iter(known), None))
-        problem = self._problem(result, "compare") if self._charts else _("This run has no chart")
+        view = "compare" if result_nodes.hasImages(result) else "figures"
+        problem = self._problem(result, view) if self._charts else _("This run has no chart")
         self.charts.setEnabled(bool(self._charts))
         self.chartButton.setEnabled(not problem)
-        self.chartButton.toolTip = problem or _("Show the chart beneath the images, side by side")
+        shown = _("Show the chart beneath the images, side by side") if view == "compare" else _("Show chart and table")
+        self.chartButton.toolTip = problem or shown
 
     def _runChosen(self, index: int) -> None:
         if self._state is not None and 0 <= index < len(self._results):
@@ -365,23 +367,12 @@ class ResultsSection:
         return self._channel if self._channel in channels or not channels else channels[0]
 
     def _shownView(self, result: ResultNodes) -> str:
-        """The chosen view, or the next best one that has all it needs; none while the views are left alone.
-
-        The choice itself stays: a segmentation has nothing to compare, the next attack has.
-        """
         view = self._state.settings.view if self._state is not None else ""
-        wanted = (view, "compare", "original") if view else ()
-        return next((x for x in wanted if not self._problem(result, x)), "")
+        return viewable.chosenView(result, view, self._channel, self._layoutManager())
 
     def _problem(self, result: ResultNodes, view: str) -> str:
         """Why a view cannot be shown; empty if it can."""
-        if self._layoutManager() is None:
-            return _("There are no views without Slicer's window")
-        names = {"input": _("the input"), "adversarial": _("the adversarial image"), "perturbation": _("the perturbation")}
-        gone = [names[x] for x in result_nodes.missing(result, view, self._channel)]
-        if not gone:
-            return ""
-        return _("Not in the scene for this channel: {what}").format(what=", ".join(gone))
+        return viewable.problem(result, view, self._channel, self._layoutManager())
 
 
 def _configurationTip(known: bool) -> str:

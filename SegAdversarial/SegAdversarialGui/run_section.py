@@ -12,6 +12,7 @@ import qt
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import widgets
+from SegAdversarialGui.checks_box import ChecksBox
 from SegAdversarialGui.runner import Listener, Outcome
 
 _MOST_LOG_LINES = 2000
@@ -20,21 +21,35 @@ _MOST_LOG_LINES = 2000
 class RunSection(Listener):
     """Starts and cancels work, and shows how it goes. It is the listener of the panel's tasks."""
 
-    def __init__(self, onSegment: Callable[[], None], onAttack: Callable[[], None], onCancel: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        onSegment: Callable[[], None],
+        onAttack: Callable[[], None],
+        onCancel: Callable[[], None],
+        onAudit: Callable[[], None] = lambda: None,
+        onCertify: Callable[[], None] = lambda: None,
+    ) -> None:
         self.widget, form = widgets.section(_("Run"), "runSection")
         self.segmentButton = widgets.button(_("Segment"), "segmentButton", "")
         self.attackButton = widgets.button(_("Attack"), "attackButton", "")
         self.cancelButton = widgets.button(_("Cancel"), "cancelButton", _("Stop the work; the scene stays as it is"))
+        self.auditButton = widgets.button(_("Audit"), "auditButton", "")
+        self.certifyButton = widgets.button(_("Certify"), "certifyButton", "")
         for button, action in (
             (self.segmentButton, onSegment),
             (self.attackButton, onAttack),
+            (self.auditButton, onAudit),
+            (self.certifyButton, onCertify),
             (self.cancelButton, onCancel),
         ):
             button.connect("clicked(bool)", lambda _checked=False, action=action: action())
-        buttons = qt.QHBoxLayout()
-        for button in (self.segmentButton, self.attackButton, self.cancelButton):
-            buttons.addWidget(button)
-        form.addRow(buttons)
+        grid = qt.QGridLayout()
+        for place, button in enumerate((self.segmentButton, self.attackButton, self.auditButton, self.certifyButton)):
+            grid.addWidget(button, place // 2, place % 2)
+        grid.addWidget(self.cancelButton, 0, 2)
+        form.addRow(grid)
+        self.checks = ChecksBox()
+        form.addRow(self.checks.widget)
         self.progressBar = qt.QProgressBar()
         self.progressBar.objectName = "progressBar"
         self.progressBar.toolTip = _("How much of the work is done")
@@ -51,14 +66,17 @@ class RunSection(Listener):
         """Nothing here depends on the scene."""
 
     def setState(self, state: Any) -> None:
-        """Nothing here is kept with the scene."""
+        """Show the settings of audits and certificates in a parameter node; None: of no node."""
+        self.checks.setState(state)
 
     def refresh(self) -> None:
-        """The buttons are told by `setProblems`."""
+        """Show the state; the buttons are told by `setProblems`."""
+        self.checks.refresh()
 
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
-        return [self.segmentButton, self.attackButton, self.cancelButton, self.log, self.clearButton]
+        buttons = [self.segmentButton, self.attackButton, self.cancelButton, self.auditButton, self.certifyButton]
+        return [*buttons, *self.checks.tabOrder(), self.log, self.clearButton]
 
     def setProblems(self, segment: Sequence[str], attack: Sequence[str], busy: bool) -> None:
         """Let the buttons work, or say what is missing.
@@ -71,11 +89,18 @@ class RunSection(Listener):
         ready = {
             self.segmentButton: _("Let the network segment the images"),
             self.attackButton: _("Change the images as chosen above, and measure what that does to the segmentation"),
+            self.auditButton: _("Find out on these images whether the network's robustness is real, or only seems so"),
+            self.certifyButton: _("Find out by noise what no attack within a radius can change of the segmentation"),
         }
-        for button, problems in ((self.segmentButton, segment), (self.attackButton, attack)):
+        problemsOf = {self.segmentButton: segment, self.attackButton: attack}
+        checks = {self.auditButton: self.checks.auditProblem, self.certifyButton: self.checks.certifyProblem}
+        for button, problem in checks.items():
+            # what is missing for a segmentation may be the packages, without which nothing is known of settings
+            problemsOf[button] = segment or [x for x in [problem()] if x]
+        for button, problems in problemsOf.items():
             missing = [*running, *([] if busy else problems)]
             button.setEnabled(not missing)
-            button.toolTip = "\n".join(missing) if missing else ready[button]
+            button.toolTip = widgets.tip("\n".join(missing) if missing else ready[button])
         self.cancelButton.setEnabled(busy)
 
     def begin(self, text: str) -> None:
@@ -103,6 +128,11 @@ class RunSection(Listener):
         if outcome.details:
             self.onLog(outcome.details)
         self.onEndOfWork(outcome)
+
+    def say(self, text: str) -> None:
+        """Say what is worth knowing once nothing runs any more."""
+        self._showIdle(text)
+        self.onLog(text)
 
     def _showIdle(self, text: str) -> None:
         self.progressBar.setVisible(False)

@@ -91,6 +91,7 @@ class Runner:
         if self.busy:
             raise RuntimeError(_("Another task is running; wait for it or cancel it."))
         self._task, self._listener = task, listener
+        task.say = listener.onLog
         self._request, self._folder, self._cancelled = "", None, False
         self._follow(self._prepare(task), self._submit)
 
@@ -142,6 +143,8 @@ class Runner:
             self._listener.onProgress(fraction, event["message"], left)
         elif kind == "log":
             self._listener.onLog(event["message"])
+        elif kind in ("trace", "result") and self._task is not None:
+            self._tell(self._task, event)
         elif kind == "cancelled":
             self._endCancelled()
         elif kind == "error":
@@ -151,6 +154,13 @@ class Runner:
             assert self._task is not None and self._folder is not None
             self._listener.onProgress(1.0, _("adding the result to the scene"), None)
             self._follow(self._task.deliver(self._folder), self._finish)
+
+    def _tell(self, task: Task, event: dict[str, Any]) -> None:
+        """What the task cannot take in does not end the work."""
+        try:
+            task.hear(event)
+        except Exception as error:
+            self._listener.onLog(sentenceOf(error))
 
     def _finish(self) -> None:
         assert self._task is not None
@@ -198,7 +208,8 @@ class Runner:
         self._end(Outcome("failed", message=sentenceOf(error), details=detailsOf(error)))
 
     def _endCancelled(self) -> None:
-        self._end(Outcome("cancelled", message=_("Cancelled; the scene was not changed.")))
+        assert self._task is not None
+        self._end(Outcome("cancelled", message=self._task.cancelledSentence()))
 
     def _end(self, outcome: Outcome) -> None:
         listener, folder, steps = self._listener, self._folder, self._steps

@@ -15,6 +15,8 @@ SETTINGS = "Settings"
 
 REGIONS = ("", "foreground", "reference", "node")
 VIEWS = ("", "original", "adversarial", "difference", "compare")
+CASES = ("folder", "loaded", "synthetic")
+"""Where training cases come from."""
 
 _TRUST = "trust"
 
@@ -40,6 +42,14 @@ class Settings:
         opacity: of the perturbation over the original, from 0 to 1.
         run: the identifier of the result that is shown.
         segments: what the user says that segments of the reference are: the name of a class for each segment's ID.
+        trainFrom: where training cases come from: "folder", "loaded" (the images) or "synthetic".
+        trainCases: the folder, or what else names a cohort.
+        trainSubjects, trainSize: how many synthetic subjects, and how many voxels they have a side.
+        recipe: the name of the recipe of the training.
+        recipeSettings: for each recipe's name what was changed from its defaults.
+        architecture: the network that is trained.
+        trainingSettings, auditSettings, certifySettings: what was changed from the defaults.
+        trainFolder: where the trained network goes.
     """
 
     network: str = "builtin:brain-tumour-phantom"
@@ -53,6 +63,17 @@ class Settings:
     opacity: float = 0.7
     run: str = ""
     segments: dict[str, str] = field(default_factory=dict)
+    trainFrom: str = "folder"
+    trainCases: str = ""
+    trainSubjects: int = 8
+    trainSize: int = 48
+    recipe: str = "standard"
+    recipeSettings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    architecture: str = "unet"
+    trainingSettings: dict[str, Any] = field(default_factory=dict)
+    trainFolder: str = ""
+    auditSettings: dict[str, Any] = field(default_factory=dict)
+    certifySettings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what no panel would have written.
@@ -61,18 +82,22 @@ class Settings:
             ValueError: a value is of the wrong kind or out of its range.
         """
         for known in fields(self):
-            default = known.default if isinstance(known.default, (str, float)) else {}
+            default = known.default if isinstance(known.default, (str, int, float)) else {}
             value = getattr(self, known.name)
-            number = isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
-            if not (isinstance(value, type(default)) or number):
+            number = isinstance(default, float) and isinstance(value, int)
+            if isinstance(value, bool) or not (isinstance(value, type(default)) or number):
                 raise ValueError(f"{known.name} must be {type(default).__name__}, not {type(value).__name__}")
         if self.region not in REGIONS or self.view not in VIEWS or not 0 <= self.opacity <= 1:
             raise ValueError(f"region {self.region!r}, view {self.view!r} or opacity {self.opacity!r} is unknown")
-        if not all(isinstance(x, dict) for x in self.attackSettings.values()):
-            raise ValueError("attackSettings must hold a dictionary for each attack")
+        if self.trainFrom not in CASES or self.trainSubjects < 1 or self.trainSize < 1:
+            raise ValueError(f"training cases {self.trainFrom!r}, {self.trainSubjects}, {self.trainSize} are unknown")
+        for name in ("attackSettings", "recipeSettings"):
+            if not all(isinstance(x, dict) for x in getattr(self, name).values()):
+                raise ValueError(f"{name} must hold a dictionary for each attack or recipe")
         if not all(isinstance(x, str) for x in self.segments.values()):
             raise ValueError("segments must hold the name of a class for each segment")
-        object.__setattr__(self, "attackSettings", withoutTrust(self.attackSettings))
+        for name in ("attackSettings", "recipeSettings", "trainingSettings", "auditSettings", "certifySettings"):
+            object.__setattr__(self, name, withoutTrust(getattr(self, name)))
 
     @classmethod
     def fromText(cls, text: str) -> Settings:
@@ -122,6 +147,15 @@ class State:
         """Replace all that was changed from an attack's defaults."""
         others = {name: values for name, values in self.settings.attackSettings.items() if name != attack}
         self.change(attackSettings={**others, attack: changed} if changed else others)
+
+    def recipeSettings(self, recipe: str) -> dict[str, Any]:
+        """What was changed from a recipe's defaults."""
+        return dict(self.settings.recipeSettings.get(recipe, {}))
+
+    def changeRecipe(self, recipe: str, changed: dict[str, Any]) -> None:
+        """Replace all that was changed from a recipe's defaults."""
+        others = {name: values for name, values in self.settings.recipeSettings.items() if name != recipe}
+        self.change(recipeSettings={**others, recipe: changed} if changed else others)
 
     def channelNode(self, channel: str) -> Any:
         """The volume that was chosen for a channel, or None."""

@@ -9,6 +9,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 _MOST_STRUCTURES = 6
+_CERTIFIED = "certified Dice"
+_DICE = {"Dice", _CERTIFIED}
 
 
 def verdict(table: Any, reference: Any, notes: Sequence[str] = ()) -> str:
@@ -16,11 +18,14 @@ def verdict(table: Any, reference: Any, notes: Sequence[str] = ()) -> str:
 
     Args:
         table: the run's table of metrics (a row for each structure and metric, or, after segmenting, a row for each
-            structure with a column "Dice"); None, or a table without Dice, gives no words.
+            structure with a column "Dice" or "certified Dice"), or of checks; None, or a table without Dice, gives no words.
         reference: what Dice was measured against; None: the network's own answer for the original.
         notes: what makes the figures say less than they seem to.
     """
-    rows = [row for row in rowsOf(table) if row.get("structure") and (row.get("metric") == "Dice" or "Dice" in row)]
+    every = rowsOf(table)
+    if any("verdict" in row for row in every):
+        return "\n".join(_auditLines(every))
+    rows = [row for row in every if row.get("structure") and (row.get("metric") == "Dice" or _DICE & set(row))]
     lines = [_structureLine(row) for row in rows[:_MOST_STRUCTURES]]
     if len(rows) > _MOST_STRUCTURES:
         lines.append(_("and {n} more structures, in the table").format(n=len(rows) - _MOST_STRUCTURES))
@@ -42,6 +47,10 @@ def rowsOf(table: Any) -> list[dict[str, str]]:
 
 def _structureLine(row: dict[str, str]) -> str:
     name = row["structure"]
+    if _CERTIFIED in row:
+        return _("{structure}: certified Dice {value} (the network's own {own})").format(
+            structure=name, value=_text(row[_CERTIFIED]), own=_text(row.get("network Dice"))
+        )
     if "Dice" in row:
         return _("{structure}: Dice {value}").format(structure=name, value=_text(row["Dice"]))
     drop = number(row.get("drop"))
@@ -49,6 +58,15 @@ def _structureLine(row: dict[str, str]) -> str:
     return _("{structure}: Dice {before} \N{RIGHTWARDS ARROW} {after}{change}").format(
         structure=name, before=_text(row.get("before")), after=_text(row.get("after")), change=change
     )
+
+
+def _auditLines(rows: list[dict[str, str]]) -> list[str]:
+    """How many checks of an audit pass, and which warn."""
+    warned = [row["check"] for row in rows if row.get("verdict") == "warn" and "check" in row]
+    passed = sum(row.get("verdict") == "pass" for row in rows)
+    if not warned:
+        return [_("{n} checks pass, none warns.").format(n=passed)]
+    return [_("{n} checks pass; these warn:").format(n=passed), *warned]
 
 
 def _successLines(rows: list[dict[str, str]]) -> list[str]:

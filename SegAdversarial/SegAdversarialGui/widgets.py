@@ -158,6 +158,16 @@ def weightsLine() -> Any:
     return pathLine(ctk.ctkPathLineEdit.Files, [_("Weights") + " (*.safetensors)"])
 
 
+def folderLine() -> Any:
+    """A line for the path of a folder."""
+    return pathLine(ctk.ctkPathLineEdit.Dirs, [])
+
+
+def casesLine() -> Any:
+    """A line for the path of a folder of cases, or of a file that lists them."""
+    return pathLine(ctk.ctkPathLineEdit.Files, [_("Lists of cases") + " (*.csv *.tsv)"])
+
+
 def narrow(box: Any) -> None:
     """Keep a combo box (also a node selector's) as narrow as a few characters, however long its entries are."""
     box.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon

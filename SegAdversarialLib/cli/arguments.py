@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from SegAdversarialLib import __version__
-from SegAdversarialLib.cli.audit_arguments import add_audit
 from SegAdversarialLib.cli.train_arguments import add_train
 from SegAdversarialLib.errors import InputError
 
@@ -52,10 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_learners(commands)
 
     about = "Find out whether a network's robustness is real: adaptive attacks, checks, worst-case Dice."
-    auditing = _command(commands, "audit", about)
-    _add_learning(auditing)
-    _add_overwrite(auditing)
-    add_audit(auditing)
+    _add_audit(_command(commands, "audit", about))
 
     _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
     _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")
@@ -298,6 +294,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     _add_regions(parser)
     _add_output(parser)
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    _add_learning(parser)
+    _add_overwrite(parser)
+    group = parser.add_argument_group("the audit")
+    efforts = ("quick", "usual", "thorough")
+    group.add_argument("--effort", choices=efforts, help="how thoroughly (default: usual)")
+    group.add_argument(
+        "--epsilon", type=float, action="append", metavar="NUMBER", help="size of the attacks, between 0 and 1 (repeatable)"
+    )
+    group.add_argument("--surrogate", metavar="FILE", help="a similar network, from which attacks are transferred")
 
 
 def _add_certify(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.arguments import key_values, settings_of
-from SegAdversarialLib.cli.audit_command import audit_values
+from SegAdversarialLib.cli.audit import audit
 from SegAdversarialLib.cli.certify import certify
 from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
@@ -19,7 +19,6 @@ from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regi
 from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.cli.train_command import train
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.specification import (
     AttackJob,
     EvaluateJob,
@@ -138,11 +137,6 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
         start=options.start,
     )
     run_job(job, console)
-
-
-def audit(options: argparse.Namespace, console: Console) -> None:
-    """Audit a network."""
-    run_job(made(AuditJob, **audit_values(options), model=model_of(options), cases=cases_of(options)), console)
 
 
 def run_file(options: argparse.Namespace, console: Console) -> None:

@@ -170,9 +170,9 @@ def _labels(entry: Entry, grid: Grid, model: NetworkLike | None) -> dict[int, in
     """How many voxels have each label value, in a reference that a network, if there is one, understands."""
     assert entry.label is not None
     volume, segments = read_reference(Path(entry.label), grid, entry.prefer)
-    label = checked_label(volume.array, volume.array.shape)
-    head = None if model is None else model.head
-    understood(label, segments, entry.label_names, head, f"The reference {entry.label}")
+    what = f"The reference {entry.label}"
+    label = checked_label(volume.array, volume.array.shape, what)
+    understood(label, segments, entry.label_names, None if model is None else model.head, what)
     return values_in(label)
 
 

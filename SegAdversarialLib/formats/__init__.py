@@ -57,7 +57,7 @@ def open_model(
     """
     found = resolve(path, settings, changes)
     name = name_of(path, found.file)
-    check_complete(found, name)
+    check_complete(found)
     return _opened(found, name, trust, choose_device(device))
 
 

@@ -23,6 +23,9 @@ from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.files import is_file
 
+# what the command line calls the settings that every network needs
+_OPTIONS = {"channels": "--model-channels", "classes": "--classes"}
+
 
 @dataclass(frozen=True)
 class NetworkFile:
@@ -105,7 +108,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     """
     found = resolve(path, settings, changes)
     name = name_of(path, found.file)
-    check_complete(found, name)
+    check_complete(found)
     chosen = found.first.settings
     assert chosen.channels is not None
     head_of(chosen.covering_classes, chosen.head)
@@ -221,14 +224,14 @@ def name_of(path: str | Path, file: Path) -> str:
     return str(path) if builtin.is_builtin(str(path)) else file.stem
 
 
-def check_complete(found: NetworkFile, name: str) -> None:
+def check_complete(found: NetworkFile) -> None:
     """Refuse settings that leave open what every network has.
 
     Raises:
         InputError: channels or classes are missing.
     """
-    for member, file in found.members:
-        check_complete(file, member)
+    for _, member in found.members:
+        check_complete(member)
     if found.members:
         return
     missing = [field for field in ("channels", "classes") if getattr(found.settings, field) is None]
@@ -236,8 +239,8 @@ def check_complete(found: NetworkFile, name: str) -> None:
         foreign = [x.name for x in candidates_beside(found.data) if is_file(x) and settings_beside(found.data) != x]
         passed_over = f" ({foreign[0]} beside it is another software's)" if foreign and found.file == found.data else ""
         raise InputError(
-            f"It is not known which {' and '.join(missing)} the network {name} has; say so in a JSON file beside it"
-            f"{passed_over}, or in the call."
+            f"It is not known which {' and '.join(missing)} the network {found.file} has; say so in a JSON file beside it"
+            f"{passed_over}, or on the command line ({', '.join(_OPTIONS[field] for field in missing)})."
         )
 
 

@@ -202,8 +202,8 @@ class _Examination:
             _log.debug("The network takes no input of shape %s (%s).", tuple(batch.shape), detail_of(error))
             return None
         full, parts = self._outputs.full_size(given, batch), parts_of(given, batch)
-        if self._outputs.key is not None and parts:
-            named(parts, self._outputs.key)
+        if self._outputs.key is not None:
+            named(parts or {0: given}, self._outputs.key)
         elif full:
             self._outputs, self._several = replace(self._outputs, key=_final(self._network, full)), len(full)
         try:

@@ -46,8 +46,8 @@ class NetworkOutputs:
     def chosen(self, given: Any, batch: torch.Tensor) -> torch.Tensor:
         """The output (B, N, *window) that counts, as the network gave it; raises as `logits` does."""
         parts = parts_of(given, batch)
-        if parts and self.key is not None:
-            given = named(parts, self.key)
+        if self.key is not None:
+            given = named(parts or {0: given}, self.key)
         elif parts:
             full = self.full_size(given, batch)
             if len(full) > 1:
@@ -134,7 +134,7 @@ class _Logits(torch.autograd.Function):
 
 
 def named(parts: Mapping[OutputKey, Any], key: OutputKey) -> Any:
-    """One of several outputs.
+    """One of a network's outputs; of a single one the place is 0, or -1.
 
     Raises:
         InputError: there is none of this name, or at this place.
@@ -145,4 +145,6 @@ def named(parts: Mapping[OutputKey, Any], key: OutputKey) -> Any:
     try:
         return parts[names[int(key)]]
     except (ValueError, IndexError):
-        raise InputError(f"The network has no output {key}; it gives {len(names)}: {', '.join(map(str, names))}.") from None
+        listed = f"{len(names)}: {', '.join(map(str, names))}"
+        gives = listed if len(names) > 1 else "a single one; leave that out"
+        raise InputError(f"The network has no output {key}; it gives {gives}.") from None

@@ -59,6 +59,11 @@ class SmoothedModel(SegmentationModel):
     def __repr__(self) -> str:
         return f"<SmoothedModel: the mean of {self.draws} noisy copies, sigma {self._sigma} ({self._units}), of {self.base!r}>"
 
+    def with_network(self, network: torch.nn.Module) -> SmoothedModel:
+        """The same with another network in the place of its own, and the same noise; see `SegmentationModel.with_network`."""
+        base = self.base.with_network(network)
+        return SmoothedModel(base, self._sigma, sigma_units=self._units, draws=self.draws, seed=self._seed)
+
     def describe(self) -> dict[str, Any]:
         """What it is, as plain JSON data."""
         sigma = dict(self._sigma) if isinstance(self._sigma, Mapping) else self._sigma

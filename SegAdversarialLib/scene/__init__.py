@@ -6,10 +6,11 @@ The same code works inside 3D Slicer and outside it, on the packages `slicer-cor
 
 from SegAdversarialLib.scene.application import headless_application, new_application
 from SegAdversarialLib.scene.bundle import read_scene, write_scene
-from SegAdversarialLib.scene.certificates import CertificateNodes, add_certificate
+from SegAdversarialLib.scene.certificates import add_certificate, certificate_steps
+from SegAdversarialLib.scene.figures import TrainingCurves, add_audit, audit_steps
 from SegAdversarialLib.scene.inputs import case_of_nodes, mask_of_node, mask_steps, reading_steps
 from SegAdversarialLib.scene.meaning import segments_of_reference, undecided_segments
-from SegAdversarialLib.scene.nodes import CaseNodes, ResultNodes, SegmentationNodes
+from SegAdversarialLib.scene.nodes import CaseNodes, CertificateNodes, FigureNodes, ResultNodes, SegmentationNodes
 from SegAdversarialLib.scene.pictures import picture
 from SegAdversarialLib.scene.results import (
     add_case,
@@ -28,15 +29,20 @@ from SegAdversarialLib.scene.view import check_drawing
 __all__ = [
     "CaseNodes",
     "CertificateNodes",
+    "FigureNodes",
     "ResultNodes",
     "SegmentationNodes",
+    "TrainingCurves",
+    "add_audit",
     "add_case",
     "add_certificate",
     "add_evaluation",
     "add_result",
     "add_segmentation_result",
+    "audit_steps",
     "case_of_nodes",
     "case_steps",
+    "certificate_steps",
     "check_drawing",
     "color_of",
     "configuration_of",

@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.scene.application import add_node, all_or_nothing, current_scene
-from SegAdversarialLib.scene.results import add_case
-from SegAdversarialLib.scene.runs import Run
+from SegAdversarialLib.scene.application import add_node, added_whole, current_scene
+from SegAdversarialLib.scene.nodes import CertificateNodes
+from SegAdversarialLib.scene.results import case_steps
+from SegAdversarialLib.scene.runs import CERTIFICATE, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of, segment_id
+from SegAdversarialLib.scene.steps import Steps, finished, in_background
 from SegAdversarialLib.scene.tables import add_metrics_table
 from SegAdversarialLib.scene.volumes import add_color_legend, add_volume
+from SegAdversarialLib.scene.voxels import Voxels, label_image, voxels
 from SegAdversarialLib.volumes.case import Case
-
-CERTIFICATE = "certificate"
-"""The kind of these runs."""
 
 COLOR_NODE_NAME = "SegAdversarial votes"
 ABSTAINED = "abstained"
 """The name of the segment of voxels for which nothing is certain."""
 
-_GREY = (0.62, 0.62, 0.62)
+_STRIKING = (0.95, 0.25, 0.85)
+"""The colour of abstained voxels, which no class and no image has."""
 
 # From a warning orange at half of the votes to a quiet dark at all of them: what is undecided stands out in Slicer's views.
 _VOTES = np.array([(1.00, 0.78, 0.36), (0.86, 0.42, 0.26), (0.56, 0.20, 0.36), (0.24, 0.12, 0.32), (0.05, 0.05, 0.08)])
 _NUMBER_OF_COLORS = 255
 _LEAST_SHOWN = 0.5
 """The share of votes at which the colours begin: with less than half there is no answer to speak of."""
-
-
-@dataclass(frozen=True, eq=False)
-class CertificateNodes:
-    """A certificate in a scene.
-
-    Attributes:
-        run: the run's identifier.
-        summary: the folder's name.
-        folder: the run's subject hierarchy item.
-        inputs: the volume of each channel.
-        segmentation: the smoothed answer, with the abstained voxels as a segment of their own.
-        votes: the share of votes as a volume.
-        table: the certified, smoothed and network's own Dice and IoU of each structure.
-        configuration: the text node that says how it was made.
-    """
-
-    run: str
-    summary: str
-    folder: int
-    inputs: dict[str, Any]
-    segmentation: Any
-    votes: Any
-    table: Any
-    configuration: Any
 
 
 def add_certificate(
@@ -88,43 +63,74 @@ def add_certificate(
     Raises:
         InputError: an array lies on another grid than the image, or the labels use up all values. The scene is then as it was.
     """
+    steps = certificate_steps(
+        case, labels, abstained, vote_share, rows, inputs, scene, title=title, names=names, record=record
+    )
+    return finished(steps)
+
+
+def certificate_steps(
+    case: Case,
+    labels: np.ndarray,
+    abstained: np.ndarray,
+    vote_share: np.ndarray,
+    rows: Sequence[Mapping[str, Any]],
+    inputs: Mapping[str, Any] | None = None,
+    scene: Any = None,
+    *,
+    title: str = "certificate",
+    names: Mapping[int, str] | None = None,
+    record: Mapping[str, Any] | None = None,
+) -> Steps[CertificateNodes]:
+    """`add_certificate` in steps."""
     scene = current_scene(scene)
     for what, values in (("label map", labels), ("map of abstained voxels", abstained), ("share of votes", vote_share)):
         if values.shape != case.shape:
             raise InputError(f"The {what} has the shape {values.shape}, the image {case.shape}; it belongs to another case.")
-    with all_or_nothing(scene):
-        classes = classes_of(names or case.label_names, [case.label, labels])
-        if inputs is None:
-            inputs = add_case(case, scene, names=classes).channels
-        run = Run(scene, CERTIFICATE, title, inputs)
+    classes = yield from in_background(lambda: classes_of(names or case.label_names, [case.label, labels]))
+    value = max(classes, default=0) + 1
+    if value > np.iinfo(np.int16).max:
+        raise InputError("The labels leave no value for the abstained voxels; use smaller label values.")
+    image = yield from in_background(
+        lambda: label_image(np.where(abstained, np.int16(value), labels).astype(np.int16), case.affine)
+    )
+    share = yield from in_background(lambda: voxels(vote_share.astype(np.float32)))
+
+    def add() -> Steps[CertificateNodes]:
+        given = inputs
+        if given is None:
+            given = (yield from case_steps(case, scene, names=classes)).channels
+        run = Run(scene, CERTIFICATE, title, given)
+        segmentation = run.file(_add_answer(run, case, image, classes, value), "certified")
+        yield None
+        votes = run.file(_add_votes(run, case, share), "votes")
+        yield None
         return CertificateNodes(
             run=run.identifier,
             summary=title,
             folder=run.folder,
             inputs=run.inputs,
-            segmentation=run.file(_add_answer(run, case, labels, abstained, classes), "certified"),
-            votes=run.file(_add_votes(run, case, vote_share), "votes"),
+            segmentation=segmentation,
+            votes=votes,
             table=run.file_table(add_metrics_table(scene, f"metrics - {title}", rows)),
             configuration=run.add_configuration(record or {"case": case.name, "evaluation": list(rows)}),
         )
 
+    return (yield from added_whole(scene, add()))
 
-def _add_answer(run: Run, case: Case, labels: np.ndarray, abstained: np.ndarray, classes: Mapping[int, str]) -> Any:
-    """The smoothed answer where it is certain; the other voxels are one grey segment."""
-    value = max(classes, default=0) + 1
-    if value > np.iinfo(np.int16).max:
-        raise InputError("The labels leave no value for the abstained voxels; use smaller label values.")
-    shown = np.where(abstained, np.int16(value), labels)
-    every = {**classes, value: ABSTAINED}
+
+def _add_answer(run: Run, case: Case, image: Any, classes: Mapping[int, str], abstained: int) -> Any:
+    """The smoothed answer where it is certain; the other voxels, of this value, are a segment of their own."""
+    every = {**classes, abstained: ABSTAINED}
     first = next(iter(run.inputs.values()))
-    node = add_segmentation(run.scene, f"certified segmentation - {run.summary}", shown, case.affine, every, first)
-    node.GetSegmentation().GetSegment(segment_id(value)).SetColor(*_GREY)
+    node = add_segmentation(run.scene, f"certified segmentation - {run.summary}", image, case.affine, every, first)
+    node.GetSegmentation().GetSegment(segment_id(abstained)).SetColor(*_STRIKING)
     return node
 
 
-def _add_votes(run: Run, case: Case, share: np.ndarray) -> Any:
+def _add_votes(run: Run, case: Case, share: Voxels) -> Any:
     """The share of votes in colours, with a legend."""
-    node = add_volume(run.scene, f"share of votes - {run.summary}", share.astype(np.float32), case.affine)
+    node = add_volume(run.scene, f"share of votes - {run.summary}", share, case.affine)
     node.SetAndObserveTransformNodeID(next(iter(run.inputs.values())).GetTransformNodeID())
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(_color_node(run.scene).GetID())

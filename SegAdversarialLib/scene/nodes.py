@@ -92,3 +92,52 @@ class SegmentationNodes:
     segmentation: Any
     table: Any
     configuration: Any
+
+
+@dataclass(frozen=True, eq=False)
+class CertificateNodes:
+    """A certificate in a scene.
+
+    Attributes:
+        run: the run's identifier.
+        summary: the folder's name.
+        folder: the run's subject hierarchy item.
+        inputs: the volume of each channel.
+        segmentation: the smoothed answer, with the abstained voxels as a segment of their own.
+        votes: the share of votes as a volume.
+        table: the certified, smoothed and network's own Dice and IoU of each structure.
+        configuration: the text node that says how it was made.
+    """
+
+    run: str
+    summary: str
+    folder: int
+    inputs: dict[str, Any]
+    segmentation: Any
+    votes: Any
+    table: Any
+    configuration: Any
+
+
+@dataclass(frozen=True, eq=False)
+class FigureNodes:
+    """Figures that belong to no volume, in a scene: what an audit found, how a training went.
+
+    Attributes:
+        run: the run's identifier.
+        summary: the folder's name.
+        folder: the run's subject hierarchy item.
+        table: what is read first: the checks of an audit, the epochs of a training.
+        numbers: the table that the chart draws.
+        chart, series: the curves.
+        configuration: the text node that says how it was made.
+    """
+
+    run: str
+    summary: str
+    folder: int
+    table: Any
+    numbers: Any
+    chart: Any
+    series: list[Any]
+    configuration: Any

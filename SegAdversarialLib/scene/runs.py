@@ -17,7 +17,7 @@ from SegAdversarialLib.scene.application import (
     put_in_folder,
     subject_hierarchy,
 )
-from SegAdversarialLib.scene.nodes import ResultNodes, SegmentationNodes
+from SegAdversarialLib.scene.nodes import CertificateNodes, FigureNodes, ResultNodes, SegmentationNodes
 
 ROLE = "SegAdversarial.Role"
 """The node attribute that says what a node of ours is: "input", "adversarial", "perturbation", "reference", ...; here the
@@ -40,22 +40,28 @@ _INPUT = "SegAdversarial.Input"
 _ADVERSARIAL = "SegAdversarial.Adversarial"
 _REFERENCE = "SegAdversarial.Reference"
 
-RESULT, SEGMENTATION = "result", "segmentation"
-"""Kinds of runs: those that are `ResultNodes`, and what a network says of a case."""
+RESULT, SEGMENTATION, CERTIFICATE = "result", "segmentation", "certificate"
+"""Kinds of runs: those that are `ResultNodes`, what a network says of a case, and what of that is certain."""
+
+AUDIT, TRAINING = "audit", "training"
+"""Kinds of runs that have figures and no volumes."""
+
+AnyRun = ResultNodes | SegmentationNodes | CertificateNodes | FigureNodes
 
 
 class Run:
     """A run that is being put into a scene: its identifier, its folder, and the marks on its nodes."""
 
     def __init__(self, scene: Any, kind: str, summary: str, inputs: Mapping[str, Any], reference: Any = None) -> None:
-        """Begin a run in a new folder beside the first input."""
+        """Begin a run in a new folder beside the first input, or, without inputs, at the top."""
         self.scene, self.summary, self.inputs = scene, summary, dict(inputs)
         self.identifier = uuid.uuid4().hex
         self._kind, self.reference = kind, reference
         self._made = datetime.now(UTC).isoformat(timespec="microseconds")
         hierarchy = subject_hierarchy(scene)
-        beside = hierarchy_item(scene, next(iter(self.inputs.values())))
-        self.folder: int = hierarchy.CreateFolderItem(hierarchy.GetItemParent(beside), summary)
+        first = next(iter(self.inputs.values()), None)
+        place = hierarchy.GetSceneItemID() if first is None else hierarchy.GetItemParent(hierarchy_item(scene, first))
+        self.folder: int = hierarchy.CreateFolderItem(place, summary)
 
     def file(self, node: Any, role: str, channel: str = "") -> Any:
         """Mark a node as the run's, and move it into the run's folder."""
@@ -114,8 +120,9 @@ def find_results(scene: Any = None) -> list[ResultNodes]:
     return [x for x in find_runs(scene) if isinstance(x, ResultNodes)]
 
 
-def find_runs(scene: Any = None) -> list[ResultNodes | SegmentationNodes]:
-    """All results of attacks and evaluations and all segmentations in a scene, in the order in which they were made.
+def find_runs(scene: Any = None) -> list[AnyRun]:
+    """All that runs have left in a scene (attacks, evaluations, segmentations, certificates, audits, trainings), in the order
+    in which they were made.
 
     They are found by the marks on their nodes, so also in a scene that was read from a file. A run counts as long as its
     table or its configuration is there; whatever else the user has deleted is None or absent.
@@ -133,7 +140,7 @@ def find_runs(scene: Any = None) -> list[ResultNodes | SegmentationNodes]:
     return [x for x in found if x is not None]
 
 
-def configuration_of(nodes: ResultNodes | SegmentationNodes) -> dict[str, Any]:
+def configuration_of(nodes: AnyRun) -> dict[str, Any]:
     """How a result was made, as plain JSON data.
 
     Raises:
@@ -195,9 +202,7 @@ def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
 
 
 def _found_segmentation(scene: Any, nodes: Sequence[Any]) -> SegmentationNodes | None:
-    first: dict[str, Any] = {}
-    for node in nodes:
-        first.setdefault(node.GetAttribute(ROLE), node)
+    first = _by_role(nodes)
     anchor = first.get("metrics") or first.get("configuration")
     if anchor is None:
         return None
@@ -212,9 +217,54 @@ def _found_segmentation(scene: Any, nodes: Sequence[Any]) -> SegmentationNodes |
     )
 
 
-_FOUND: dict[str, Callable[[Any, Sequence[Any]], ResultNodes | SegmentationNodes | None]] = {
+def _found_certificate(scene: Any, nodes: Sequence[Any]) -> CertificateNodes | None:
+    first = _by_role(nodes)
+    anchor = first.get("metrics") or first.get("configuration")
+    if anchor is None:
+        return None
+    return CertificateNodes(
+        run=anchor.GetAttribute(RUN),
+        summary=anchor.GetAttribute(SUMMARY) or "",
+        folder=_folder_of(scene, anchor),
+        inputs=_referred(anchor, _INPUT),
+        segmentation=first.get("certified"),
+        votes=first.get("votes"),
+        table=first.get("metrics"),
+        configuration=first.get("configuration"),
+    )
+
+
+def _found_figures(scene: Any, nodes: Sequence[Any]) -> FigureNodes | None:
+    first = _by_role(nodes)
+    anchor = first.get("metrics") or first.get("configuration")
+    if anchor is None:
+        return None
+    return FigureNodes(
+        run=anchor.GetAttribute(RUN),
+        summary=anchor.GetAttribute(SUMMARY) or "",
+        folder=_folder_of(scene, anchor),
+        table=first.get("metrics"),
+        numbers=first.get("numbers") or first.get("metrics"),
+        chart=first.get("chart"),
+        series=[x for x in nodes if x.IsA("vtkMRMLPlotSeriesNode")],
+        configuration=first.get("configuration"),
+    )
+
+
+def _by_role(nodes: Sequence[Any]) -> dict[str, Any]:
+    """The first node of each role."""
+    first: dict[str, Any] = {}
+    for node in nodes:
+        first.setdefault(node.GetAttribute(ROLE), node)
+    return first
+
+
+_FOUND: dict[str, Callable[[Any, Sequence[Any]], AnyRun | None]] = {
     RESULT: _found_result,
     SEGMENTATION: _found_segmentation,
+    CERTIFICATE: _found_certificate,
+    AUDIT: _found_figures,
+    TRAINING: _found_figures,
 }
 
 

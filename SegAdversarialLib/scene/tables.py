@@ -46,7 +46,7 @@ def add_trace_tables(scene: Any, name: str, trace: Sequence[Mapping[str, float]]
     for restart in restarts:
         rows = [row for row in trace if int(row.get("restart", 0)) == restart]
         label = name if len(restarts) == 1 else f"{name}, restart {restart}"
-        tables[restart] = _add_number_table(scene, label, rows)
+        tables[restart] = add_number_table(scene, label, rows)
     return tables
 
 
@@ -65,20 +65,10 @@ def add_dice_plot(
     Returns:
         The chart node and its series nodes.
     """
-    chart = add_node(scene, "vtkMRMLPlotChartNode", name)
-    chart.SetTitle(title)
-    # Slicer's own sizes leave no room for the curves in a view that is a part of the screen
-    chart.SetTitleFontSize(14)
-    chart.SetAxisTitleFontSize(12)
-    chart.SetAxisLabelFontSize(11)
-    chart.SetLegendFontSize(11)
-    chart.SetXAxisTitle("Iteration")
-    chart.SetYAxisTitle("Dice")
+    chart = add_chart(scene, name, title, "Iteration", "Dice")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
-    first, last = _iterations(tables)
-    chart.SetXAxisRangeAuto(False)
-    chart.SetXAxisRange(first, last + _ROOM_FOR_LEGEND * max(last - first, 1.0))
+    leave_room_for_legend(chart, *_iterations(tables))
     several = len(tables) > 1
     series = []
     for restart, table in tables.items():
@@ -87,9 +77,29 @@ def add_dice_plot(
         for place, column in enumerate(shown):
             label = f"restart {restart}" if several else column.removeprefix(_DICE)
             color = color_of(restart + 1) if several else _curve_color(column, place, classes)
-            series.append(_add_series(scene, label, table, column, color, thick=column == _MEAN))
+            series.append(add_series(scene, label, table, column, color, thick=column == _MEAN))
             chart.AddAndObservePlotSeriesNodeID(series[-1].GetID())
     return chart, series
+
+
+def add_chart(scene: Any, name: str, title: str, x: str, y: str) -> Any:
+    """Add a chart without curves, with the titles of its axes."""
+    chart = add_node(scene, "vtkMRMLPlotChartNode", name)
+    chart.SetTitle(title)
+    # Slicer's own sizes leave no room for the curves in a view that is a part of the screen
+    chart.SetTitleFontSize(14)
+    chart.SetAxisTitleFontSize(12)
+    chart.SetAxisLabelFontSize(11)
+    chart.SetLegendFontSize(11)
+    chart.SetXAxisTitle(x)
+    chart.SetYAxisTitle(y)
+    return chart
+
+
+def leave_room_for_legend(chart: Any, first: float, last: float) -> None:
+    """Let a chart's x axis go from the first to beyond the last value."""
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(first, last + _ROOM_FOR_LEGEND * max(last - first, 1.0))
 
 
 def as_text(value: Any) -> str:
@@ -117,7 +127,8 @@ def _iterations(tables: Mapping[int, Any]) -> tuple[float, float]:
     return (min(values), max(values)) if values else (0.0, 1.0)
 
 
-def _add_number_table(scene: Any, name: str, rows: Sequence[Mapping[str, float]]) -> Any:
+def add_number_table(scene: Any, name: str, rows: Sequence[Mapping[str, float]]) -> Any:
+    """Add a table of numbers with a column for each key that occurs in the rows; a missing number is nan."""
     import vtk
 
     node = add_node(scene, "vtkMRMLTableNode", name)
@@ -132,10 +143,19 @@ def _add_number_table(scene: Any, name: str, rows: Sequence[Mapping[str, float]]
     return node
 
 
-def _add_series(scene: Any, name: str, table: Any, column: str, color: tuple[float, float, float], thick: bool) -> Any:
+def add_series(
+    scene: Any,
+    name: str,
+    table: Any,
+    column: str,
+    color: tuple[float, float, float],
+    thick: bool = False,
+    x: str = "iteration",
+) -> Any:
+    """Add a curve of one column of a table against another."""
     series = add_node(scene, "vtkMRMLPlotSeriesNode", name)
     series.SetAndObserveTableNodeID(table.GetID())
-    series.SetXColumnName("iteration")
+    series.SetXColumnName(x)
     series.SetYColumnName(column)
     series.SetPlotType(series.PlotTypeScatter)
     series.SetMarkerStyle(series.MarkerStyleCircle)

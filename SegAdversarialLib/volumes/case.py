@@ -190,8 +190,9 @@ class Case:
         subject = name or Path(next(iter(channels.values()))).resolve().parent.name
         labels, names = read.label, label_names
         if labels is not None:
-            labels = checked_label(labels, read.image.shape[1:])
-            labels, names = understood(labels, read.segments, label_names, head, f"The reference {label}")
+            what = f"The reference {label}"
+            labels = checked_label(labels, read.image.shape[1:], what)
+            labels, names = understood(labels, read.segments, label_names, head, what)
         return cls(read.image, read.channels, read.affine, labels, names, subject, read.dtypes, read.space)
 
     @checked

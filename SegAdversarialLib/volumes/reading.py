@@ -150,7 +150,8 @@ def read_label(path: str | Path, grid: Grid, head: OutputHead | None = None) -> 
             overlap or are not known to be the network's classes.
     """
     labels, segments = _label_on_grid(Path(path), grid)
-    return checked_label(understood(labels, segments, None, head, f"The label map {path}")[0], grid.shape)
+    what = f"The label map {path}"
+    return checked_label(understood(labels, segments, None, head, what)[0], grid.shape, what)
 
 
 def read_mask(path: str | Path, grid: Grid) -> np.ndarray:
@@ -159,7 +160,7 @@ def read_mask(path: str | Path, grid: Grid) -> np.ndarray:
     Raises:
         InputError: the file is missing or no image, lies on another grid, or does not hold whole numbers.
     """
-    return checked_label(_label_on_grid(Path(path), grid)[0], grid.shape) != 0
+    return checked_label(_label_on_grid(Path(path), grid)[0], grid.shape, f"The mask {path}") != 0
 
 
 def read_channel(path: str | Path, grid: Grid) -> np.ndarray:
@@ -180,31 +181,29 @@ def read_values(path: str | Path, grid: Grid, count: int, what: str) -> np.ndarr
     return values
 
 
-def checked_label(label: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A label map (K, J, I) of this shape as int16.
+def checked_label(label: np.ndarray, shape: Sequence[int], what: str = "The label map") -> np.ndarray:
+    """A label map (K, J, I) of this shape as int16; `what` begins the sentence that refuses another.
 
     Raises:
         InputError: it has another shape, or does not hold whole numbers of that type.
     """
     array = np.asarray(label)
     if array.shape != tuple(shape):
-        raise InputError(f"The label map has the shape {array.shape}, the image {tuple(shape)}; they must be the same.")
+        raise InputError(f"{what} has the shape {array.shape}, the image {tuple(shape)}; they must be the same.")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise InputError("The label map must hold whole numbers from -32768 to 32767; it holds NaN or infinities.")
+            raise InputError(f"{what} must hold whole numbers from -32768 to 32767; it holds NaN or infinities.")
         near = np.rint(array)
         off = np.abs(array - near).max()
         if off > _ROUNDING:
             raise InputError(
-                f"The label map must hold whole numbers; it holds others, up to {off:.3g} beside a whole one: store it as "
+                f"{what} must hold whole numbers; it holds others, up to {off:.3g} beside a whole one: store it as "
                 "whole numbers, without a scaling (scl_slope)."
             )
         array = near
     whole = array.astype(np.int16)
     if not np.array_equal(whole, array):
-        raise InputError(
-            f"The label map must hold whole numbers from -32768 to 32767; it holds {array.min():g} to {array.max():g}."
-        )
+        raise InputError(f"{what} must hold whole numbers from -32768 to 32767; it holds {array.min():g} to {array.max():g}.")
     return np.ascontiguousarray(whole)
 
 
@@ -262,7 +261,7 @@ def _on_grid_of(
         way = ', or read all files by their qforms with prefer="qform" (--prefer qform) if those agree'
     raise InputError(
         f"{what[0].upper()}{what[1:]} ({path}) lies on another grid ({own}) than {first_path} ({there}): {apart}; resample "
-        f"it, or ask for resampling onto the first channel{way}."
+        f"it, or have it resampled onto the first channel with resample=True (--resample){way}."
     )
 
 

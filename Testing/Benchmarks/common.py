@@ -79,6 +79,11 @@ class Cells:
         with whole_file(path) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self._known.values()))
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """All measurements so far."""
+        return list(self._known.values())
+
     def get(self, key: Mapping[str, Any], measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The measurement with this key, made now if it is not known."""
         known = self._known.get(self._key(key))

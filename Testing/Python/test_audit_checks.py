@@ -89,6 +89,13 @@ def test_what_cannot_be_said() -> None:
     assert verdicts(idle)["noise"] == "not applicable"
 
 
+def test_a_network_that_has_learnt_nothing_is_told() -> None:
+    """Nothing is hidden where there is nothing to lose."""
+    rows = tuple(dataclasses.replace(x, mean=0.0, restarts=(0.0, 0.0, 0.0)) for x in table().rows)
+    found = verdicts(Measured((Row("one", 0.0, "", 0.0, {"core": 0.0}),), rows))
+    assert found["clean"] == "warn" and found["masking"] == found["noise"] == "not applicable"
+
+
 def test_restarts_need_three_that_agree() -> None:
     for own, words in (((0.5, 0.5), "With 2 restarts"), ((0.5, 0.5, 0.7), "differed by up to 0.200")):
         rows = tuple(dataclasses.replace(x, restarts=own) if x.restarts else x for x in table().rows)

@@ -180,7 +180,8 @@ def test_describing_runs_nothing_and_needs_no_trust(tmp_path: Path) -> None:
     refused = [
         (lambda: describe_file(tmp_path / "none.ts"), "no network file"),
         (lambda: describe_file("builtin:none"), "no built-in network"),
-        (lambda: describe_file(tmp_path / "net.ts"), "not known which channels and classes"),
+        (lambda: describe_file(tmp_path / "net.ts"), r"channels and classes .*net\.ts has.*\(--model-channels, --classes\)"),
+        (lambda: describe_file(tmp_path / "net.ts", channels=("T1",)), r"which classes .*net\.ts has.* \(--classes\)"),
         (lambda: describe_file(tmp_path / "net.ts", **SETTINGS, windows=(1,)), "no setting windows"),
         (lambda: describe_file(tmp_path / "net.ts", settings=tmp_path / "broken.json"), "no readable JSON"),
         (lambda: describe_file(tmp_path / "broken.json"), "no readable JSON"),

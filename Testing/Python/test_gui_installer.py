@@ -17,7 +17,8 @@ import pytest
 from conftest import ROOT
 
 SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1", "pillow": "9.5.0", "pydicom": "2.4.4"}
-OURS = ["monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4", "scikit-image>=0.22", "tqdm>=4.60"]
+OURS = ["lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4"]
+OURS += ["scikit-image>=0.22", "tqdm>=4.60"]
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ class Slicer:
         from SegAdversarialGui.environment import Environment
 
         environment = Environment()
-        modules = {"scikit-image": "skimage", "pillow": "PIL"}
+        modules = {"lightning-fabric": "lightning_fabric", "scikit-image": "skimage", "pillow": "PIL"}
         environment.version = self.versions.get
         environment.holds = lambda name: name in {modules.get(x, x) for x in self.versions} | self.unnamed
         environment.hasNvidiaGpu = lambda: self.gpu
@@ -150,7 +151,7 @@ def test_old_packages_count_as_missing_and_unknown_versions_as_there(gui: Any) -
     slicer = Slicer(gui)
     slicer.versions |= {"torch": "2.10.1+cpu", "monai": "1.3.9", "pydantic": "2.7", "tqdm": "4.100.0"}
     slicer.unnamed = {"safetensors"}
-    assert [x.name for x in slicer.installer.missing()] == ["monai", "nibabel", "scikit-image"]
+    assert [x.name for x in slicer.installer.missing()] == ["lightning-fabric", "monai", "nibabel", "scikit-image"]
 
 
 def test_nothing_is_asked_where_nothing_is_missing(gui: Any) -> None:

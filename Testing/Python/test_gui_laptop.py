@@ -61,6 +61,21 @@ def test_all_attacks_with_all_their_settings(panel: Any) -> None:
     panel.state.change(attack="fgsm")
 
 
+def test_defending_by_all_recipes_and_the_settings_of_the_checks(panel: Any, tmp_path: Path) -> None:
+    panel.defend.widget.collapsed = panel.run.checks.widget.collapsed = False
+    panel.state.change(trainCases=str(tmp_path / LONG), trainFolder=str(tmp_path / LONG / LONG))
+    for kind in ("folder", "loaded", "synthetic"):
+        for entry in list(panel.defend._recipes):
+            panel.state.change(trainFrom=kind, recipe=entry)
+            for form in (panel.defend.recipeForm, panel.defend.trainingForm):
+                if form.more is not None:
+                    form.more.collapsed = False
+            checkWidths(f"{kind}, {entry}")
+    panel.defend.problemNote.text = panel.defend.cases.note.text = LONG * 3
+    checkWidths("notes of the training")
+    panel.defend.widget.collapsed = panel.run.checks.widget.collapsed = True
+
+
 def test_the_longest_notes(panel: Any, tmp_path: Path) -> None:
     from images_helpers import network
 

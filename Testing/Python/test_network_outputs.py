@@ -62,8 +62,21 @@ def test_several_outputs_of_full_size_need_a_word(kind: str) -> None:
         expected = factor * model_of(Ends(same), window=window).logits(case)
         np.testing.assert_allclose(model.logits(case), expected, rtol=1e-5, atol=1e-6)
         assert model.describe()["output"] == key
-    with pytest.raises(InputError, match="no output 9"):
+    with pytest.raises(InputError, match="no output 9; it gives [23]: "):
         model_of(Ends(end), output=9).examine()
+
+
+@pytest.mark.parametrize("end", [same, lambda x: [x]])
+@pytest.mark.parametrize("key", [1, 3, -2, "logits", "3"])
+def test_a_single_output_is_at_no_other_place(end: Callable[[torch.Tensor], Any], key: int | str) -> None:
+    with pytest.raises(InputError, match=f"no output {key}; it gives a single one"):
+        model_of(Ends(end), output=key).segment(toy_case())
+
+
+@pytest.mark.parametrize("key", [0, -1, "0"])
+def test_the_place_of_a_single_output_may_be_said(key: int | str) -> None:
+    case = toy_case()
+    np.testing.assert_array_equal(model_of(Ends(same), output=key).logits(case), model_of(Ends(same)).logits(case))
 
 
 @pytest.mark.parametrize(
@@ -230,5 +243,5 @@ def test_the_command_line_says_what_a_network_is_like(tmp_path: Path, capsys: py
     assert re.search("in_place: +True", told("--in-place")) and re.search("in_place: +False", told("--no-in-place"))
     assert re.search("allow_random: +True", told("--allow-random")) and re.search("outputs: +logits", told())
     assert "is said to give probabilities" in told("--model-outputs", "probabilities")
-    for output in ("-1", "seg"):
-        assert re.search(f"output: +{output}\n", told("--model-output", output))
+    assert re.search("output: +-1\n", told("--model-output", "-1"))
+    assert "has no output seg" in told("--model-output", "seg")

@@ -204,7 +204,8 @@ def test_labels_saved_with_a_scaling(kind: str, top: int, tmp_path: Path) -> Non
     stored = np.asarray(nibabel.load(tmp_path / "seg.nii.gz").dataobj)
     files = {"CT": write_nifti(tmp_path / "ct.nii", **PLACE)}
     if np.abs(stored - np.rint(stored)).max() > 1e-3:
-        assert "beside a whole one" in refused(files, label=tmp_path / "seg.nii.gz")
+        sentence = refused(files, label=tmp_path / "seg.nii.gz")
+        assert "seg.nii.gz must hold whole numbers" in sentence and "beside a whole one" in sentence
     else:
         np.testing.assert_array_equal(Case.read(files, tmp_path / "seg.nii.gz").label, labels)
 

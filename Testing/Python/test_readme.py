@@ -28,15 +28,18 @@ def headings(page: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("slicerHost")
-def test_the_console_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_console_examples_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import slicer
     from host import slicer_module
 
+    monkeypatch.chdir(tmp_path)
     openModule()
     # Slicer's console knows it already
     names = {"slicer": slicer}
     blocks = re.findall(r"```python\n(.*?)```", section(ROOT / "docs" / "slicer.md", CONSOLE), re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, "slicer.md", "exec"), names)
     printed = capsys.readouterr().out

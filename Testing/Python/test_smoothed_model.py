@@ -111,3 +111,13 @@ def test_it_answers_the_same_each_time_and_is_attacked_as_any_other_model() -> N
 def test_no_draws_are_refused() -> None:
     with pytest.raises(InputError, match="at least one draw"):
         SmoothedModel(linear_model((1.0,)), 0.1, draws=0)
+
+
+def test_another_network_in_its_place_is_smoothed_alike() -> None:
+    case, base = subject(), model_of("softmax")
+    smoothed = SmoothedModel(base, 0.3, sigma_units="absolute", draws=3, seed=5)
+    swapped = smoothed.with_network(torch.nn.Conv3d(2, 3, 1).double())
+    again = SmoothedModel(swapped.base, 0.3, sigma_units="absolute", draws=3, seed=5)
+    np.testing.assert_array_equal(swapped.logits(case), again.logits(case))
+    assert not np.allclose(swapped.logits(case), swapped.base.logits(case))
+    assert not np.allclose(swapped.logits(case), smoothed.logits(case))

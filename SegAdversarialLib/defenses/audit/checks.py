@@ -21,6 +21,7 @@ from SegAdversarialLib.defenses.audit.probes import (
     TRANSFERRED,
 )
 from SegAdversarialLib.defenses.audit.settings import FEWEST_LOSSES, FEWEST_RESTARTS, FULL_RANGE
+from SegAdversarialLib.evaluation.notes import LOW_DICE
 
 Verdict = Literal["pass", "warn", "not applicable"]
 
@@ -66,6 +67,7 @@ class Finding:
 def compare_attacks(measured: Measured) -> list[Finding]:
     """All checks that compare attacks with each other and with the clean answer."""
     return [
+        able(measured),
         clean_at_zero(measured),
         monotone(measured),
         label_leaking(measured),
@@ -79,6 +81,17 @@ def compare_attacks(measured: Measured) -> list[Finding]:
         restarts(measured),
         losses(measured),
     ]
+
+
+def able(measured: Measured) -> Finding:
+    """The network does its task on the unchanged images."""
+    number = measured.clean_mean
+    good = f"On the unchanged images the network reaches a Dice of {number:.3f}."
+    bad = (
+        f"On the unchanged images the network reaches a Dice of only {number:.3f}: where there is little to lose, attacks and "
+        "most of these checks say little; train it longer, or check what it is given."
+    )
+    return _finding("clean", "The network can do its task", number >= LOW_DICE, number, good, bad)
 
 
 def clean_at_zero(measured: Measured) -> Finding:
@@ -224,6 +237,8 @@ def masking(measured: Measured) -> Finding:
     ]
     if not found:
         return _not_applicable("masking", title, "No attack on rescaled logits was asked for.")
+    if measured.clean_mean < MASKED:
+        return _not_applicable("masking", title, "The network has no Dice to lose that could be hidden.")
     number, attack, epsilon = max(found)
     plain = measured.alone(ITERATIVE, epsilon)
     good = f"Rescaled logits made the attack stronger by {max(number, 0.0):.3f} Dice at most, as on any honest network."

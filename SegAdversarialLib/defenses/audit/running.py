@@ -123,7 +123,7 @@ class _Auditor:
         cancel: CancelCheck | None,
     ) -> None:
         self._model, self._cases, self._settings, self._surrogate = model, cases, settings, surrogate
-        self._progress, self._cancel = progress, cancel
+        self._progress, self._cancel, self._share = progress, cancel, 0.0
         self._attacked = self._measured_on = model
         self._clean: list[Row] = []
         self._rows: list[Row] = []
@@ -203,7 +203,8 @@ class _Auditor:
     def _report(self, fraction: float, text: str) -> None:
         check_cancel(self._cancel)
         if self._progress is not None:
-            self._progress(min(fraction, 1.0), f"Audit: {text}")
+            self._share = max(self._share, min(fraction, 1.0))  # rounding never takes it back
+            self._progress(self._share, f"Audit: {text}")
 
 
 def restarts_of(result: AttackResult) -> tuple[float, ...]:
