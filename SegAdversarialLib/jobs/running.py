@@ -215,7 +215,6 @@ def _run_train_generator(
         raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
     emit(progress_event(0.0, "reading"))
     model, earlier = open_model(job.model), Generator.read(start) if start else None
-    write_job(folder, job)
     trained = train_generator(
         model,
         CasesOnDemand(job.cases, model.head),
@@ -223,6 +222,8 @@ def _run_train_generator(
         generator=job.generator,
         start=earlier,
         folder=folder,
+        on_begin=lambda: write_job(folder, job),
+        on_epoch=lambda row: emit({"event": "trace", "name": job.kind, **plain(row)}),
         progress=part_of(emit, 0.0, 1.0),
         cancel=cancel,
     )

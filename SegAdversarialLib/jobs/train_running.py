@@ -28,7 +28,6 @@ def run_train(job: TrainJob, emit: Emit, cancel: CancelCheck | None) -> list[dic
     place.check_inputs([], [path for case in (*job.cases, *job.validation) for path in case.files])
     emit(progress_event(0.0, "reading"))
     head = Task.of(open_case(job.cases[0]), job.described).head
-    write_job(folder, job)
     rows: list[dict[str, Any]] = []
 
     def tell(row: dict[str, float]) -> None:
@@ -43,6 +42,7 @@ def run_train(job: TrainJob, emit: Emit, cancel: CancelCheck | None) -> list[dic
         validation=CasesOnDemand(job.validation, head),
         folder=folder,
         device=job.device,
+        on_begin=lambda: write_job(folder, job),
         on_epoch=tell,
         progress=part_of(emit, 0.0, 1.0),
         cancel=cancel,

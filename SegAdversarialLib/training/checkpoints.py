@@ -29,7 +29,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: str | Path | None, identity: Mapping[str, Any]) -> None:
-        self.path = None if folder is None else Path(folder) / CHECKPOINT_FILE
+        self.folder = None if folder is None else Path(folder)
+        self.path = None if self.folder is None else self.folder / CHECKPOINT_FILE
         self._identity = dict(identity)
         if folder is not None:
             check_writable(folder)
@@ -52,29 +53,47 @@ class Checkpoint:
         with whole_file(self.path) as temporary:
             torch.save(content, temporary)
 
+    def check(self) -> None:
+        """Find out whether it can be gone on from, or there is none.
+
+        Raises:
+            InputError: it is damaged, or of another run.
+        """
+        self._read()
+
     def restore(self, parts: Mapping[str, Any]) -> list[dict[str, float]]:
         """Put all parts where the checkpoint has them; the table so far, empty where there is no checkpoint.
 
         Raises:
             InputError: it is damaged, or of another run.
         """
+        content = self._read()
+        if content is None:
+            return []
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(content["states"][name])
+            rows: list[dict[str, float]] = json.loads(content["rows"])
+        except Exception as error:  # what is damaged can break anywhere
+            raise self._damaged(error) from error
+        return rows
+
+    def _read(self) -> dict[str, Any] | None:
+        """What the file holds; None: there is none."""
         import torch
 
         if self.path is None or not self.path.is_file():
-            return []
+            return None
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-            run, rows, states = json.loads(content["run"]), json.loads(content["rows"]), content["states"]
-            self._check(run)
-            for name, part in parts.items():
-                part.load_state_dict(states[name])
-        except InputError:
-            raise
+            content: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+            run = json.loads(content["run"])
         except Exception as error:  # a damaged file can break the reader anywhere
-            raise InputError(
-                f"The checkpoint {self.path} is damaged ({detail_of(error)}); remove it to begin again."
-            ) from error
-        return rows
+            raise self._damaged(error) from error
+        self._check(run)
+        return content
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(f"The checkpoint {self.path} is damaged ({detail_of(error)}); remove it to begin again.")
 
     def _check(self, run: Mapping[str, Any]) -> None:
         wanted = {key: value for key, value in self._identity.items() if key not in _MAY_DIFFER}

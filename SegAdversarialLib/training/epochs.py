@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from SegAdversarialLib.errors import check_cancel
@@ -14,7 +13,8 @@ from SegAdversarialLib.training import randomness
 from SegAdversarialLib.training.cohort import Item
 from SegAdversarialLib.training.failures import check_finite
 from SegAdversarialLib.training.learner import NetworkLearner
-from SegAdversarialLib.training.plan import Plan, Row
+from SegAdversarialLib.training.logs import Row, means
+from SegAdversarialLib.training.plan import Plan
 from SegAdversarialLib.training.recipe import Batch, Stepper
 from SegAdversarialLib.training.validation import row_of, scores_of
 
@@ -51,18 +51,21 @@ class Epochs:
                 row = self._means(self._stepper.step(batch))
             check_finite(row, epoch, [self._cohort.names[x.case] for x in items], kept)
             rows.append(row)
-        columns = dict.fromkeys(name for row in rows for name in row)
-        return {name: float(np.mean([row[name] for row in rows if name in row])) for name in columns}
+        return means(rows)
 
     def validate(self, model: SegmentationModel) -> Row:
         """Dice and IoU on the validation cases, which the processes share among them."""
         cases, names = self._plan.validation, self._plan.task.structures
         trained = len(self._cohort.batches(0, self._how.batch_size * self._fabric.world_size))
         scores = torch.zeros((len(cases), 2, len(names)), dtype=torch.float64)
-        for n in range(self._fabric.global_rank, len(cases), self._fabric.world_size):
-            case = cases[n]
-            self._said((trained + n) / (trained + len(cases)), f"validating {case.name}")
-            scores[n] = torch.from_numpy(scores_of(model, case, self._plan.cancel))
+        world, alone = self._fabric.world_size, self._fabric.world_size == 1
+        for begin in range(0, len(cases), world):
+            self._check_cancel()
+            n = begin + self._fabric.global_rank
+            if n < len(cases):
+                self._said((trained + n) / (trained + len(cases)), f"validating {cases[n].name}")
+                # one of several processes must not stop by itself: the others would wait for its scores
+                scores[n] = torch.from_numpy(scores_of(model, cases[n], self._plan.cancel if alone else None))
         return row_of(self._reduced(scores, "sum").numpy(), names)
 
     def _batch(self, items: Sequence[Item], epoch: int, step: int) -> Batch:

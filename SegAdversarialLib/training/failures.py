@@ -8,25 +8,28 @@ from contextlib import contextmanager
 
 from SegAdversarialLib.errors import InputError
 
+LOSS_HELPS = "a lower learning_rate, clip_gradient or the precision 32-true help"
+MEMORY_HELPS = "a smaller patch, batch_size or network, or the precision bf16-mixed"
+"""What helps where a segmentation network is trained."""
 
-def check_finite(row: Mapping[str, float], epoch: int, names: Sequence[str], kept: bool) -> None:
+
+def check_finite(row: Mapping[str, float], epoch: int, names: Sequence[str], kept: bool, helps: str = LOSS_HELPS) -> None:
     """Refuse to go on where a loss is no finite number.
 
     Raises:
         InputError: it is not.
     """
-    loss = next(iter(row.values()))
+    loss = row["loss"]
     if not math.isfinite(loss):
         stays = " The last checkpoint stays as it was." if kept and epoch else ""
         raise InputError(
-            f"The loss became {'infinite' if math.isinf(loss) else 'NaN'} in epoch {epoch + 1}, at {', '.join(names)}; a "
-            "lower learning_rate, clip_gradient or the precision 32-true help, unless the images of that case are at fault."
-            f"{stays}"
+            f"The loss became {'infinite' if math.isinf(loss) else 'NaN'} in epoch {epoch + 1}, at {', '.join(names)}; "
+            f"{helps}, unless the images of that case are at fault.{stays}"
         )
 
 
 @contextmanager
-def memory_in_words() -> Iterator[None]:
+def memory_in_words(helps: str = MEMORY_HELPS) -> Iterator[None]:
     """Too little memory inside becomes an `InputError` that says what helps."""
     try:
         yield
@@ -34,10 +37,7 @@ def memory_in_words() -> Iterator[None]:
         if not is_of_memory(error):
             raise
         where = "The GPU" if "CUDA" in str(error) or "GPU" in str(error) else "The computer"
-        raise InputError(
-            f"{where} has too little memory for this training; give a smaller patch, batch_size or network, or the precision "
-            "bf16-mixed."
-        ) from error
+        raise InputError(f"{where} has too little memory for this training; give {helps}.") from error
 
 
 def is_of_memory(error: BaseException) -> bool:

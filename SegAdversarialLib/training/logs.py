@@ -7,11 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from SegAdversarialLib.evaluation.tables import write_table
 
 _log = logging.getLogger(__name__)
 
 TABLE_FILE, EVENTS_FOLDER = "training.csv", "tensorboard"
+
+Row = dict[str, float]
+"""What the table says of an epoch."""
 
 
 class Logs:
@@ -40,6 +45,12 @@ class Logs:
         """Let go of the files."""
         if self._events is not None:
             self._events.finalize("success")
+
+
+def means(rows: Sequence[Mapping[str, float]]) -> Row:
+    """The mean of each column over the rows that have it."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in columns}
 
 
 def _events(folder: Path) -> Any:

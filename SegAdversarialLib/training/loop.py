@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +20,10 @@ from SegAdversarialLib.training.cohort import Cohort
 from SegAdversarialLib.training.epochs import Epochs
 from SegAdversarialLib.training.failures import memory_in_words
 from SegAdversarialLib.training.learner import NetworkLearner
-from SegAdversarialLib.training.logs import Logs
+from SegAdversarialLib.training.logs import Logs, Row
 from SegAdversarialLib.training.machine import machine
 from SegAdversarialLib.training.making import made, size_multiple_of
-from SegAdversarialLib.training.plan import Plan, Row
+from SegAdversarialLib.training.plan import Plan
 from SegAdversarialLib.training.recipe import Recipe
 from SegAdversarialLib.training.saving import write_model
 from SegAdversarialLib.training.settings import TrainingSettings
@@ -31,6 +32,8 @@ from SegAdversarialLib.training.task import Task
 from SegAdversarialLib.training.time_left import Remaining
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import check_writable
+
+_log = logging.getLogger(__name__)
 
 _READING = 0.03
 """Share of a training's progress in which the cases are looked at."""
@@ -48,6 +51,7 @@ def train(
     folder: str | Path | None = None,
     device: str = "auto",
     name: str = "network",
+    on_begin: Callable[[], None] | None = None,
     on_epoch: Callable[[Row], None] | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
@@ -64,6 +68,7 @@ def train(
         folder: where each epoch leaves checkpoint, table, events and the network (`open_model` opens it), each whole. What is
             there of the same training is gone on from, to the same weights as without a break (bit for bit on a CPU).
         device: "cpu", "cuda", "cuda:1", "mps" or "auto".
+        on_begin: called when all that is given has been looked at, before the first step.
         on_epoch: called with the table's row of each epoch, those that the folder holds already included.
         progress: called with the finished fraction and a text.
         cancel: asked between steps and windows; True ends training with `Cancelled`, and at most one epoch is lost.
@@ -77,7 +82,12 @@ def train(
     place = None if folder is None else Path(folder)
     with memory_in_words():
         plan, module = _planned(network, cases, settings, validation, place, device, described, progress, name)
-        return _trained(replace(plan, on_epoch=on_epoch, cancel=cancel), module, recipe or Standard(), place, (_READING, 1.0))
+        if folder is not None and plan.architecture is None:
+            _log.warning(
+                "%s will hold weights whose architecture is known in Python alone; open_model cannot open it.", folder
+            )
+        plan = replace(plan, on_begin=on_begin, on_epoch=on_epoch, cancel=cancel)
+        return _trained(plan, module, recipe or Standard(), place, (_READING, 1.0))
 
 
 def _planned(
@@ -122,6 +132,8 @@ def _trained(
 ) -> SegmentationModel:
     """Train by a recipe, after the one that it asks for; `part` is where this lies in the progress of the whole."""
     (begin, end), before = part, None
+    checkpoint = Checkpoint(folder, plan.identity(network, recipe))
+    checkpoint.check()  # before hours go into what comes first
     if (first := recipe.first) is not None:
         middle = (begin + end) / 2
         place = None if folder is None else folder / "first"
@@ -132,7 +144,7 @@ def _trained(
         before, begin = earlier.network.eval().requires_grad_(False), middle
     learner = NetworkLearner(network, plan.task, plan.how, plan.fabric, plan.size_multiple, before)
     model, best = plan.model(learner.network), Best()
-    _go_on(plan, learner, model, recipe, best, folder, (begin, end))
+    _go_on(plan, learner, model, recipe, best, checkpoint, (begin, end))
     if best.weights:
         learner.network.load_state_dict(best.weights)
     return model
@@ -144,12 +156,11 @@ def _go_on(
     model: SegmentationModel,
     recipe: Recipe,
     best: Best,
-    folder: Path | None,
+    checkpoint: Checkpoint,
     part: tuple[float, float],
 ) -> None:
     """All epochs that are left, each of which leaves its traces in the folder."""
-    stepper = recipe.begin(learner)
-    checkpoint = Checkpoint(folder, plan.identity(learner.network, recipe))
+    stepper, folder = recipe.begin(learner), checkpoint.folder
     parts = {"network": learner.network, "optimizer": learner.optimizer, "recipe": stepper, "best": best}
     parts["precision"] = plan.fabric.strategy.precision
     rows: list[Row] = checkpoint.restore(parts)
@@ -157,6 +168,8 @@ def _go_on(
     epochs = Epochs(plan, learner, stepper, remaining)
     logs = Logs(folder if plan.fabric.is_global_zero else None, plan.how.tensorboard)
     tell = plan.on_epoch if plan.on_epoch is not None and plan.fabric.is_global_zero else lambda row: None
+    if plan.on_begin is not None and plan.fabric.is_global_zero:
+        plan.on_begin()
     for row in rows:
         tell(row)
     while not is_over(rows, plan.how.epochs, plan.how.patience):

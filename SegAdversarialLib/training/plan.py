@@ -11,6 +11,7 @@ from SegAdversarialLib.errors import CancelCheck, ProgressCallback
 from SegAdversarialLib.formats.settings import NetworkSettings
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.training.cohort import Cohort
+from SegAdversarialLib.training.logs import Row
 from SegAdversarialLib.training.recipe import Recipe
 from SegAdversarialLib.training.settings import TrainingSettings
 from SegAdversarialLib.training.task import Task
@@ -19,9 +20,6 @@ from SegAdversarialLib.volumes.case import Case
 if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
-
-Row = dict[str, float]
-"""What the table says of an epoch."""
 
 _MAY_DIFFER = {"epochs", "patience", "cache", "cache_gib", "tensorboard", "devices", "nodes"}
 """Settings that may be others when a training is gone on with."""
@@ -41,6 +39,7 @@ class Plan:
         fabric: devices and precision.
         name: what results call it.
         progress: told the finished fraction and a text.
+        on_begin: called when nothing more can be refused, before anything is written; again after a training before it.
         on_epoch: told each row.
         cancel: asked between steps and windows.
     """
@@ -54,6 +53,7 @@ class Plan:
     fabric: Fabric
     name: str
     progress: ProgressCallback | None = None
+    on_begin: Callable[[], None] | None = None
     on_epoch: Callable[[Row], None] | None = None
     cancel: CancelCheck | None = None
 

@@ -10,13 +10,11 @@ from conftest import tiny_network, toy_case
 
 from SegAdversarialLib import Case, Preprocessing, SegmentationModel
 from SegAdversarialLib.networks.generator import BoundGenerator, Generator
-from SegAdversarialLib.training.generator import (
-    made_for,
-)
+from SegAdversarialLib.training.generator_settings import made_for
 
 SHAPE = (10, 12, 14)
 SMALL: dict[str, Any] = {"features": (4, 8), "latents": 2, "largest_displacement": 1.5, "smoothing": 2.0}
-QUICK: dict[str, Any] = {"critic_steps": 1, "critic_features": (4, 8)}
+QUICK: dict[str, Any] = {"critic_steps": 1, "critic_features": (4, 8), "tensorboard": False}
 
 
 def subject(seed: int = 0, shape: tuple[int, int, int] = SHAPE, **settings: Any) -> Case:

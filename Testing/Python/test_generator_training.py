@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,22 +24,16 @@ from SegAdversarialLib.networks.generator import Generator
 from SegAdversarialLib.objectives import MaskedCrossEntropy
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training.checkpoints import CHECKPOINT_FILE
-from SegAdversarialLib.training.generator import (
-    GENERATOR_FILE,
-    Terms,
-    Training,
-    _Step,
-    _Trainer,
-    made_for,
-    masked_cross_entropy,
-    train_generator,
-)
+from SegAdversarialLib.training.generator import GENERATOR_FILE, train_generator
+from SegAdversarialLib.training.generator_losses import Terms, masked_cross_entropy
+from SegAdversarialLib.training.generator_settings import GeneratorTraining, made_for
+from SegAdversarialLib.training.generator_steps import Step, Trainer
 from SegAdversarialLib.training.patches import patch_of
 
 
-def a_step(model: SegmentationModel, case: Case, bound: Any, **settings: Any) -> tuple[_Trainer, _Step]:
-    trainer = _Trainer(model, toy_generator(case), Training(**{**QUICK, **settings}), None)
-    return trainer, _Step(trainer, bound, trainer.generator.on(case, bound.image))
+def a_step(model: SegmentationModel, case: Case, bound: Any, **settings: Any) -> tuple[Trainer, Step]:
+    trainer = Trainer(model, toy_generator(case), GeneratorTraining(**{**QUICK, **settings}), None)
+    return trainer, Step(trainer, bound, trainer.generator.on(case, bound.image))
 
 
 @pytest.mark.parametrize("compare", ["warped", "original"])
@@ -71,7 +66,7 @@ def test_loss_terms_are_the_papers(compare: str) -> None:
 
     score = trainer.critic(turned(bound.image)) - trainer.critic(turned(image))
     assert float(terms.critic) == pytest.approx(float(score), rel=1e-5, abs=1e-9)
-    how = Training(critic_weight=3, deformation_weight=5, intensity_weight=7, kl_weight=11)
+    how = GeneratorTraining(critic_weight=3, deformation_weight=5, intensity_weight=7, kl_weight=11)
     parts = Terms(*(torch.tensor(float(x)) for x in (1, 10, 100, 1000, 10000)), cross_entropy=0.0)
     assert float(parts.total(how)) == 3 + 10 + 500 + 7000 + 110000
 
@@ -100,12 +95,12 @@ def test_masked_cross_entropy(kind: Literal["softmax", "sigmoid"]) -> None:
 
 
 def test_defaults_are_the_papers() -> None:
-    how = Training()
+    how = GeneratorTraining()
     assert (how.deformation_weight, how.intensity_weight) == (0.1, 0.01)
     assert (how.learning_rate, how.decay, how.rms_epsilon) == (1e-4, 0.9, 1e-10)
     assert made_for(toy_model(), subject()).xi == (0.5, 3.0)
-    trainer = _Trainer(toy_model(), toy_generator(), how, None)
-    for optimizer in trainer._optimizers:
+    trainer = Trainer(toy_model(), toy_generator(), how, None)
+    for optimizer in trainer.optimizers:
         group = optimizer.param_groups[0]
         assert (group["lr"], group["alpha"], group["eps"]) == (1e-4, 0.9, 1e-10)
 
@@ -219,10 +214,36 @@ def test_cancelling_loses_at_most_an_epoch(tmp_path: Path) -> None:
             progress=lambda fraction, text: seen.append(text),
             cancel=lambda: len(seen) == 5,
         )
-    assert "epoch 2 of 3" in seen[-1]
+    assert "epoch 2 of 3, " in seen[-1] and " left: subject" in seen[-1]
     assert len(Generator.read(tmp_path / GENERATOR_FILE).learned["by_epoch"]) == 1
     assert_same(Generator.read(tmp_path / GENERATOR_FILE), trained(epochs=1))
     assert {x.name for x in tmp_path.iterdir()} == {GENERATOR_FILE, CHECKPOINT_FILE, "training.csv"}
+
+
+def test_each_epoch_is_logged(tmp_path: Path) -> None:
+    """As a row of the table, as TensorBoard events, and told; also what was done before a break."""
+    told: list[dict[str, float]] = []
+    for epochs in (1, 2):
+        told.clear()
+        how = {**QUICK, "epochs": epochs, "tensorboard": True}
+        made = train_generator(toy_model(), [subject()], how, generator=SMALL, folder=tmp_path, on_epoch=told.append)
+    assert told == made.learned["by_epoch"] and len(told) == 2
+    with (tmp_path / "training.csv").open() as table:
+        assert [float(row["loss"]) for row in csv.DictReader(table)] == [row["loss"] for row in told]
+    events = b"".join(x.read_bytes() for x in (tmp_path / "tensorboard").iterdir())
+    assert b"perceptibility" in events
+
+
+def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(tmp_path, epochs=1)
+    before = {x.name: x.read_bytes() for x in tmp_path.iterdir()}
+    see = Trainer.see
+    monkeypatch.setattr(Trainer, "see", lambda *given: [{**row, "loss": float("nan")} for row in see(*given)])
+    with pytest.raises(
+        InputError, match=r"NaN in epoch 2, at subject \d; a lower learning_rate, .* The last checkpoint stays"
+    ):
+        trained(tmp_path, epochs=2)
+    assert {x.name: x.read_bytes() for x in tmp_path.iterdir()} == before
 
 
 def test_seeds_and_other_ways_to_give_cases() -> None:

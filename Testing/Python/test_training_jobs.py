@@ -73,9 +73,15 @@ def test_events_of_a_job(tmp_path: Path) -> None:
         ({"recipe": {"recipe": "standart"}}, "nearest name is standard"),
         ({"settings": {"epoch": 1}}, "no setting epoch"),
         ({"network": "UNett"}, 'no network "UNett"'),
+        ({"network": {"name": "UNet", "arguments": {"channels": [4, 8], "strides": [2], "in_channels": 3}}}, "takes no 3D"),
     ):
         with pytest.raises(InputError, match=message):
             run(make_job({**job.model_dump(), "output": str(tmp_path / "wrong"), **wrong}))
+        assert not list(tmp_path.glob("wrong/*"))
+    before = (tmp_path / "job.json").read_bytes()
+    with pytest.raises(InputError, match="another learning rate"):
+        run(make_job({**job.model_dump(), "settings": {"epochs": 2, "learning_rate": 0.5}}))
+    assert (tmp_path / "job.json").read_bytes() == before
 
 
 def test_n4_takes_a_slow_change_of_brightness_away() -> None:
