@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from SegAdversarialLib.cli.arguments import settings_of
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.making import cases_of, made, model_of, run_job
+from SegAdversarialLib.cli.pairs import settings_of
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.audit_job import AuditJob
 

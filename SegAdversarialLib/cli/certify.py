@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from SegAdversarialLib.cli.arguments import key_values
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.making import case_of, made, model_of, regions_of, run_job
+from SegAdversarialLib.cli.pairs import key_values
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli import info
-from SegAdversarialLib.cli.arguments import key_values, settings_of
 from SegAdversarialLib.cli.audit import audit
 from SegAdversarialLib.cli.certify import certify
 from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
+from SegAdversarialLib.cli.pairs import key_values, settings_of
 from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.cli.train_command import train
 from SegAdversarialLib.errors import InputError

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.cli.pairs import key_values, labels_by_name, settings_of
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
 from SegAdversarialLib.jobs.specification import AnyJob
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.cohorts import Entry
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -49,7 +52,23 @@ def run_job(job: AnyJob, console: Console) -> None:
 def cases_of(options: argparse.Namespace) -> list[Any]:
     """The cases that a command names."""
     cases: list[Any] = [{"phantom": {"seed": seed, "shape": options.phantom_size}} for seed in options.phantom or ()]
-    return cases + [json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
+    cases += [json_object(_text_of(path), f"The case file {path}") for path in options.case or ()]
+    if options.cohort:
+        from SegAdversarialLib.cohorts import find
+
+        cases += [source_of(entry) for name in options.cohort for entry in find(name).entries]
+    return cases
+
+
+def source_of(entry: Entry, n4: bool = False) -> CaseSource:
+    """A case of a cohort, as jobs name cases."""
+    if entry.problem:
+        raise InputError(f"{entry.name}: {entry.problem}.")
+    if entry.phantom is not None:
+        return made(CaseSource, phantom=entry.phantom.model_dump(), n4=n4)
+    kept = ("channels", "label", "name", "resample", "replace_nonfinite", "prefer")
+    names = entry.label_names if entry.label is not None else {}
+    return made(CaseSource, **{name: getattr(entry, name) for name in kept}, label_names=names, n4=n4)
 
 
 def case_of(options: argparse.Namespace) -> CaseSource:

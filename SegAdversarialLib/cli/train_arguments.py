@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from SegAdversarialLib.cli.shared_arguments import numbers
 
-def add_train(parser: argparse.ArgumentParser, numbers: Any) -> None:
-    """What a training is asked; `numbers` reads lists of whole numbers."""
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """What a training is asked."""
     cases = parser.add_argument_group("the cases")
     cases.add_argument(
         "--cohort",
@@ -24,11 +26,11 @@ def add_train(parser: argparse.ArgumentParser, numbers: Any) -> None:
         help="share of the patients that is validated on, and not learned from (default: %(default)s; 0: nobody)",
     )
     cases.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4), also later")
-    _add_network(parser.add_argument_group("the network"), numbers)
+    _add_network(parser.add_argument_group("the network"))
     _add_training(parser.add_argument_group("the training"))
 
 
-def _add_network(network: Any, numbers: Any) -> None:
+def _add_network(network: Any) -> None:
     network.add_argument(
         "--network", default="UNet", metavar="NAME", help="LiuUNet3D, ..., or one of MONAI (default: %(default)s)"
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from SegAdversarialLib.cli.arguments import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cli.console import Console
-from SegAdversarialLib.cli.making import json_object, made, run_job
+from SegAdversarialLib.cli.making import json_object, made, run_job, source_of
+from SegAdversarialLib.cli.pairs import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cohorts import Cohort, Entry, find
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.jobs.sources import CaseSource
 from SegAdversarialLib.jobs.train_job import USUAL, TrainJob
 
 
@@ -29,8 +28,8 @@ def train(options: argparse.Namespace, console: Console) -> None:
         network={"name": options.network, "arguments": {**usual, **_part(given, "network.")}},
         described=_described(options),
         recipe={"recipe": options.recipe, **_part(given, "recipe.")},
-        cases=tuple(_source(x, options.n4) for x in cases.entries),
-        validation=tuple(_source(x, options.n4) for x in validation),
+        cases=tuple(source_of(x, options.n4) for x in cases.entries),
+        validation=tuple(source_of(x, options.n4) for x in validation),
         settings={key: value for key, value in given.items() if not key.startswith(("network.", "recipe."))},
         device=options.device,
     )
@@ -60,17 +59,6 @@ def _cohorts(options: argparse.Namespace, seed: int) -> tuple[Cohort, tuple[Entr
         return cases, ()
     training, validating = cases.split(options.validation_share, seed)
     return training, validating.entries
-
-
-def _source(entry: Entry, n4: bool) -> CaseSource:
-    """A case of a cohort, as jobs name cases."""
-    if entry.problem:
-        raise InputError(f"{entry.name}: {entry.problem}.")
-    if entry.phantom is not None:
-        return made(CaseSource, phantom=entry.phantom.model_dump(), n4=n4)
-    kept = ("channels", "label", "name", "resample", "replace_nonfinite", "prefer")
-    names = entry.label_names if entry.label is not None else {}
-    return made(CaseSource, **{name: getattr(entry, name) for name in kept}, label_names=names, n4=n4)
 
 
 def _part(given: dict[str, Any], prefix: str) -> dict[str, Any]:

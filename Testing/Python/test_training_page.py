@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from test_docs import DOCS, blocks
 
-from SegAdversarialLib.cli.arguments import build_parser, settings_of
+from SegAdversarialLib.cli.arguments import build_parser
+from SegAdversarialLib.cli.pairs import settings_of
 from SegAdversarialLib.training.settings import TrainingSettings
 
 PAGE = (DOCS / "training.md").read_text(encoding="utf-8")

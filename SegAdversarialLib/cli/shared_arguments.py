@@ -1,0 +1,161 @@
+"""The words that several commands take. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_output(parser: Any) -> None:
+    """Where results go."""
+    parser.add_argument("--output", required=True, help="folder for the results")
+    add_overwrite(parser)
+
+
+def add_overwrite(parser: Any) -> None:
+    """What happens to earlier results."""
+    parser.add_argument("--overwrite", action="store_true", help="take away what earlier jobs left in that folder, as a whole")
+
+
+def add_device(parser: Any) -> None:
+    """Where networks run."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)")
+
+
+def add_case(parser: argparse.ArgumentParser) -> None:
+    """A subject."""
+    group = parser.add_argument_group("the case")
+    group.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="an image, or a folder of a DICOM series, and the name of its channel (repeatable); a file with several: "
+        "A,B,C=FILE; one of several series: NAME=FOLDER#NUMBER",
+    )
+    group.add_argument("--label", metavar="FILE", help="reference label map, or a segmentation of Slicer's (.seg.nrrd)")
+    group.add_argument(
+        "--label-names",
+        action="append",
+        default=[],
+        metavar="SEGMENT=CLASS",
+        help='class of the network that a segment (or a label value) is, where its name does not say: "left=kidney_left" '
+        '(repeatable); "background" for none',
+    )
+    group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
+    group.add_argument("--phantom-size", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
+    group.add_argument("--name", default="", help="the subject's name")
+    group.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4)")
+    group.add_argument("--resample", action="store_true", help="put all images onto the first one's grid")
+    group.add_argument("--replace-nonfinite", type=float, metavar="NUMBER", help="put this in the place of NaN and infinities")
+    group.add_argument(
+        "--prefer",
+        choices=("sform", "qform"),
+        help="the position to take of NIfTI files that give two which contradict each other",
+    )
+
+
+def add_model(
+    parser: argparse.ArgumentParser, default: str | None = "builtin:brain-tumour-phantom", explains: bool = False
+) -> None:
+    """A network, and what its file does not say."""
+    group = parser.add_argument_group(
+        "the network", "What a file does not say by itself comes from a JSON file beside it, or from these options."
+    )
+    group.add_argument("--model", default=default, metavar="FILE", help="network file or built-in name (default: %(default)s)")
+    group.add_argument(
+        "--trust", action="store_true", help="open files that are programs (TorchScript): you trust their source"
+    )
+    add_device(group)
+    group.add_argument(
+        "--model-settings", metavar="FILE", help="JSON file with the settings (default: the one beside the network)"
+    )
+    group.add_argument("--model-channels", metavar="A,B,C", help="channels that the network takes, in its order")
+    group.add_argument("--classes", metavar="0=NAME,1=NAME", help="label and name of each output, in their order")
+    group.add_argument(
+        "--stands-for",
+        action="append",
+        metavar="CLASS=A,B",
+        help="reference labels that a class (its label or name) covers, where not just its own (repeatable)",
+    )
+    group.add_argument("--head", choices=("softmax", "sigmoid"), help="exclusive classes, or overlapping regions")
+    group.add_argument(
+        "--preprocessing",
+        metavar="JSON",
+        nargs="?" if explains else None,
+        const="" if explains else None,
+        help='such as {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "positive", "background": 0}}; '
+        '"info --preprocessing" shows all that can be set',
+    )
+    group.add_argument("--window", type=numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
+    group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
+    group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
+    group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    _add_nature(group)
+    group.add_argument(
+        "--accelerate",
+        action="append",
+        metavar="SWITCH[=VALUE]",
+        help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+    )
+
+
+def _add_nature(group: Any) -> None:
+    """What a network is like: found out where it is not said."""
+    group.add_argument(
+        "--model-outputs", choices=("logits", "probabilities"), help="what it gives (default: found out, as the next three)"
+    )
+    group.add_argument("--model-output", metavar="N|NAME", help="which of several outputs is its answer (0 is the first)")
+    group.add_argument(
+        "--in-place",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="it changes its input, and gets a copy",
+    )
+    group.add_argument(
+        "--allow-random", action="store_true", help="it is meant to say something else each time it is asked the same"
+    )
+
+
+def add_regions(parser: Any) -> None:
+    """Structures to measure."""
+    parser.add_argument(
+        "--regions", action="append", metavar="NAME=A,B", help="a structure to measure, as labels (repeatable)"
+    )
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """Many cases and a network."""
+    parser.add_argument("--phantom", type=int, action="append", metavar="SEED", help="a synthetic subject (repeatable)")
+    parser.add_argument("--phantom-size", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="their size (64)")
+    parser.add_argument(
+        "--case",
+        action="append",
+        metavar="FILE.json",
+        help='a case as in jobs, {"channels": {...}, "label": ""} (repeatable)',
+    )
+    parser.add_argument(
+        "--cohort",
+        action="append",
+        metavar="NAME",
+        help='the cases of a cohort: "brats:FOLDER", "csv:FILE", "phantom:0-7@48" and so on (see "cohort"; repeatable)',
+    )
+    add_model(parser)
+    parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="such as epochs=10 (repeatable)")
+    parser.add_argument("--output", required=True, help="folder for the results")
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas."""
+    try:
+        return tuple(int(x) for x in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'"{text}" is not whole numbers separated by commas') from None
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """One size for all axes, or three."""
+    found = numbers(text)
+    if len(found) not in (1, 3):
+        raise argparse.ArgumentTypeError(f'"{text}" is not one size or three (slices, rows, columns)')
+    return found * 3 if len(found) == 1 else found
