@@ -103,7 +103,7 @@ class SelfTest:
         change = float(abs(after.astype(float) - before.astype(float)).max())
         assert 0 < change <= 0.05 * largest * (1 + 1e-5), f"{change} of {largest}"
         assert nodes.clean is not None and nodes.attacked is not None and nodes.metrics.GetNumberOfRows() > 0
-        assert self._panel.state.settings.run == nodes.run
+        self._wait(lambda: self._panel.state.settings.run == nodes.run, "the result was chosen")
 
     def checkLegend(self) -> None:
         """The difference has its scale of colours, also in views that have just been made."""

@@ -203,7 +203,7 @@ class Attack(Documented, ABC):
         from SegAdversarialLib.attacks.engine.progress import Progress
         from SegAdversarialLib.attacks.engine.run import AttackRun
 
-        told = Progress(self.cost, progress, cancel)
+        told = Progress(self.cost, progress, cancel, self.title)
         budget = self.budget_on(model, case)
         with AttackRun.start(self.title, budget, model, case, asks_network=self.asks_network, progress=told) as run:
             yield run

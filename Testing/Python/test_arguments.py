@@ -84,7 +84,10 @@ def wrapped(**given: Any) -> SegmentationModel:
         (lambda: wrapped(preprocessing={"spacing": 1}), "preprocessing must be a Preprocessing or None"),
         (lambda: objectives.SoftDice("soft"), "SoftDice: reference must be an array; it is 'soft'"),
         (lambda: objectives.SoftDice(CASE), "reference must be an array; it is a Case"),
-        (lambda: objectives.SoftDice(CASE.label, temperature="hot"), "temperature must be a number or 'auto'; it is 'hot'"),
+        (
+            lambda: objectives.SoftDice(CASE.label, temperature="hot"),
+            "temperature must be a number, 'auto' or 'deviation'; it is 'hot'",
+        ),
         (lambda: objectives.CrossEntropy(CASE.label, clases=[1]), "no argument clases; the nearest name is classes"),
         (lambda: objectives.Margin(CASE.label, most="x"), "Margin: most must be a number"),
         (lambda: Preprocessing("RAS"), "such as Preprocessing(orientation=...)"),

@@ -304,7 +304,11 @@ def test_wrong_cases_get_one_sentence(tmp_path: Path) -> None:
 def test_progress_and_cancel() -> None:
     case, model, seen = toy_case(), toy_model(), []
     attacks.IFGSM(steps=4)(model, case, progress=lambda fraction, text: seen.append((fraction, text)))
-    assert [x for x, _ in seen] == [0.0, 0.25, 0.5, 0.75] and "step 3 of 4" in seen[2][1]
+    fractions = [x for x, _ in seen]
+    assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
+    # ten passes forth and back and a last answer: half of the steps are nearly half of the work
+    begun = next(x for x, text in seen if "step 3 of 4" in text)
+    assert 0.4 < begun < 0.5 and all(text for _, text in seen)
     with pytest.raises(Cancelled):
         attacks.IFGSM(steps=4)(model, case, cancel=lambda: len(seen) > 3)
 

@@ -11,7 +11,7 @@ import pytest
 from dicom_helpers import MR, PET, write_series
 
 from SegAdversarialLib import Case, InputError
-from SegAdversarialLib.jobs.running import open_case
+from SegAdversarialLib.jobs.opening import open_case
 from SegAdversarialLib.jobs.specification import CaseSource
 from SegAdversarialLib.volumes.files import split_choice
 

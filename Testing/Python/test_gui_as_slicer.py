@@ -256,6 +256,9 @@ def test_a_cancelled_preparation_leaves_no_files(slicerHost: Any, tmp_path: Path
     class Slow:
         nodes = None
 
+        def cancelledSentence(self) -> str:
+            return "Cancelled."
+
         def prepare(self, folder: Path) -> Iterator[None]:
             while True:
                 (folder / "half").write_bytes(np.zeros(9).tobytes())

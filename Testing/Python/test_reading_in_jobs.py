@@ -15,7 +15,8 @@ from nifti_helpers import affine_at, write_nifti
 from SegAdversarialLib import InputError, SegmentationModel
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.jobs import AttackJob, results, run
-from SegAdversarialLib.jobs.running import AttackOutcome, open_case
+from SegAdversarialLib.jobs.opening import open_case
+from SegAdversarialLib.jobs.running import AttackOutcome
 from SegAdversarialLib.jobs.specification import CaseSource
 
 HERE, BESIDE = affine_at(10, 20, -30), affine_at(18, 20, -30)

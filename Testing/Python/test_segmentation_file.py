@@ -133,7 +133,7 @@ def test_what_slicer_has_cut_or_widened_is_put_in_its_place(ct: dict[str, str], 
 
 def test_other_voxels_need_resampling(ct: dict[str, str]) -> None:
     path = write(TRUTH, segment("NCR", 1), segment("ED", 2), segment("ET", 4), origin=(0.25, 0, 0))
-    with pytest.raises(InputError, match=r"label map \(drawn.seg.nrrd\) lies on another grid .* for resampling"):
+    with pytest.raises(InputError, match=r"label map \(drawn.seg.nrrd\) lies on another grid .* resample=True"):
         Case.read(ct, path, head=BRATS)
     assert np.array_equal(Case.read(ct, path, head=BRATS, resample=True).label, TRUTH)
     far = write(TRUTH, segment("NCR", 1), segment("ED", 2), segment("ET", 4), origin=(100, 0, 0))

@@ -20,8 +20,8 @@ from conftest import ROOT, tiny_network, toy_case
 
 from SegAdversarialLib import InputError
 from SegAdversarialLib.jobs.failures import failure
+from SegAdversarialLib.jobs.opening import open_case
 from SegAdversarialLib.jobs.results import read_attack
-from SegAdversarialLib.jobs.running import open_case
 from SegAdversarialLib.jobs.specification import CaseSource
 from SegAdversarialLib.model import devices
 

@@ -13,14 +13,15 @@ class Progress:
         cost: what the attack will ask of its network; where that is nothing, it says itself how far it is.
         callback: told the finished fraction, which never falls, and a text.
         cancel: asked each time.
+        message: the text until the attack says what it does.
     """
 
-    def __init__(self, cost: Cost, callback: ProgressCallback | None, cancel: CancelCheck | None) -> None:
+    def __init__(self, cost: Cost, callback: ProgressCallback | None, cancel: CancelCheck | None, message: str = "") -> None:
         self._whole = cost.seconds(1.0, ANSWER)
         self._callback, self._cancel = callback, cancel
         self._done = self._asking = self._within = self._last = 0.0
         self._passes = 0
-        self._message = ""
+        self._message = message
 
     def report(self, fraction: float, message: str) -> None:
         """The attack is at this fraction by its own count, and does this now.
