@@ -25,6 +25,9 @@ MODULE_NAME = "SegAdversarial"
 SHOWN = "SegAdversarial.Shown"
 """The node attribute of the parameter node that a panel shows."""
 
+_SOON = 10
+"""Milliseconds in which the event loop gets to everything else that is due."""
+
 
 class Panel(Work, VTKObservationMixin):
     """Everything that the module shows.
@@ -186,7 +189,7 @@ class Panel(Work, VTKObservationMixin):
     def lookAt(self, run: str) -> None:
         """Look at the run that has just come, in a turn after the one in which its nodes came."""
         self._due = run
-        self._selecting.start(0)
+        self._selecting.start(_SOON)
 
     def _selectDue(self) -> None:
         """Another run is another choice, with which everything is shown as it is now."""
