@@ -80,6 +80,7 @@ def test_in_the_worker() -> None:
     process = start(["-m", "SegAdversarialLib", "worker"])
     assert process.stdout is not None and "ready" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)  # before its input is closed, which ends it, too
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and len(errors.splitlines()) == 1 and "Stopped" in errors
 
