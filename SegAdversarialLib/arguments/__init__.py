@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from SegAdversarialLib.errors import InputError, first_problem
 
 Anything = TypeVar("Anything", bound=Callable[..., Any])
+Class = TypeVar("Class")
 
 _OURS = {
     "AttackResult": "an attack's result",
@@ -55,6 +56,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; the nearest name is {names[close[0]]}."
     return f"; there {'is' if len(names) == 1 else 'are'} {', '.join(names.values())}." if names else "."
+
+
+def called(name: str, known: Mapping[str, type[Class]]) -> type[Class] | None:
+    """The class that is known by a name, or has it; capitals, dashes and underscores do not matter. None: there is none."""
+
+    def plain(text: str) -> str:
+        return text.lower().replace("-", "").replace("_", "")
+
+    return next((cls for each, cls in known.items() if plain(name) in (plain(each), plain(cls.__name__))), None)
 
 
 def shown(value: Any) -> str:

@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from SegAdversarialLib.arguments import checked, nearest
+from SegAdversarialLib.arguments import called, checked, nearest
 from SegAdversarialLib.attacks.attack import Attack
 from SegAdversarialLib.attacks.groups import DESCRIPTIONS, members
 from SegAdversarialLib.attacks.result import AttackResult, Snapshot
@@ -51,14 +51,10 @@ def attack_class(name: str) -> type[Attack]:
     Raises:
         InputError: there is none.
     """
-
-    def plain(text: str) -> str:
-        return text.lower().replace("-", "").replace("_", "")
-
-    for known, cls in ATTACKS.items():
-        if plain(name) in (plain(known), plain(cls.__name__)):
-            return cls
-    raise InputError(f'There is no attack "{name}"{nearest(name, ATTACKS)}')
+    found = called(name, ATTACKS)
+    if found is None:
+        raise InputError(f'There is no attack "{name}"{nearest(name, ATTACKS)}')
+    return found
 
 
 @checked(name='the name of an attack, such as "fgsm"', settings='its settings by their names, such as {"epsilon": 0.05}')

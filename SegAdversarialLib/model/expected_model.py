@@ -95,8 +95,11 @@ class _ExpectedBound(BoundModel):
     @contextmanager
     def _drawing(self, number: int) -> Iterator[None]:
         """The random numbers of one draw; those of everybody else go on as if nothing had been."""
+        import numpy as np
         import torch
 
+        # torch draws on a CPU from the lower 32 bits of a seed alone
+        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         with torch.random.fork_rng(devices=[self._device.index or 0] if self._device.type == "cuda" else []):
-            torch.manual_seed((self._seed << 16) + number)
+            torch.manual_seed(seed)
             yield

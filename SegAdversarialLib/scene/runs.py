@@ -168,17 +168,14 @@ def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
             volumes[role].setdefault(node.GetAttribute(CHANNEL) or "", node)
         else:
             first.setdefault(role, node)
-    anchor = first.get("metrics") or first.get("configuration")
-    if anchor is None:
+    if (anchor := _anchor(first)) is None:
         return None
     traced = [x for x in nodes if x.GetAttribute(ROLE) == "trace"]
     tables = {int(x.GetAttribute(_RESTART)): x for x in reversed(traced) if (x.GetAttribute(_RESTART) or "").isdecimal()}
     browser, sequences, proxies = _found_iterations(nodes)
     inputs, bias = _referred(anchor, _INPUT), volumes["bias"]
     return ResultNodes(
-        run=anchor.GetAttribute(RUN),
-        summary=anchor.GetAttribute(SUMMARY) or "",
-        folder=_folder_of(scene, anchor),
+        **_about(scene, anchor, first),
         inputs=inputs,
         adversarial=volumes["adversarial"] or _referred(anchor, _ADVERSARIAL),
         perturbation=volumes["perturbation"],
@@ -191,7 +188,6 @@ def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
         clean=first.get("clean"),
         attacked=first.get("attacked"),
         metrics=first.get("metrics"),
-        configuration=first.get("configuration"),
         traces=dict(sorted(tables.items())),
         chart=next((x for x in traced if x.IsA("vtkMRMLPlotChartNode")), None),
         series=[x for x in traced if x.IsA("vtkMRMLPlotSeriesNode")],
@@ -203,52 +199,55 @@ def _found_result(scene: Any, nodes: Sequence[Any]) -> ResultNodes | None:
 
 def _found_segmentation(scene: Any, nodes: Sequence[Any]) -> SegmentationNodes | None:
     first = _by_role(nodes)
-    anchor = first.get("metrics") or first.get("configuration")
-    if anchor is None:
+    if (anchor := _anchor(first)) is None:
         return None
     return SegmentationNodes(
-        run=anchor.GetAttribute(RUN),
-        summary=anchor.GetAttribute(SUMMARY) or "",
-        folder=_folder_of(scene, anchor),
+        **_about(scene, anchor, first),
         inputs=_referred(anchor, _INPUT),
         segmentation=first.get("segmentation"),
         table=first.get("metrics"),
-        configuration=first.get("configuration"),
     )
 
 
 def _found_certificate(scene: Any, nodes: Sequence[Any]) -> CertificateNodes | None:
     first = _by_role(nodes)
-    anchor = first.get("metrics") or first.get("configuration")
-    if anchor is None:
+    if (anchor := _anchor(first)) is None:
         return None
     return CertificateNodes(
-        run=anchor.GetAttribute(RUN),
-        summary=anchor.GetAttribute(SUMMARY) or "",
-        folder=_folder_of(scene, anchor),
+        **_about(scene, anchor, first),
         inputs=_referred(anchor, _INPUT),
         segmentation=first.get("certified"),
         votes=first.get("votes"),
         table=first.get("metrics"),
-        configuration=first.get("configuration"),
     )
 
 
 def _found_figures(scene: Any, nodes: Sequence[Any]) -> FigureNodes | None:
     first = _by_role(nodes)
-    anchor = first.get("metrics") or first.get("configuration")
-    if anchor is None:
+    if (anchor := _anchor(first)) is None:
         return None
     return FigureNodes(
-        run=anchor.GetAttribute(RUN),
-        summary=anchor.GetAttribute(SUMMARY) or "",
-        folder=_folder_of(scene, anchor),
+        **_about(scene, anchor, first),
         table=first.get("metrics"),
         numbers=first.get("numbers") or first.get("metrics"),
         chart=first.get("chart"),
         series=[x for x in nodes if x.IsA("vtkMRMLPlotSeriesNode")],
-        configuration=first.get("configuration"),
     )
+
+
+def _anchor(first: Mapping[str, Any]) -> Any:
+    """The node of a run that tells of all others; None where the user has deleted what could."""
+    return first.get("metrics") or first.get("configuration")
+
+
+def _about(scene: Any, anchor: Any, first: Mapping[str, Any]) -> dict[str, Any]:
+    """What all kinds of runs have."""
+    return {
+        "run": anchor.GetAttribute(RUN),
+        "summary": anchor.GetAttribute(SUMMARY) or "",
+        "folder": _folder_of(scene, anchor),
+        "configuration": first.get("configuration"),
+    }
 
 
 def _by_role(nodes: Sequence[Any]) -> dict[str, Any]:

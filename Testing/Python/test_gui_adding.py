@@ -33,6 +33,25 @@ class Heard:
         self.ends.append(outcome)
 
 
+def disturbed(adding: Any, when: int, act: Callable[[], None]) -> Any:
+    """The same steps; in the middle of them something is going to happen."""
+    import slicer
+
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    try:
+        while True:
+            try:
+                waited = next(adding)
+            except StopIteration as end:
+                return end.value
+            when -= slicer.mrmlScene.GetNumberOfNodes() != before
+            if when == 0:
+                act()
+            yield waited
+    finally:
+        adding.close()
+
+
 @pytest.fixture
 def stage(slicerHost: Any, tmp_path: Path) -> Iterator[Any]:
     """A scene with a case, and what adds a result to it; `act` is called after some steps of adding."""
@@ -61,23 +80,7 @@ def stage(slicerHost: Any, tmp_path: Path) -> Iterator[Any]:
 
         def deliver(self, folder: Path) -> Any:
             adding = scene.result_steps(make_result(case), make_evaluation(case), inputs, slicer.mrmlScene)
-            self.nodes = yield from self._whilePresent(self._disturbed(adding))
-
-        def _disturbed(self, adding: Any) -> Any:
-            """The same steps; in the middle of them something is going to happen."""
-            before, left = slicer.mrmlScene.GetNumberOfNodes(), self.when
-            try:
-                while True:
-                    try:
-                        waited = next(adding)
-                    except StopIteration as end:
-                        return end.value
-                    left -= slicer.mrmlScene.GetNumberOfNodes() != before
-                    if left == 0:
-                        type(self).act()
-                    yield waited
-            finally:
-                adding.close()
+            self.nodes = yield from self._whilePresent(disturbed(adding, self.when, type(self).act))
 
     worker = Worker(lambda: [sys.executable, FAKE])
     runner = Runner(worker, lambda: str(tmp_path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from SegAdversarialLib.arguments import checked, nearest
+from SegAdversarialLib.arguments import called, checked, nearest
 from SegAdversarialLib.defenses.recipes.adversarial_training import AdversarialTraining
 from SegAdversarialLib.defenses.recipes.attack_augmentation import AttackAugmentation
 from SegAdversarialLib.defenses.recipes.classic_augmentation import ClassicAugmentation
@@ -58,14 +58,10 @@ def find(name: str) -> type[Recipe]:
     Raises:
         InputError: there is none.
     """
-
-    def plain(text: str) -> str:
-        return text.lower().replace("-", "").replace("_", "")
-
-    for known, cls in RECIPES.items():
-        if plain(name) in (plain(known), plain(cls.__name__)):
-            return cls
-    raise InputError(f'There is no recipe "{name}"{nearest(name, RECIPES)}')
+    found = called(name, RECIPES)
+    if found is None:
+        raise InputError(f'There is no recipe "{name}"{nearest(name, RECIPES)}')
+    return found
 
 
 @checked(
