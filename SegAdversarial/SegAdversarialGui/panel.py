@@ -25,9 +25,6 @@ MODULE_NAME = "SegAdversarial"
 SHOWN = "SegAdversarial.Shown"
 """The node attribute of the parameter node that a panel shows."""
 
-_SOON = 10
-"""Milliseconds in which the event loop gets to everything else that is due."""
-
 
 class Panel(Work, VTKObservationMixin):
     """Everything that the module shows.
@@ -47,10 +44,9 @@ class Panel(Work, VTKObservationMixin):
         self._refreshing = self._loading = self._closed = False
         self._makeTop(layout)
         self._due = ""
-        self._timer, self._selecting = qt.QTimer(self.installBox), qt.QTimer(self.installBox)
-        for timer, action in ((self._timer, self._refreshLater), (self._selecting, self._selectDue)):
-            timer.setSingleShot(True)
-            timer.connect("timeout()", action)
+        self._timer = qt.QTimer(self.installBox)
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._refreshLater)
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
@@ -146,7 +142,6 @@ class Panel(Work, VTKObservationMixin):
             return
         self._closed = True
         self._timer.stop()
-        self._selecting.stop()
         self.logic.runner.cancel()
         self.removeObservers()
         self.results.cleanup()
@@ -189,12 +184,7 @@ class Panel(Work, VTKObservationMixin):
     def lookAt(self, run: str) -> None:
         """Look at the run that has just come, in a turn after the one in which its nodes came."""
         self._due = run
-        self._selecting.start(_SOON)
-
-    def _selectDue(self) -> None:
-        """Another run is another choice, with which everything is shown as it is now."""
-        if not self._closed and self.state is not None:
-            self.results.select(self._due, inTurns=True)
+        self._timer.start(0)
 
     def _devicesFound(self, event: dict[str, Any]) -> None:
         if event["event"] == "done":
@@ -222,7 +212,9 @@ class Panel(Work, VTKObservationMixin):
         if self.state is not None:
             # the user may have removed the set of choices that is shown
             self.ensureParameterNode()
-        self.refresh()
+        due, self._due = self._due, ""
+        if not (due and self.results.select(due, inTurns=True)):
+            self.refresh()
 
     def _showInstallation(self) -> None:
         self.installBox.setVisible(not self.installer.ready())

@@ -78,19 +78,23 @@ class ResultsSection:
         """Show the choices of another parameter node; None: of none."""
         self._state, self._channel = state, ""
 
-    def select(self, run: str, inTurns: bool = False) -> None:
+    def select(self, run: str, inTurns: bool = False) -> bool:
         """Look at a run in the views, as after an attack: in the view last chosen, or all images side by side.
 
         Args:
             inTurns: let the window answer between two views.
+
+        Returns:
+            Whether that is another choice than before, with which the whole panel has been shown anew.
         """
         self._results = self._found()
         found = next((x for x in self._results if x.run == run), None)
         if found is None or self._state is None:
-            return
-        self._channel = self._channelOf(found)
-        self._state.change(run=run, view=self._state.settings.view or "compare")
+            return False
+        before, self._channel = self._state.settings, self._channelOf(found)
+        self._state.change(run=run, view=before.view or "compare")
         self._show(inTurns=inTurns)
+        return self._state.settings != before
 
     def refresh(self) -> None:
         """Show the runs that the scene holds now."""

@@ -30,3 +30,10 @@ class Cost:
     def seconds(self, gradient: float, answer: float) -> float:
         """How long that takes, from the seconds that one gradient and one answer take."""
         return self.gradients * gradient + self.answers * answer
+
+
+def duration(seconds: float) -> str:
+    """A time in words: "40 seconds", "12 minutes", "3.5 hours"."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} second{'s' if seconds >= 1.5 else ''}"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -79,6 +79,6 @@ class Progress:
         spent = self._clock() - self._started
         if self._fraction < _SOONEST or spent < LINE_EVERY:
             return ""
-        from SegAdversarialLib.jobs.forecast import duration
+        from SegAdversarialLib.attacks.cost import duration
 
         return f" (about {duration(spent * (1 - self._fraction) / self._fraction)} left)"

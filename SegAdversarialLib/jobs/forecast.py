@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SegAdversarialLib.attacks.cost import ANSWER, Cost
+from SegAdversarialLib.attacks.cost import ANSWER, Cost, duration
 from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.evaluation.structures import check_regions, claimed, extent, wanted_masks
 
@@ -105,13 +105,6 @@ def share_of_clean(costs: Mapping[str, Cost]) -> float:
     """The part of a job's progress that its first answer is, before anything is known of the time that it takes."""
     answers = sum(x.seconds(1 / ANSWER, 1.0) + 2 for x in costs.values())
     return min(_MOST_OF_CLEAN, 1 / (1 + answers))
-
-
-def duration(seconds: float) -> str:
-    """A time in words: "40 seconds", "12 minutes", "3.5 hours"."""
-    if seconds < 100:
-        return f"{max(1, round(seconds))} second{'s' if seconds >= 1.5 else ''}"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _gradient_seconds(

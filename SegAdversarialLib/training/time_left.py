@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from SegAdversarialLib.attacks.cost import duration
 from SegAdversarialLib.errors import ProgressCallback
 
 
@@ -34,12 +35,5 @@ class Remaining:
         left = ""
         if now - self._before > 0:
             pace = (time.monotonic() - self._begun) / (now - self._before)
-            left = f", {in_words(pace * (self._epochs - now))} left"
+            left = f", {duration(pace * (self._epochs - now))} left"
         self._progress(begin + (end - begin) * now / self._epochs, f"epoch {self._done + 1} of {self._epochs}{left}: {text}")
-
-
-def in_words(seconds: float) -> str:
-    """A time as people say it: "40 s", "12 min", "3.5 h"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -8,9 +8,9 @@ import pytest
 from conftest import tiny_network, toy_case
 
 from SegAdversarialLib import SegmentationModel, attacks
-from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.cost import Cost, duration
 from SegAdversarialLib.attacks.groups import DESCRIPTIONS
-from SegAdversarialLib.jobs.forecast import Forecast, duration, share_of_clean
+from SegAdversarialLib.jobs.forecast import Forecast, share_of_clean
 
 
 def test_every_attack_is_in_a_group() -> None:

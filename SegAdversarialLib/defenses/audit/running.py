@@ -14,7 +14,7 @@ import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.attack import Attack
-from SegAdversarialLib.attacks.cost import ANSWER, Cost
+from SegAdversarialLib.attacks.cost import ANSWER, Cost, duration
 from SegAdversarialLib.attacks.gradient import GradientAttack
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.defenses.audit.checks import Finding, compare_attacks
@@ -51,10 +51,9 @@ class Forecast:
     seconds: float
 
     def __repr__(self) -> str:
-        minutes = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 100 else f"{max(self.seconds, 1):.0f} seconds"
         cases = f"{self.cases} case{'s' if self.cases > 1 else ''}"
         asked = f"{self.cost.gradients:,} gradients and {self.cost.answers:,} answers of the network"
-        return f"{self.attacks} attacks on each of {cases}, {asked}: about {minutes}."
+        return f"{self.attacks} attacks on each of {cases}, {asked}: about {duration(self.seconds)}."
 
 
 @checked(cases="a Case, or a list of Cases")
