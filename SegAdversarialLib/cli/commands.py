@@ -104,7 +104,7 @@ def evaluate(options: argparse.Namespace, console: Console) -> None:
 
 def cohort(options: argparse.Namespace, console: Console) -> None:
     """List the cases of a cohort."""
-    from SegAdversarialLib.jobs.opening import open_source
+    from SegAdversarialLib.formats.source import open_source
 
     options.rename = key_values(options.rename, "CHANNEL=NAME")
     options.label_names = key_values(options.label_names, "LABEL=NAME", last=True)

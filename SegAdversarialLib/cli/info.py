@@ -10,7 +10,7 @@ from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.model.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.jobs.sources import ModelSource
+    from SegAdversarialLib.formats.source import ModelSource
 
 
 def show_installation(console: Console) -> None:
@@ -33,7 +33,7 @@ def show_network(source: ModelSource, console: Console) -> None:
         InputError: it is none that can be opened, or its settings are missing or wrong.
     """
     from SegAdversarialLib.formats import describe_file
-    from SegAdversarialLib.jobs.opening import check_source, open_source
+    from SegAdversarialLib.formats.source import check_source, open_source
 
     check_source(source)
     known = describe_file(source.path, source.settings, **source.changes)

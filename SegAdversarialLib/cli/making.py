@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.pairs import key_values, labels_by_name, settings_of
 from SegAdversarialLib.errors import InputError, first_problem
-from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
+from SegAdversarialLib.formats.source import ModelSource
+from SegAdversarialLib.jobs.sources import CaseSource, PhantomSource
 from SegAdversarialLib.jobs.specification import AnyJob
 
 if TYPE_CHECKING:

@@ -29,11 +29,13 @@ _LARGEST = 1 << 20
 """Bytes of a settings file: larger JSON files are somebody else's."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Data that holds nothing unknown and does not change."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ClassSettings(_Strict):
+class ClassSettings(Strict):
     """One output of a network."""
 
     label: int = Field(ge=0, le=32767, description="Value that it writes into a label map.")
@@ -45,14 +47,14 @@ _ClassName = Annotated[str, BeforeValidator(str)]
 """A class by its name or its label, which in Python is a number."""
 
 
-class NetworkSettings(_Strict):
+class NetworkSettings(Strict):
     """An architecture: one of the papers', or one from MONAI."""
 
     name: str = Field(description="LiuUNet3D, LiuUNet2D, PervinUNet, ChengCascadedUNet, or a class of monai.networks.nets.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="What the class is made with.")
 
 
-class ModelSettings(_Strict):
+class ModelSettings(Strict):
     """The JSON file beside a network."""
 
     format: Literal["torchscript", "weights", "monai", "ensemble"] | None = Field(

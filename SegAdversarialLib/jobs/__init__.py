@@ -10,11 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.formats.source import ModelSource
     from SegAdversarialLib.jobs.audit_job import AuditJob
     from SegAdversarialLib.jobs.certify_job import CertifyJob
     from SegAdversarialLib.jobs.opening import Emit
     from SegAdversarialLib.jobs.running import AttackOutcome, Observe, run
-    from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, PhantomSource
+    from SegAdversarialLib.jobs.sources import CaseSource, PhantomSource
     from SegAdversarialLib.jobs.specification import (
         AttackJob,
         EvaluateJob,

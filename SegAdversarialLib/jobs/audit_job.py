@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithOutput
+from SegAdversarialLib.formats.source import ModelSource
+from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithOutput
 
 
 class AuditJob(Overwriting, WithOutput):

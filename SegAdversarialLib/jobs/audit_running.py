@@ -7,8 +7,9 @@ from typing import Any
 from SegAdversarialLib.defenses.audit import AuditSettings, audit, forecast
 from SegAdversarialLib.defenses.audit.report import ATTACKS_FILE, CHECKS_FILE, EPSILONS_FILE, PICTURE_FILE
 from SegAdversarialLib.errors import CancelCheck
+from SegAdversarialLib.formats.source import Opener
 from SegAdversarialLib.jobs.audit_job import AuditJob
-from SegAdversarialLib.jobs.opening import CasesOnDemand, Emit, Opener, announce, files_read, part_of, progress_event
+from SegAdversarialLib.jobs.opening import CasesOnDemand, Emit, announce, files_read, part_of, progress_event
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.volumes.files import RESULT_MARKER
 from SegAdversarialLib.volumes.json_data import plain

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithVolumes
+from SegAdversarialLib.formats.source import ModelSource
+from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithVolumes
 
 
 class CertifyJob(Overwriting, WithVolumes):

@@ -10,10 +10,11 @@ from SegAdversarialLib.defenses.certificate import COLUMNS, Certificate
 from SegAdversarialLib.defenses.certifying import certify
 from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.evaluation.tables import write_table
+from SegAdversarialLib.formats.source import Opener
 from SegAdversarialLib.jobs import results
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.identity import fingerprints
-from SegAdversarialLib.jobs.opening import Emit, Opener, announce, files_read, opened, part_of
+from SegAdversarialLib.jobs.opening import Emit, announce, files_read, opened, part_of
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.volumes.json_data import plain
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.formats import describe_file
-from SegAdversarialLib.jobs.sources import ModelSource
+from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegAdversarialLib import formats
-from SegAdversarialLib.errors import InputError, ProgressCallback
-from SegAdversarialLib.formats import ModelSettings
+from SegAdversarialLib.errors import ProgressCallback
+from SegAdversarialLib.formats.source import ModelSource, Opener
 from SegAdversarialLib.jobs.results_folder import ResultsFolder
-from SegAdversarialLib.jobs.sources import CaseSource, ModelSource
+from SegAdversarialLib.jobs.sources import CaseSource
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.bias_correction import without_bias
 from SegAdversarialLib.volumes.case import Case
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
 
 Emit = Callable[[dict[str, Any]], None]
 """Called with each event: plain JSON data with its kind under "event"."""
-
-Opener = Callable[[ModelSource], "SegmentationModel"]
-"""Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
 
 
 def open_case(source: CaseSource, head: OutputHead | None = None) -> Case:
@@ -47,29 +43,6 @@ def _case_of(source: CaseSource, head: OutputHead | None) -> Case:
         replace_nonfinite=source.replace_nonfinite,
         prefer=source.prefer,
     )
-
-
-def open_source(source: ModelSource) -> SegmentationModel:
-    """Open the network that a job works with.
-
-    Raises:
-        InputError: the source changes something that no network has, or `open_model` does.
-    """
-    check_source(source)
-    return formats.open_model(
-        source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes
-    )
-
-
-def check_source(source: ModelSource) -> None:
-    """Refuse a source that changes something that no network has.
-
-    Raises:
-        InputError: it does.
-    """
-    unknown = sorted(set(source.changes) - set(ModelSettings.model_fields))
-    if unknown:
-        raise InputError(f"A network has no setting {unknown[0]}; it has {', '.join(ModelSettings.model_fields)}.")
 
 
 def opened(source: CaseSource, network: ModelSource, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:

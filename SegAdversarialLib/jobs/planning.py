@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.attacks import Attack, attack_class, make_attack
 from SegAdversarialLib.attacks.transfer import Transfer
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.jobs.sources import ModelSource
+from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.specification import AttackJob
 from SegAdversarialLib.volumes.files import file_name
 

@@ -17,6 +17,7 @@ from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
 from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import write_table
+from SegAdversarialLib.formats.source import Opener, open_source
 from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.audit_job import AuditJob
@@ -28,10 +29,8 @@ from SegAdversarialLib.jobs.identity import fingerprints
 from SegAdversarialLib.jobs.opening import (
     CasesOnDemand,
     Emit,
-    Opener,
     announce,
     files_read,
-    open_source,
     opened,
     part_of,
     progress_event,

@@ -1,4 +1,4 @@
-"""What jobs are made of: where networks and cases come from, and what a job says of its output."""
+"""What jobs are made of: where cases come from, and what a job says of its output."""
 
 from __future__ import annotations
 
@@ -6,27 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from SegAdversarialLib.formats.settings import Strict
+from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.volumes.files import split_choice
-
-DEFAULT_MODEL = "builtin:brain-tumour-phantom"
-
-
-class Strict(BaseModel):
-    """Data that holds nothing unknown and does not change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSource(Strict):
-    """Which network, and what is not in its own settings file."""
-
-    path: str = Field(DEFAULT_MODEL, description="Network file, or a built-in network's name.")
-    trust: bool = Field(False, description="The file's source is trusted: programs (TorchScript) open only then.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
-    settings: str | None = Field(None, description="JSON file with its settings; none: the one beside it.")
-    changes: dict[str, Any] = Field(default_factory=dict, description="Settings that take the place of the file's.")
 
 
 class PhantomSource(Strict):
@@ -99,8 +83,7 @@ class WithOutput(Strict):
         if attacks := getattr(self, "attacks", None):
             changes["attacks"] = tuple(_attack_anywhere(attack) for attack in attacks)
         if isinstance(model := getattr(self, "model", None), ModelSource):
-            path = model.path if model.path.startswith("builtin:") else _absolute(model.path)
-            changes["model"] = model.model_copy(update={"path": path, "settings": _absolute(model.settings)})
+            changes["model"] = model.anywhere()
         if isinstance(adversarial := getattr(self, "adversarial", None), dict):
             changes["adversarial"] = {name: _absolute(path) for name, path in adversarial.items()}
         for name in ("scene", "start"):

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.certify_job import CertifyJob
-from SegAdversarialLib.jobs.sources import CaseSource, ModelSource, Overwriting, WithOutput, WithVolumes
+from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithOutput, WithVolumes
 from SegAdversarialLib.jobs.train_job import TrainJob
 
 

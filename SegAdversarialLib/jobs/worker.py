@@ -36,8 +36,8 @@ from SegAdversarialLib.jobs.failures import failure
 from SegAdversarialLib.volumes.json_data import plain
 
 if TYPE_CHECKING:
-    from SegAdversarialLib.jobs.model_cache import ModelCache
-    from SegAdversarialLib.jobs.sources import ModelSource
+    from SegAdversarialLib.formats.model_cache import ModelCache
+    from SegAdversarialLib.formats.source import ModelSource
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 PROTOCOL = 1
@@ -178,7 +178,7 @@ class Worker:
         from pydantic import ValidationError
 
         from SegAdversarialLib.errors import first_problem
-        from SegAdversarialLib.jobs.sources import ModelSource
+        from SegAdversarialLib.formats.source import ModelSource
 
         try:
             source = ModelSource.model_validate(request.said.get("model"))
@@ -192,7 +192,7 @@ class Worker:
         return {"devices": list_devices(), "advice": advice()}
 
     def _open(self, source: ModelSource, request: Request) -> SegmentationModel:
-        from SegAdversarialLib.jobs.model_cache import ModelCache
+        from SegAdversarialLib.formats.model_cache import ModelCache
 
         if self._models is None:
             self._models = ModelCache()

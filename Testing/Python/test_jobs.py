@@ -19,8 +19,8 @@ from conftest import ROOT, oblique_affine, tiny_network, toy_case
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.errors import Cancelled
+from SegAdversarialLib.formats.model_cache import ModelCache
 from SegAdversarialLib.jobs import AttackJob, EvaluateJob, ModelSource, SegmentJob, results, run
-from SegAdversarialLib.jobs.model_cache import ModelCache
 from SegAdversarialLib.jobs.running import AttackOutcome
 
 CLASSES = {0: "background", 1: "core", 2: "rim"}

@@ -28,9 +28,7 @@ def headings(page: Path) -> set[str]:
 
 
 @pytest.mark.usefixtures("slicerHost")
-def test_the_console_examples_run(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_console_examples_run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer
     from host import slicer_module
 

@@ -16,9 +16,10 @@ from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, eval
 from SegAdversarialLib.attacks import Transfer, make_attack
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import Cancelled
+from SegAdversarialLib.formats.model_cache import ModelCache
+from SegAdversarialLib.formats.source import open_source
 from SegAdversarialLib.jobs import make_job, run
-from SegAdversarialLib.jobs.model_cache import ModelCache
-from SegAdversarialLib.jobs.opening import open_case, open_source
+from SegAdversarialLib.jobs.opening import open_case
 from SegAdversarialLib.jobs.specification import ModelSource
 
 

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from SegAdversarialLib.formats import describe_file
-from SegAdversarialLib.jobs.opening import Opener, check_source, open_source
-from SegAdversarialLib.jobs.sources import ModelSource
+from SegAdversarialLib.formats.source import ModelSource, Opener, check_source, open_source
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
