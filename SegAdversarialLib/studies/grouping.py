@@ -94,7 +94,7 @@ class Conditions:
             number = None if budget is None else float(budget)
             found = Condition(row["attack"], name, number, row.get("channels") or ALL, others)
             self._found[key] = shared.setdefault(found, found)
-        self._all = list(shared)
+        self._all = shared
 
     def of(self, row: Row) -> Condition:
         """The condition of a row."""
