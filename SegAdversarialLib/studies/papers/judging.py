@@ -20,6 +20,8 @@ from typing import Literal
 
 import numpy as np
 
+from SegAdversarialLib.evaluation.statistics import paired
+
 Verdict = Literal["holds", "does not hold", "not testable"]
 
 LEVEL = 0.05
@@ -84,13 +86,14 @@ def above_zero(values: ByPatient, what: str, unit: str = "") -> Comparison:
         what: what the mean is of: "Dice lower with i-FGSM than with FGSM by".
         unit: behind the mean.
     """
-    found = np.array([x for x in values.values() if math.isfinite(x)])
-    if not len(found):
+    known = {patient: x for patient, x in values.items() if math.isfinite(x)}
+    found = np.array(list(known.values()))
+    if not known:
         return Comparison(None, f"{what}: not measured")
     mean = f"{what} {found.mean():.3g}{unit}"
     if len(found) < FEWEST:
         return Comparison(None, f"{mean} (n = {len(found)}; {FEWEST} patients are the fewest that can show it)")
-    p = _chance(found)
+    p = paired(dict.fromkeys(known, 0.0), known).p
     if p > LEVEL:
         return Comparison(False, f"{mean} (n = {len(found)}, p = {p:.2g}: within chance)")
     if found.mean() <= 0:
@@ -154,12 +157,3 @@ def guarded(clean: ByPatient, what: str, comparisons: Callable[[], Iterable[Comp
     """The comparisons of networks that do their task; of one that does not, the reason alone."""
     reason = useful(clean, what)
     return [reason] if reason is not None else list(comparisons())
-
-
-def _chance(differences: np.ndarray) -> float:
-    """p of Wilcoxon's signed-rank test against 0, two-sided."""
-    from scipy.stats import wilcoxon
-
-    if not np.any(differences):
-        return 1.0
-    return float(wilcoxon(differences).pvalue)

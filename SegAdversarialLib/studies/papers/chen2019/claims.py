@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from SegAdversarialLib.studies.papers.chen2019.names import BOTH, DEFORMED, NETWORK, SHADED, is_organ
-from SegAdversarialLib.studies.papers.chen2019.tables import ABLATED, ORGANS, STRENGTHS
+from SegAdversarialLib.studies.papers.chen2019.tables import ABLATED, STRENGTHS
 from SegAdversarialLib.studies.papers.judging import (
     SUCCESS,
     Claim,
@@ -26,19 +26,22 @@ _STRONG = tuple(x for x in STRENGTHS if x >= ABLATED)
 
 def judge(measured: Measured) -> list[Claim]:
     """All claims, in the paper's order."""
-    m, all_structures = measured, [x for x in measured.structures if not _is_region(x)]
-    others = [x for x in all_structures if not is_organ(x, _KIDNEYS)]
+    structures = [x for x in measured.structures if not _is_region(x)]
+    return [*_of_strength(measured, structures), *_of_parts(measured, structures)]
+
+
+def _of_strength(m: Measured, structures: list[str]) -> list[Claim]:
     return [
         claim(
             "The larger xi, the lower Dice.",
             "Section 4.2; Table 1",
-            _on_useful(m, all_structures, lambda: [_falls(m, all_structures)]),
+            _on_useful(m, structures, lambda: [_falls(m, structures)]),
         ),
         claim("The larger xi, the larger the perceptibility.", "Section 4.2; Table 1", [_seen(m)]),
         claim(
-            f"With xi of {ABLATED:g} and more the attack succeeds on every structure: its Dice falls by {SUCCESS:.0%} or more.",
+            f"With xi of {ABLATED:g} and more the attack succeeds on every structure: Dice falls by {SUCCESS:.0%} or more.",
             "Section 4.2; Table 1",
-            _on_useful(m, all_structures, lambda: [_succeeds(m, x, s) for s in all_structures for x in _STRONG]),
+            _on_useful(m, structures, lambda: [_succeeds(m, x, s) for s in structures for x in _STRONG]),
         ),
         _organs(
             m,
@@ -54,10 +57,16 @@ def judge(measured: Measured) -> list[Claim]:
             (*_HARD, *_EASY),
             lambda names: _harder(m, names),
         ),
+    ]
+
+
+def _of_parts(m: Measured, structures: list[str]) -> list[Claim]:
+    others = [x for x in structures if not is_organ(x, _KIDNEYS)]
+    return [
         claim(
             "The intensity variation alone lowers Dice more than the deformation alone, except for kidneys.",
             "Section 4.2; Table 1",
-            _on_useful(m, others, lambda: [_lower(m, SHADED, DEFORMED, others)]),
+            _on_useful(m, others, lambda: [_lower(m, SHADED, DEFORMED, [x]) for x in others]),
         ),
         _organs(
             m,
@@ -69,7 +78,7 @@ def judge(measured: Measured) -> list[Claim]:
         claim(
             "Both together lower Dice more than either alone.",
             "Table 1",
-            _on_useful(m, all_structures, lambda: [_lower(m, BOTH, x, all_structures) for x in (DEFORMED, SHADED)]),
+            _on_useful(m, structures, lambda: [_lower(m, BOTH, x, structures) for x in (DEFORMED, SHADED)]),
         ),
         untestable(
             "The adversarial images look real, and the changes are difficult to recognise.",
@@ -150,4 +159,4 @@ def _harder(m: Measured, names: Sequence[str]) -> list[Comparison]:
 
 def _lower(m: Measured, stronger: str, weaker: str, names: Sequence[str]) -> Comparison:
     less, more = together(*(left(m, names, x, ABLATED) for x in (stronger, weaker)))
-    return greater(more, less, f"{stronger} leaves less Dice than {weaker} by")
+    return greater(more, less, f"{stronger} leaves less Dice of {', '.join(names)} than {weaker} by")

@@ -14,53 +14,71 @@ _LEAST, _MOST = min(SIZES), max(SIZES)
 
 def judge(measured: Measured) -> list[Claim]:
     """All claims, in the paper's order."""
-    m = measured
-    each = tuple(MODALITIES)
+    return [*_of_modalities(measured), *_of_sizes(measured), *_of_all(measured), *_of_intensities(measured)]
+
+
+def _of_modalities(m: Measured) -> list[Claim]:
     return [
         claim(
             "T2 is the modality whose attack hurts least.",
             "Section VI.A; Abstract; Tables 2-5",
-            _on_useful(m, lambda: [_hurts_more(m, x, "T2") for x in each if x != "T2"]),
+            _on_useful(m, lambda: [_hurts_more(m, x, "T2") for x in MODALITIES if x != "T2"]),
         ),
         claim(
             "T1ce is the modality whose attack hurts most.",
             "Section VI.A; Tables 2-5",
-            _on_useful(m, lambda: [_hurts_more(m, "T1ce", x) for x in each if x != "T1ce"]),
+            _on_useful(m, lambda: [_hurts_more(m, "T1ce", x) for x in MODALITIES if x != "T1ce"]),
         ),
         claim(
             "An attack on one modality lowers Dice, whichever it is.",
             "Section VIII, 1",
-            _on_useful(m, lambda: [_lowers(m, x) for x in each]),
+            _on_useful(m, lambda: [_lowers(m, x) for x in MODALITIES]),
         ),
+    ]
+
+
+def _of_sizes(m: Measured) -> list[Claim]:
+    return [
         claim(
             "Changing epsilon and rad hardly matters where one modality is attacked.",
             "Section VI.A; Section VIII, 1",
-            _on_useful(m, lambda: [_steady(m, x) for x in each]),
+            _on_useful(m, lambda: [_steady(m, x) for x in MODALITIES]),
         ),
         claim(
             "Changing epsilon and rad hardly matters where all four are attacked.",
             "Section VI.B; Table 6",
             _on_useful(m, lambda: [_steady(m, ALL)]),
         ),
+    ]
+
+
+def _of_all(m: Measured) -> list[Claim]:
+    return [
         claim(
-            f"An attack on all four lowers Dice severely (here: by {SUCCESS:.0%} or more) even with the smallest epsilon and rad.",
+            f"An attack on all four lowers Dice severely (by {SUCCESS:.0%} or more) even with the smallest epsilon and rad.",
             "Section VI.B; Table 6",
             _on_useful(m, lambda: [_severe(m)]),
         ),
         claim(
             "An attack on one modality hurts less than one on all four.",
             "Section VI.B; Section VIII, 2",
-            _on_useful(m, lambda: [_hurts_more(m, ALL, x) for x in each]),
+            _on_useful(m, lambda: [_hurts_more(m, ALL, x) for x in MODALITIES]),
         ),
+    ]
+
+
+def _of_intensities(m: Measured) -> list[Claim]:
+    others = [x for x in MODALITIES if x != "T2"]
+    return [
         claim(
             "T2 has the largest slope in the normal QQ plot.",
             "Section VII; Table 7",
-            [_steeper(m, x, "qq_slope_before", "slope") for x in each if x != "T2"],
+            [_steeper(m, x, "qq_slope_before", "slope") for x in others],
         ),
         claim(
             "T2 has the largest intercept in the normal QQ plot.",
             "Section VII; Table 7",
-            [_steeper(m, x, "qq_intercept_before", "intercept") for x in each if x != "T2"],
+            [_steeper(m, x, "qq_intercept_before", "intercept") for x in others],
         ),
         claim(
             "The larger a modality's slope in the normal QQ plot, the less its attack hurts.",
@@ -116,13 +134,13 @@ def _severe(m: Measured) -> Comparison:
     return above_zero(margins, f"relative drop at epsilon = rad = {_LEAST:g} is above {SUCCESS:g} by")
 
 
-def _line(m: Measured, modality: str, column: str) -> dict[str, float]:
+def line(m: Measured, modality: str, column: str) -> dict[str, float]:
     """Slope or intercept of a channel by patient; it is the same in all rows of a case."""
     return by_patient(m.quality(lambda row: row["network"] == ENSEMBLE and row["channel"] == modality, column))
 
 
 def _steeper(m: Measured, other: str, column: str, name: str) -> Comparison:
-    return greater(_line(m, "T2", column), _line(m, other, column), f"{name} of T2 is above that of {other} by")
+    return greater(line(m, "T2", column), line(m, other, column), f"{name} of T2 is above that of {other} by")
 
 
 def _explained(m: Measured) -> Comparison:
@@ -130,7 +148,7 @@ def _explained(m: Measured) -> Comparison:
     from scipy.stats import kendalltau
 
     left = dict(zip(MODALITIES, together(*(_left(m, x) for x in MODALITIES))))
-    slopes = {x: _line(m, x, "qq_slope_before") for x in MODALITIES}
+    slopes = {x: line(m, x, "qq_slope_before") for x in MODALITIES}
     taus = {}
     for patient in left["T2"]:
         if all(patient in slopes[x] for x in MODALITIES):

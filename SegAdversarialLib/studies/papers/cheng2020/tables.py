@@ -7,7 +7,7 @@ names 1 (Section VI.B), 15 (Figure 3), and a range from 0 to 255 (Section IV.B).
 
 from __future__ import annotations
 
-from SegAdversarialLib.studies.papers.printed import PrintedTable, figures
+from SegAdversarialLib.studies.papers.printed import Printed, PrintedTable, figures
 
 REGIONS = ("ET", "WT", "TC")
 """As the paper's columns have them: enhancing tumour, whole tumour, tumour core."""
@@ -29,7 +29,8 @@ def size_name(epsilon: float, radius: float) -> str:
 
 
 def _attacked(number: str, modality: str) -> PrintedTable:
-    rows = {(size_name(e, r),): (None,) * len(_DICE) for e in SIZES for r in SIZES}
+    nothing: tuple[Printed | None, ...] = (None,) * len(_DICE)
+    rows: dict[tuple[str, ...], tuple[Printed | None, ...]] = {(size_name(e, r),): nothing for e in SIZES for r in SIZES}
     return PrintedTable(number, f"Adversarial perturbations in {modality}", ("parameters",), _DICE, rows, _PICTURE)
 
 

@@ -19,7 +19,7 @@ from SegAdversarialLib.studies.papers.liu2021.names import ATTACKS, FGSM, IFGSM,
 from SegAdversarialLib.studies.papers.liu2021.tables import DISTILLED, EPSILONS, NOTHING, REGIONS, TRAINED
 from SegAdversarialLib.studies.papers.measured import Measured, Row, Values, by_patient, is_setting, together
 
-_USUAL, _WORST = EPSILONS[1], EPSILONS[2]
+_USUAL, _WORST = _SIZES = EPSILONS[1:]
 _ALL = tuple(REGIONS)
 _HOTTEST = DISTILLED[max(DISTILLED)]
 
@@ -77,14 +77,7 @@ def _of_distillation(m: Measured) -> list[Claim]:
         claim(
             "For the whole tumour the gain saturates: over T = 100 it is negligible.",
             "Fig. 5a",
-            _on(
-                m,
-                NOTHING,
-                lambda: [
-                    same(*together(_left(m, DISTILLED[t], ("WT",)), _left(m, DISTILLED[100], ("WT",))), _differs(t))
-                    for t in (500, 5000)
-                ],
-            ),
+            _on(m, NOTHING, lambda: [_saturates(m, t, 100) for t in (500, 5000)]),
         ),
         claim(
             "Distillation keeps the accuracy without attack.",
@@ -179,11 +172,11 @@ def _on(m: Measured, network: str, comparisons: Callable[[], list[Comparison]]) 
     return guarded(clean, f"Dice of {network}", comparisons)
 
 
-def _clean(m: Measured, network: str, regions: tuple[str, ...] = _ALL) -> Values:
+def clean(m: Measured, network: str, regions: tuple[str, ...] = _ALL) -> Values:
     return m.clean(lambda row: row["network"] == network, regions)
 
 
-def _left(m: Measured, network: str, regions: tuple[str, ...] = _ALL, epsilon: float = _WORST, attack: str = FGSM) -> Values:
+def left(m: Measured, network: str, regions: tuple[str, ...] = _ALL, epsilon: float = _WORST, attack: str = FGSM) -> Values:
     """Dice under an attack."""
 
     def chosen(row: Row) -> bool:
@@ -193,12 +186,12 @@ def _left(m: Measured, network: str, regions: tuple[str, ...] = _ALL, epsilon: f
 
 
 def _hurts(m: Measured, attack: str, region: str, network: str = NOTHING) -> Comparison:
-    clean, left = together(_clean(m, network, (region,)), _left(m, network, (region,), _USUAL, attack))
-    return greater(clean, left, f"{attack} lowers Dice of {region} by")
+    before, after = together(clean(m, network, (region,)), left(m, network, (region,), _USUAL, attack))
+    return greater(before, after, f"{attack} lowers Dice of {region} by")
 
 
 def _worse(m: Measured, stronger: str, weaker: str) -> Comparison:
-    less, more = together(*(_left(m, NOTHING, _ALL, _USUAL, x) for x in (stronger, weaker)))
+    less, more = together(*(left(m, NOTHING, _ALL, _USUAL, x) for x in (stronger, weaker)))
     return greater(more, less, f"{stronger} leaves less Dice than {weaker} by")
 
 
@@ -209,7 +202,7 @@ def _falls(m: Measured, attack: str, column: str, name: str) -> Comparison:
 
 
 def _grows(m: Measured, networks: dict[int, str], region: str) -> Comparison:
-    known = {t: _left(m, x, (region,)) for t, x in networks.items()}
+    known = {t: left(m, x, (region,)) for t, x in networks.items()}
     missing = [networks[t] for t, values in known.items() if not values]
     if missing:
         return Comparison(None, f"{', '.join(missing)}: not measured")
@@ -219,31 +212,31 @@ def _grows(m: Measured, networks: dict[int, str], region: str) -> Comparison:
 
 def _defends(m: Measured, network: str, region: str, undefended: str = NOTHING) -> Comparison:
     """More Dice left at both sizes of the attack, over which the patient's values are averaged."""
-    sizes = (_USUAL, _WORST)
-    pairs = [together(*(_left(m, x, (region,), e) for x in (network, undefended))) for e in sizes]
-    margins = {x: sum(more[x] - less[x] for more, less in pairs) / len(sizes) for x in pairs[0][0] if x in pairs[1][0]}
+    pairs = [together(*(left(m, x, (region,), e) for x in (network, undefended))) for e in _SIZES]
+    margins = {x: sum(more[x] - less[x] for more, less in pairs) / len(_SIZES) for x in pairs[0][0] if x in pairs[1][0]}
     return above_zero(margins, f"{network} leaves more Dice of {region} than {undefended} by")
 
 
 def _more_left(m: Measured, better: str, worse: str, regions: tuple[str, ...] = _ALL, epsilon: float = _WORST) -> Comparison:
-    more, less = together(*(_left(m, x, regions, epsilon) for x in (better, worse)))
+    more, less = together(*(left(m, x, regions, epsilon) for x in (better, worse)))
     return greater(more, less, f"{better} leaves more Dice than {worse} at epsilon {epsilon:g} by")
 
 
 def _keeps(m: Measured, network: str) -> Comparison:
-    one, other = together(_clean(m, network), _clean(m, NOTHING))
+    one, other = together(clean(m, network), clean(m, NOTHING))
     return same(one, other, f"clean Dice of {network} differs by")
 
 
 def _better_clean(m: Measured, better: str, worse: str, regions: tuple[str, ...]) -> Comparison:
-    more, less = together(*(_clean(m, x, regions) for x in (better, worse)))
+    more, less = together(*(clean(m, x, regions) for x in (better, worse)))
     return greater(more, less, f"clean Dice of {better} is above that of {worse} by")
 
 
 def _below_clean(m: Measured, network: str) -> Comparison:
-    clean, left = together(_clean(m, NOTHING), _left(m, network, _ALL, _USUAL))
-    return greater(clean, left, f"{network} at epsilon {_USUAL:g} is below by")
+    before, after = together(clean(m, NOTHING), left(m, network, _ALL, _USUAL))
+    return greater(before, after, f"{network} at epsilon {_USUAL:g} is below by")
 
 
-def _differs(temperature: int) -> str:
-    return f"Dice of WT at T = {temperature} differs from T = 100 by"
+def _saturates(m: Measured, hotter: int, hot: int) -> Comparison:
+    one, other = together(*(left(m, DISTILLED[x], ("WT",)) for x in (hotter, hot)))
+    return same(one, other, f"Dice of WT at T = {hotter} differs from that at T = {hot} by")

@@ -15,7 +15,10 @@ _GAN = "U-Net + GAN"
 
 def judge(measured: Measured) -> list[Claim]:
     """All claims, in the paper's order."""
-    m = measured
+    return [*_of_learning(measured), *_of_robustness(measured), *_of_augmentations(measured)]
+
+
+def _of_learning(m: Measured) -> list[Claim]:
     return [
         claim(
             "With FGSM copies the network learns to segment better than without.",
@@ -32,6 +35,11 @@ def judge(measured: Measured) -> list[Claim]:
             "Abstract; Table 1, epoch 10 (on colon cancer; on lumbar CT it is worse)",
             _on_useful(m, lambda: [_better(m, after(x, 10), after(PLAIN, 10)) for x in (FGSM, INVERSE)]),
         ),
+    ]
+
+
+def _of_robustness(m: Measured) -> list[Claim]:
+    return [
         claim(
             "The larger the perturbation of FGSM, the lower mean IoU.",
             "Section 4.4; Table 2, before adversarial training",
@@ -57,6 +65,11 @@ def judge(measured: Measured) -> list[Claim]:
             "Section 4.4; Figures 3 and 4",
             "nobody looked at the images",
         ),
+    ]
+
+
+def _of_augmentations(m: Measured) -> list[Claim]:
+    return [
         claim(
             "Inverse FGSM is the best of all augmentations.",
             "Section 4.5; Table 3 (on colon cancer; on lumbar CT plain training is)",
