@@ -58,8 +58,8 @@ class Cases:
         cohort = source.find()
         if not cohort.labelled:
             raise InputError(
-                f"none of the {len(cohort)} cases of {source.cohort} has a reference, against which a study measures; add label "
-                "maps, or choose another cohort."
+                f"none of the {len(cohort)} cases of {source.cohort} has a reference, against which a study measures; add "
+                "label maps, or choose another cohort."
             )
         skipped = cohort.check(progress=self._progress, cancel=self._cancel).wrong
         usable = cohort.without(skipped)

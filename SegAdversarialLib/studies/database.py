@@ -1,4 +1,4 @@
-"""The SQLite file of a study: opened, told from others, locked by the one client that writes it, and its errors in sentences."""
+"""The SQLite file of a study: opened, told from others, locked by the client that writes it, its errors said in sentences."""
 
 from __future__ import annotations
 

@@ -149,7 +149,9 @@ class NetworkPlan:
             made = recipes.make(recipe)
         except InputError as error:
             raise Misplaced(place, str(error)) from None
-        found, needs, files = dict(recipe), [], []
+        found = dict(recipe)
+        needs: list[str] = []
+        files: list[list[Any]] = []
         for setting, about in type(made).model_fields.items():
             extra = about.json_schema_extra
             name = recipe.get(setting)

@@ -16,8 +16,8 @@ from SegAdversarialLib.studies.reading import Misplaced
 from SegAdversarialLib.studies.records import Cell
 from SegAdversarialLib.studies.sources import EnsembleNetwork, GeneratorSource
 from SegAdversarialLib.studies.study import Study, told
-from SegAdversarialLib.training.generator_settings import GeneratorTraining
 from SegAdversarialLib.studies.validation import validated
+from SegAdversarialLib.training.generator_settings import GeneratorTraining
 from SegAdversarialLib.volumes.files import file_name
 
 
@@ -179,8 +179,8 @@ class _Planner:
             shared = attacked & {chosen_cases(x) for x in trains_on(network, self._cohorts, ("networks", name))}
             if shared:
                 yield (
-                    f"{name} learns from {len(shared)} of the {len(attacked)} cases that it is attacked on: what is measured on "
-                    "these says little about others."
+                    f"{name} learns from {len(shared)} of the {len(attacked)} cases that it is attacked on: what is measured "
+                    "on these says little about others."
                 )
         for name, left_out in self._cohorts.skipped.items():
             if name != self._study.cohort.cohort:

@@ -1,4 +1,4 @@
-"""YAML files that people write, read as plain data, with the line of each of its places; what is wrong is said with its line."""
+"""YAML files that people write, as plain data with the line of each place; what is wrong is said with its line."""
 
 from __future__ import annotations
 

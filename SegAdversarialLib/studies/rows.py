@@ -154,7 +154,8 @@ class Rows:
     def _products_by_name(self) -> dict[str, str]:
         """What the study calls the networks and generators that it trains, by the keys of the cells that do."""
         rows = self._connection.execute(
-            "SELECT key, CASE kind WHEN 'generator' THEN attack ELSE network END FROM cells WHERE kind IN ('train', 'generator')"
+            "SELECT key, CASE kind WHEN 'generator' THEN attack ELSE network END FROM cells "
+            "WHERE kind IN ('train', 'generator')"
         )
         return dict(rows)
 

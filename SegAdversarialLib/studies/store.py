@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,8 @@ class Store(Rows):
         """Let go of the file."""
         with self._mutex:
             if self._lock is not None:
-                try:
+                with suppress(sqlite3.Error):  # a full disk: that it says who wrote it last is no harm
                     self._connection.execute("DELETE FROM about WHERE name = 'client'")
-                except sqlite3.Error:  # that it says who has written it last is no harm
-                    pass
             self._connection.close()
             if self._lock is not None:
                 self._lock.release()
@@ -219,7 +217,7 @@ class Store(Rows):
             known = database.about(self._connection, "study")
         if study and known and known != study:
             raise InputError(
-                f'{self.path} holds the study "{known}", not "{study}"; give another folder (--output), or the study its old name.'
+                f'{self.path} holds the study "{known}", not "{study}"; give another folder (--output), or the old name.'
             )
         if self._lock is not None:
             with self._transaction():

@@ -46,7 +46,8 @@ def _steps(loc: Sequence[str | int], data: Any) -> list[str | int]:
     """As much of pydantic's path as leads through the data: it also puts the types that it tried into it."""
     found: list[str | int] = []
     for step in loc:
-        if isinstance(data, Mapping) and step in data or isinstance(data, (list, tuple)) and step in range(len(data)):
+        in_list = isinstance(data, (list, tuple)) and step in range(len(data))
+        if in_list or isinstance(data, Mapping) and step in data:
             found.append(step)
-            data = data[step]
+            data = data[step]  # type: ignore[index]
     return found
