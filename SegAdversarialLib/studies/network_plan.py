@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +14,10 @@ from SegAdversarialLib.formats.settings import NetworkSettings
 from SegAdversarialLib.studies.cases import Cases, FileStates
 from SegAdversarialLib.studies.reading import Misplaced, Place
 from SegAdversarialLib.studies.records import Cell
-from SegAdversarialLib.studies.sources import EnsembleNetwork, FileNetwork, Network, TrainedNetwork
+from SegAdversarialLib.studies.sources import EnsembleNetwork, FileNetwork, GeneratorSource, Network, TrainedNetwork
 from SegAdversarialLib.studies.study import Study
 from SegAdversarialLib.studies.validation import validated
+from SegAdversarialLib.training.generator_settings import GeneratorTraining
 from SegAdversarialLib.training.settings import TrainingSettings
 from SegAdversarialLib.training.task import DESCRIBED
 from SegAdversarialLib.volumes.files import file_name
@@ -44,14 +46,15 @@ class NetworkPlan:
     """The networks of a study; those that a network is made of come before it.
 
     Attributes:
-        cells: those that train networks, by the network's name.
+        cells: those that train networks and generators; what others need comes before them.
     """
 
     def __init__(self, study: Study, cases: Cases, files: FileStates) -> None:
         self._study, self._cases, self._files = study, cases, files
         self._uses: dict[str, Use] = {}
+        self._generators: dict[str, Cell] = {}
         self._open: list[str] = []
-        self.cells: dict[str, Cell] = {}
+        self.cells: list[Cell] = []
 
     def use(self, name: str) -> Use:
         """How cells use a network.
@@ -60,19 +63,41 @@ class NetworkPlan:
             Misplaced: its file is missing or wrong, or it is made of itself.
         """
         place: Place = ("networks", name)
-        if name in self._open:
-            raise Misplaced(place, f"the networks {', '.join(self._open)} are made of each other; train one of them first.")
         if name not in self._uses:
-            self._open.append(name)
             network = self._study.networks[name]
-            if isinstance(network, FileNetwork):
-                self._uses[name] = self._of_file(network, place)
-            elif isinstance(network, EnsembleNetwork):
-                self._uses[name] = self._of_members(network)
-            else:
-                self._uses[name] = self._trained(name, network, place)
-            self._open.pop()
+            with self._opened(name, place):
+                if isinstance(network, FileNetwork):
+                    self._uses[name] = self._of_file(network, place)
+                elif isinstance(network, EnsembleNetwork):
+                    self._uses[name] = self._of_members(network)
+                else:
+                    self._uses[name] = self._trained(name, network, place)
         return self._uses[name]
+
+    def generator(self, name: str) -> Cell:
+        """The cell that trains a generator.
+
+        Raises:
+            Misplaced: its settings are wrong, or it is made of itself.
+        """
+        place: Place = ("generators", name)
+        if name not in self._generators:
+            with self._opened(name, place):
+                self._generators[name] = self._trained_generator(name, self._study.generators[name], place)
+            self.cells.append(self._generators[name])
+        return self._generators[name]
+
+    @contextmanager
+    def _opened(self, name: str, place: Place) -> Iterator[None]:
+        """What is being looked at, so that nothing is made of itself."""
+        if name in self._open:
+            names = ", ".join(self._open[self._open.index(name) :])
+            raise Misplaced(place, f"{names} cannot each be made before the other; name something that is there already.")
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._open.pop()
 
     def source_of_transfer(self, name: str, place: Place) -> Use:
         """The network that a transfer is made on, which its settings can only name by a file.
@@ -137,7 +162,7 @@ class NetworkPlan:
             },
             needs=needs,
         )
-        self.cells[name] = cell
+        self.cells.append(cell)
         channels = how.described.get("channels") or training.entries[0].channel_names
         return Use({"product": cell.key}, tuple(channels), (cell.key,))
 
@@ -153,16 +178,43 @@ class NetworkPlan:
         needs: list[str] = []
         files: list[list[Any]] = []
         for setting, about in type(made).model_fields.items():
-            extra = about.json_schema_extra
+            choose = about.json_schema_extra.get("choose") if isinstance(about.json_schema_extra, dict) else None
             name = recipe.get(setting)
-            if isinstance(extra, dict) and extra.get("choose") == "network" and name in self._study.networks:
-                use = self.use(str(name))
+            if not isinstance(name, str):
+                continue
+            if choose == "generator" and name in self._study.generators:
+                key = self.generator(name).key
+                found[setting] = {"product": key}
+                needs.append(key)
+            elif choose == "network" and name in self._study.networks:
+                use = self.use(name)
                 if "members" in use.model:
                     raise Misplaced((*place, setting), f"{name} is an ensemble; name one of its members.")
                 found[setting] = use.model if "product" in use.model else use.model["path"]
                 needs += use.needs
                 files += use.files
         return found, tuple(needs), files
+
+    def _trained_generator(self, name: str, source: GeneratorSource, place: Place) -> Cell:
+        use = self.use(source.network)
+        settings = {"seed": self._study.seed, **source.settings}
+        validated(GeneratorTraining, settings, (*place, "settings"))
+        if "members" in use.model:
+            raise Misplaced((*place, "network"), f"{source.network} is an ensemble; train the generator against a member.")
+        entries = self._cases.usable(source.cohort, (*place, "cohort")).cohort.entries
+        return Cell(
+            kind="generator",
+            network=source.network,
+            attack=name,
+            settings={"settings": settings, "generator": source.generator},
+            work={
+                "model": use.model,
+                "cohort": _as_data(entries),
+                "folder": f"generators/{file_name(name)}",
+                "files": [*(y for x in entries for y in self._files.of_entry(x)), *use.files],
+            },
+            needs=use.needs,
+        )
 
 
 def trains_on(network: Network, cases: Cases, place: Place) -> tuple[Entry, ...]:

@@ -14,11 +14,8 @@ from SegAdversarialLib.studies.configurations import Configuration, configuratio
 from SegAdversarialLib.studies.network_plan import NetworkPlan, Use, trains_on
 from SegAdversarialLib.studies.reading import Misplaced
 from SegAdversarialLib.studies.records import Cell
-from SegAdversarialLib.studies.sources import EnsembleNetwork, GeneratorSource
+from SegAdversarialLib.studies.sources import EnsembleNetwork
 from SegAdversarialLib.studies.study import Study, told
-from SegAdversarialLib.studies.validation import validated
-from SegAdversarialLib.training.generator_settings import GeneratorTraining
-from SegAdversarialLib.volumes.files import file_name
 
 
 @dataclass(frozen=True)
@@ -65,15 +62,15 @@ class _Planner:
         self._files = FileStates()
         self._cohorts = Cases(progress, cancel)
         self._networks = NetworkPlan(study, self._cohorts, self._files)
-        self._generators: dict[str, Cell] = {}
 
     def plan(self) -> Plan:
         study = self._study
         attacked = [name for name, network in study.networks.items() if network.attacked]
         cases = self._cohorts.usable(study.cohort, ("cohort",))
         uses = {name: self._networks.use(name) for name in study.networks}
-        self._generators = {name: self._generator(name, x) for name, x in study.generators.items()}
-        cells = [*self._networks.cells.values(), *self._generators.values()]
+        for name in study.generators:
+            self._networks.generator(name)
+        cells = list(self._networks.cells)
         cells += self._attack_cells(cases.cohort.entries, {name: uses[name] for name in attacked})
         cells += self._audit_cells(cases.cohort.entries, {name: uses[name] for name in attacked})
         unique = {cell.key: cell for cell in cells}
@@ -114,7 +111,7 @@ class _Planner:
         for configuration in configurations(self._study, name, use.channels, use.is_random):
             settings, needs, files = dict(configuration.settings), list(use.needs), []
             if configuration.generator is not None:
-                cell = self._generators[configuration.generator]
+                cell = self._networks.generator(configuration.generator)
                 settings["generator"] = {"product": cell.key}
                 needs.append(cell.key)
             if configuration.source is not None:
@@ -149,28 +146,6 @@ class _Planner:
                 },
                 needs=tuple(dict.fromkeys([*use.needs, *(() if other is None else other.needs)])),
             )
-
-    def _generator(self, name: str, source: GeneratorSource) -> Cell:
-        place = ("generators", name)
-        use = self._networks.use(source.network)
-        settings = {"seed": self._study.seed, **source.settings}
-        validated(GeneratorTraining, settings, (*place, "settings"))
-        if "members" in use.model:
-            raise Misplaced((*place, "network"), f"{source.network} is an ensemble; train the generator against a member.")
-        cases = self._cohorts.usable(source.cohort, (*place, "cohort"))
-        return Cell(
-            kind="generator",
-            network=source.network,
-            attack=name,
-            settings={"settings": settings, "generator": source.generator},
-            work={
-                "model": use.model,
-                "cohort": [x.model_dump(mode="json", exclude_defaults=True) for x in cases.cohort.entries],
-                "folder": f"generators/{file_name(name)}",
-                "files": [*(y for x in cases.cohort.entries for y in self._files.of_entry(x)), *use.files],
-            },
-            needs=use.needs,
-        )
 
     def _notes(self, entries: tuple[Entry, ...]) -> Iterator[str]:
         """Cases that a network both learns from and is attacked on flatter it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies.budgets import Budgets
-from SegAdversarialLib.studies.database import TABLES, in_a_sentence, quoted
+from SegAdversarialLib.studies.database import TABLES, about, in_a_sentence, quoted
 from SegAdversarialLib.studies.records import Cell
 
 CELL_COLUMNS = (
@@ -70,6 +70,21 @@ class Rows:
             row |= {name: json.loads(row[name]) for name in ("kept", "notes")}
             row["versions"] = {} if row["versions"] is None else self._texts()[row["versions"]]
             yield {**base[number], **row}
+
+    def planned(self) -> Iterator[Cell]:
+        """All cells of the plan as they were planned, in its order."""
+        with in_a_sentence(self.path):
+            yield from self._planned("1")
+
+    def skipped(self) -> dict[str, str]:
+        """The cases that the plan leaves out, and why, by their names."""
+        with in_a_sentence(self.path):
+            return dict(about(self._connection, "skipped") or {})
+
+    def notes(self) -> list[str]:
+        """What is odd about the plan, in sentences."""
+        with in_a_sentence(self.path):
+            return list(about(self._connection, "notes") or [])
 
     def products(self) -> dict[str, str]:
         """The files that finished cells have made for others, relative to the study's folder, by the cells' keys."""

@@ -111,8 +111,13 @@ class Store(Rows):
         with in_a_sentence(self.path):
             return database.in_words(database.about(self._connection, "client"))
 
-    def add(self, cells: Iterable[Cell]) -> Counts:
+    def add(self, cells: Iterable[Cell], *, skipped: Mapping[str, str] | None = None, notes: Iterable[str] = ()) -> Counts:
         """Make these cells the plan. Those that are known keep their results; others that are finished stay, unreported.
+
+        Args:
+            cells: all cells of the plan, in their order.
+            skipped: cases that the plan leaves out, and why.
+            notes: what is odd about the plan, in sentences.
 
         Raises:
             InputError: the disk is full, or the file cannot be written.
@@ -125,6 +130,8 @@ class Store(Rows):
                 ).rowcount
                 if not known:
                     self._insert(cell, position)
+            self._say("skipped", dict(skipped or {}))
+            self._say("notes", list(notes))
         return self.counts()
 
     def waiting(self) -> list[Cell]:
