@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,7 @@ def material(patients: int = 8, **changes: Any) -> Material:
     rows = results(patients)
     account = Account(
         text=f"study: made-up\nnetworks:\n  a: {HOSTILE}\n",
-        counts={("train", "done"): 2, ("attack", "done"): len(rows) // 3, ("attack", "failed"): 1, ("audit", "poison"): 1},
+        counts={("train", "done"): 2, ("attack", "done"): len(rows) // 3, ("attack", "failed"): 1, ("audit", "poisoned"): 1},
         failed=[
             Trouble("U-Net, case-01, FGSM", "case-01/T1.nii.gz holds NaN; mend it, or say what takes its place.", False),
             Trouble(f"audit of {HOSTILE}", "The worker died three times.", True),
@@ -113,7 +114,7 @@ def material(patients: int = 8, **changes: Any) -> Material:
         versions={"SegAdversarial": ("1.0.0",), "torch": ("2.13.0", "2.12.1")},
         notes={"case-03: the network's answer is empty without an attack": 12},
         seconds=4000.0,
-        synthetic=patients,
+        synthetic=True,
     )
     found = {
         "results": Results(rows),
@@ -123,3 +124,57 @@ def material(patients: int = 8, **changes: Any) -> Material:
         "account": account,
     }
     return Material("made-up", **{**found, **changes})
+
+
+class MadeUpStore:
+    """A study's store with these results."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]], networks: Sequence[str] = NETWORKS) -> None:
+        self._rows, self._networks = rows, networks
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Fresh rows, as a store makes them."""
+        return (dict(row) for row in self._rows)
+
+    def channels(self) -> Iterator[dict[str, Any]]:
+        """A row for each cell and channel."""
+        return iter(channels_of(self._rows))
+
+    def traces(self) -> Iterator[dict[str, Any]]:
+        """Ten iterations of every i-FGSM."""
+        for row in {row["key"]: row for row in self._rows}.values():
+            steps = range(11) if row["attack"] == "i-FGSM" else range(2)
+            yield from ({**row, "iteration": n, "dice mean": row["dice_after"], "psnr": 50.0 - n} for n in steps)
+
+    def audited(self) -> Iterator[dict[str, Any]]:
+        """Audits of all networks."""
+        return iter(audited(self._networks))
+
+    def checks(self) -> Iterator[dict[str, Any]]:
+        """Audits of all networks."""
+        return iter(checks(self._networks))
+
+    def cells(self) -> Iterator[dict[str, Any]]:
+        """A cell for each key, one that failed and one that was given up."""
+        cells = {row["key"]: row for row in self._rows}
+        done = {"kind": "attack", "state": "done", "error": "", "seconds": 2.0, "notes": [], "versions": {"torch": "2.13.0"}}
+        yield from ({**row, **done} for row in cells.values())
+        first = next(iter(cells.values()))
+        yield {**first, **done, "state": "failed", "error": f"{HOSTILE}.nii.gz holds NaN."}
+        yield {**first, **done, "kind": "audit", "state": "poisoned", "error": "The worker died three times."}
+
+    def skipped(self) -> dict[str, str]:
+        """One case."""
+        return {"case-99": "there is no T2 among its files"}
+
+    def notes(self) -> list[str]:
+        """One."""
+        return ["U-Net learns from 2 of the cases that it is attacked on."]
+
+
+class MadeUpStudy:
+    """What a report reads of a study."""
+
+    study, description, paper = f"made up {HOSTILE}", "What happens & why.", None
+    networks = {name: f"builtin:{name}" for name in NETWORKS}
+    cohort = SimpleNamespace(cohort="phantom:0-7@24")

@@ -15,7 +15,7 @@ from SegAdversarialLib.studies.report.tables import sheet
 _MOST_TROUBLES = 500
 _MOST_SEEDS = 20
 
-_STATES = {"done": "done", "waiting": "waiting", "failed": "failed, to be tried again", "poison": "given up"}
+_STATES = {"done": "done", "waiting": "waiting", "failed": "failed, to be tried again", "poisoned": "given up"}
 
 
 def section(account: Account, files: Mapping[str, str]) -> Section:

@@ -40,7 +40,7 @@ class Account:
         versions: of each software, the versions with which jobs were done.
         notes: what was odd, in sentences, and how many jobs said so.
         seconds: of work, all jobs together.
-        synthetic: how many of the cases are synthetic.
+        synthetic: whether the cases are synthetic.
     """
 
     text: str = ""
@@ -54,7 +54,7 @@ class Account:
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
-    synthetic: int = 0
+    synthetic: bool = False
 
     def count(self, *states: str) -> int:
         """How many jobs are in one of these states; of no state: all."""
@@ -67,6 +67,7 @@ class Material:
 
     Attributes:
         name: the study's.
+        description: what the study says that it is about.
         account: how it came about.
         results: what was measured of structures.
         channels: a row for each cell and channel.
@@ -82,3 +83,4 @@ class Material:
     audited: Sequence[Row] = ()
     checks: Sequence[Row] = ()
     paper: str = ""
+    description: str = ""

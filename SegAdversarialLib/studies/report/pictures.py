@@ -3,15 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
-from typing import TYPE_CHECKING
 
 from SegAdversarialLib.studies.report.markup import Markup, element
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-_NO_DATE = {"Date": None, "Creator": None}
 
 
 def figure(title: str, caption: str, picture: bytes, kind: str) -> Markup:
@@ -34,13 +27,3 @@ def figure(title: str, caption: str, picture: bytes, kind: str) -> Markup:
 def gallery(figures: list[Markup]) -> Markup:
     """Figures side by side, as many as there is room for."""
     return element("div", *figures, class_="figures")
-
-
-def svg(drawn: Figure) -> bytes:
-    """A drawn figure as SVG, with the same bytes whenever it is drawn."""
-    import matplotlib
-
-    memory = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "SegAdversarial", "svg.fonttype": "path"}):
-        drawn.savefig(memory, format="svg", metadata=_NO_DATE)
-    return memory.getvalue()

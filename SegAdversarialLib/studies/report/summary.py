@@ -91,11 +91,7 @@ def limits(material: Material, found: Sequence[Effect]) -> list[str]:
             "nothing here can be statistically significant, whatever it is."
         )
     if account.synthetic:
-        every = account.synthetic >= sum(map(len, account.cases.values()))
-        which = (
-            "All cases are" if every else f"{_several(account.synthetic, 'case')} {'is' if account.synthetic == 1 else 'are'}"
-        )
-        said.append(f"{which} synthetic: a network may behave otherwise on images of patients.")
+        said.append("The cases are synthetic: a network may behave otherwise on images of patients.")
     missed = sum(_is_infinite(row.get("hd95_after")) for row in rows)
     if missed:
         said.append(
@@ -103,7 +99,8 @@ def limits(material: Material, found: Sequence[Effect]) -> list[str]:
             "counted beside the means, never averaged."
         )
     said.append(
-        "An attack shows harm that can be done, never that no more can: a network that withstands these attacks may fall to others."
+        "An attack shows harm that can be done, never that no more can: a network that withstands these attacks may fall to "
+        "others."
     )
     if rows and not material.checks:
         said.append(
@@ -179,8 +176,8 @@ def _by_channel(results: Results) -> list[str]:
 def _merely_bad(results: Results) -> list[str]:
     """What artefacts cost, which no adversary made."""
     return [
-        f"{network}: images that are merely bad (artefacts of scanners and of movement) cost {measured.number:.3f} of mean Dice, "
-        "on average over their severities."
+        f"{network}: images that are merely bad (artefacts of scanners and of movement) cost {measured.number:.3f} of mean "
+        "Dice, on average over their severities."
         for network, measured, *_ in robustness_tables.degradations(results).rows
         if isinstance(measured, Measure) and math.isfinite(measured.number)
     ]

@@ -81,7 +81,8 @@ def sheet(
 
 
 def _header(name: str, right: bool) -> Markup:
-    button = element("button", name, type="button")
+    # "epsilon = 0.05" stays in one line
+    button = element("button", name.replace(" = ", "\u00a0=\u00a0"), type="button")
     return element("th", button, scope="col", aria_sort="none", class_="number" if right else None)
 
 
