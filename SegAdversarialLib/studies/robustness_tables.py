@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from SegAdversarialLib.evaluation.degradation import SEVERITY_WEIGHT, degradation, mean_degradation
 from SegAdversarialLib.evaluation.multiple_tests import Correction
 from SegAdversarialLib.evaluation.statistics import intervals
-from SegAdversarialLib.studies.grouping import MEAN, UNCHANGED, Condition, Results, Row, in_order
+from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order
 from SegAdversarialLib.studies.layouts import Rows, compared
 from SegAdversarialLib.studies.marking import marked, measure
 from SegAdversarialLib.studies.tables import Entry, Table
@@ -47,18 +47,9 @@ def _overview_row(results: Results, network: str, condition: Condition, structur
     after = measure(results.values(network, condition, structure), compared(condition, before))
     success = measure(results.values(network, condition, structure, "success")).number
     distances = [results.values(network, x, structure, "hd95") for x in (UNCHANGED, condition)]
+    what = network, condition.what, condition.dose, condition.channels, structure
     return (
-        *(
-            network,
-            condition.what,
-            condition.dose,
-            condition.channels,
-            structure,
-            after.summary.n,
-            measure(before),
-            after,
-            ends,
-        ),
+        *(*what, after.summary.n, measure(before), after, ends),
         None if after.comparison is None else round(after.comparison.effect, 3),
         round(100 * success, 1) if math.isfinite(success) else None,
         *(measure(x, digits=1) for x in distances),
@@ -108,12 +99,13 @@ def degradations(rows: Rows, weight: float = SEVERITY_WEIGHT, *, structure: str 
 
 
 def severities_of(rows: Rows) -> dict[str, dict[float, Any]]:
-    """The conditions of physics artefacts by kind and severity."""
+    """The conditions of physics artefacts on all channels, by kind and severity."""
     results = Results.of(rows)
     found: dict[str, dict[float, Any]] = {}
     for row in results.rows:
         settings: Mapping[str, Any] = row.get("settings") or {}
-        if settings.get("attack") == ARTEFACT and settings.get("severity", 0) > 0:
+        on_all = (row.get("channels") or ALL) == ALL
+        if on_all and settings.get("attack") == ARTEFACT and settings.get("severity", 0) > 0:
             kind = str(settings.get("kind", "")).replace("_", " ")
             found.setdefault(kind, {})[float(settings["severity"])] = results.condition_of(row)
     return {kind: dict(sorted(own.items())) for kind, own in sorted(found.items())}
@@ -133,12 +125,23 @@ def epochs(traces: Iterable[Row], shown: Sequence[int] = (1, 10, 20, 30), *, met
 
 
 class Claimed(Protocol):
-    """A sentence of a paper, and whether it holds here."""
+    """A sentence of a paper, where it stands, whether it holds here, and what shows that."""
 
-    text: str
-    source: str
-    verdict: str
-    evidence: str
+    @property
+    def text(self) -> str:
+        """The claim."""
+
+    @property
+    def source(self) -> str:
+        """Where the paper says it."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it holds."""
+
+    @property
+    def evidence(self) -> str:
+        """What shows that."""
 
 
 def claims(found: Iterable[Claimed]) -> Table:

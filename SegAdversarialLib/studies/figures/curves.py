@@ -11,7 +11,7 @@ import numpy as np
 
 from SegAdversarialLib.evaluation.statistics import intervals, summary
 from SegAdversarialLib.studies.figures.style import curve_handles, own_style, panels, series_style
-from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Conditions, Results, Row, patients
+from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Results, Row, condition_of, patients
 from SegAdversarialLib.studies.layouts import TITLES, Rows, doses_of
 
 MOST_BANDS = 8
@@ -56,15 +56,14 @@ def by_iteration(traces: Iterable[Row]) -> Any:
     stays what it had become.
     """
     rows = [x for x in traces if x.get("iteration") is not None]
-    conditions = Conditions(rows)
     largest: dict[Condition, float] = {}
-    for condition in conditions:
+    for condition in set(map(condition_of, rows)):
         family = replace(condition, budget=None)
         largest[family] = max(largest.get(family, 0.0), condition.budget or 0.0)
     networks = len({x["network"] for x in rows}) > 1
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        condition = conditions.of(row)
+        condition = condition_of(row)
         if (condition.budget or 0.0) < largest[replace(condition, budget=None)]:
             continue
         label = condition.label
