@@ -49,7 +49,12 @@ def _row(
     head = {
         **{"key": f"{network}|{attack}|{budget}|{channels}|{variant}|{patient}", "network": network},
         **{"case": f"case-{patient}", "patient": PATIENTS[patient], "attack": attack, "variant": variant, "repeat": 0},
-        **{"settings": {"attack": attack, "epsilon": budget}, "budget": budget, "budget_name": "epsilon", "channels": channels},
+        **{
+            "settings": {"attack": attack, "epsilon": budget},
+            "budget": budget,
+            "budget_name": "epsilon",
+            "channels": channels,
+        },
     }
     lost = after < 0.45
     return {
