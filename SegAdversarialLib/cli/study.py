@@ -218,14 +218,10 @@ def _say_estimate(found: Estimate, console: Console) -> None:
     elif found.seconds is None:
         console.say("How long they take is not known yet; --first 10 runs ten of them and tells (their results are kept).")
     else:
-        unknown = (
-            f" Nothing is known yet of {', '.join(found.unknown)}, which are taken to last as others do."
-            if found.unknown
-            else ""
-        )
+        others = f" Nothing is known yet of {', '.join(found.unknown)}; they are taken to last as others do."
         console.say(
             f"The {found.waiting:,} jobs that wait take one worker about {duration(found.seconds)}, by the {found.measured:,} "
-            f"that are done; N workers take an N-th of that.{unknown}"
+            f"that are done; N workers take an N-th of that.{others if found.unknown else ''}"
         )
 
 
