@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies.reading import yaml_text
@@ -107,6 +107,4 @@ class StudyFolder:
 def _of_paper(name: str, scale: str | None, cohort: str | None) -> dict[str, Any]:
     from SegAdversarialLib.studies import papers
 
-    chosen = scale or ("phantom" if cohort is None else "paper")
-    data: dict[str, Any] = papers.study(name, chosen, cohort)
-    return data
+    return papers.study(name, cast("papers.Scale", scale or ("phantom" if cohort is None else "paper")), cohort)
