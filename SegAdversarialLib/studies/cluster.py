@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -121,6 +123,7 @@ def _joined(address: str) -> Iterator[Client]:
     from distributed import __version__ as here
 
     try:
+        _knock(address)
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, ImportError, RuntimeError, TypeError) as error:
         raise InputError(
@@ -139,12 +142,28 @@ def _joined(address: str) -> Iterator[Client]:
         client.close(timeout=5)
 
 
+def _knock(address: str) -> None:
+    """Find out whether something at an address speaks as Dask does.
+
+    A client's own timeout ends where a connection is made: it would wait for ever for the greeting of what never answers.
+    """
+    from distributed.comm import connect
+
+    async def knock() -> None:
+        comm = await asyncio.wait_for(connect(address, timeout=PATIENCE), PATIENCE + 1)
+        await comm.close()
+
+    # in a thread of its own: where the caller's has an event loop (a notebook), no other can be run
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, knock()).result()
+
+
 @contextmanager
 def _own(wanted: Sequence[Post]) -> Iterator[Client]:
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     spec = {n: {"cls": Nanny, "options": _options(n, post)} for n, post in enumerate(wanted)}
-    at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False, "allowed_failures": 0}}
+    at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}}
     try:
         cluster = SpecCluster(workers=spec, scheduler=at_home, silence_logs=logging.CRITICAL)
     except (OSError, RuntimeError) as error:
@@ -177,7 +196,7 @@ def _options(number: int, post: Post) -> dict[str, Any]:
         "memory_limit": 0,
         "env": post.environment,
         "silence_logs": logging.CRITICAL,
-        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
     }
 
 
@@ -215,13 +234,16 @@ def _check_installed() -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's own log is for its developers: what matters of it is said here in other words."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    # each of Dask's loggers has a level of its own
+    names = [x for x in logging.root.manager.loggerDict if x.split(".")[0] == "distributed"]
+    loggers = [log for log in map(logging.getLogger, names) if not log.disabled]
+    for log in loggers:
+        log.disabled = True
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log in loggers:
+            log.disabled = False
 
 
 def _memory() -> int:
