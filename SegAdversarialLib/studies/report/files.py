@@ -19,6 +19,9 @@ TABLES, FIGURES = "tables", "figures"
 
 _LONGEST_NAME = 80
 
+_BROAD = 1.7
+"""A figure that is so many times as wide as high would be too small in half of the page."""
+
 _SETTINGS = "settings"
 
 
@@ -39,7 +42,8 @@ def write_figures(folder: Path, figures: Iterable[Drawn]) -> list[Markup]:
     found = []
     for one in figures:
         drawn, _ = save(one.figure, folder / FIGURES, one.name)
-        found.append(figure(one.title, one.caption, drawn.read_bytes(), "image/svg+xml"))
+        width, height = one.figure.get_size_inches()
+        found.append(figure(one.title, one.caption, drawn.read_bytes(), "image/svg+xml", broad=width > _BROAD * height))
     return found
 
 
