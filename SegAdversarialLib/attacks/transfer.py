@@ -119,6 +119,11 @@ class Transfer(AdditiveAttack):
         return made
 
     @property
+    def is_random(self) -> bool:
+        """Whether the attack that is made is."""
+        return self.attack.is_random
+
+    @property
     def cost(self) -> Cost:
         """What the attack asks of the source network."""
         cost: Cost = self.method.cost

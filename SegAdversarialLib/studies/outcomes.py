@@ -89,7 +89,5 @@ def audited_rows(audit: Audit) -> list[Row]:
         for structure, left in measured.audited(epsilon).items():
             values = [x.mean if structure == "mean" else x.dice.get(structure, math.nan) for x in plain]
             mean = float(np.mean(values)) if values else math.nan
-            rows.append(
-                {"epsilon": epsilon, "structure": structure, "plain": mean, "audited": left, "strongest": strongest}
-            )
+            rows.append({"epsilon": epsilon, "structure": structure, "plain": mean, "audited": left, "strongest": strongest})
     return rows

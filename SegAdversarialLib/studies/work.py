@@ -20,8 +20,8 @@ from SegAdversarialLib.volumes.files import file_name
 if TYPE_CHECKING:
     from SegAdversarialLib.cohorts.entry import Entry
     from SegAdversarialLib.formats.source import ModelSource
-    from SegAdversarialLib.studies.memory import Memory
     from SegAdversarialLib.structures.output_head import OutputHead
+    from SegAdversarialLib.studies.memory import Memory
     from SegAdversarialLib.volumes.case import Case
 
 _ONE_AT_A_TIME = threading.Lock()
