@@ -119,10 +119,21 @@ def epochs(traces: Iterable[Row], shown: Sequence[int] = (1, 10, 20, 30), *, met
 class Claimed(Protocol):
     """A sentence of a paper, and whether it holds here."""
 
-    text: str
-    source: str
-    verdict: str
-    evidence: str
+    @property
+    def text(self) -> str:
+        """The sentence."""
+
+    @property
+    def source(self) -> str:
+        """Its place in the paper."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it holds."""
+
+    @property
+    def evidence(self) -> str:
+        """By what numbers."""
 
 
 def claims(found: Iterable[Claimed]) -> Table:

@@ -74,7 +74,14 @@ def test_the_page_is_one_file_with_one_program_and_nothing_from_elsewhere(writte
 def test_it_says_what_was_run(written: Path) -> None:
     text = Seen(written.read_text(encoding="utf-8")).text
     for word in (
-        *("case-99", "there is no T2", f"{HOSTILE}.nii.gz holds NaN.", "The worker died three times.", "2.13.0", "builtin:U-Net"),
+        *(
+            "case-99",
+            "there is no T2",
+            f"{HOSTILE}.nii.gz holds NaN.",
+            "The worker died three times.",
+            "2.13.0",
+            "builtin:U-Net",
+        ),
         *("attack fgsm, epsilon 0.1", "U-Net learns from 2 of the cases", "6 cases of 6 patients", "What happens & why."),
     ):
         assert word in text, word
@@ -123,7 +130,9 @@ def test_a_study_without_results_has_a_report(tmp_path: Path) -> None:
 
 
 def test_numbers_sort_by_themselves_and_what_is_missing_is_marked() -> None:
-    page = table(Table("T", ("Name", "Value"), (("a", 0.5), ("b", None), ("c", float("inf")), ("d", float("nan")), ("e", 12.25))))
+    page = table(
+        Table("T", ("Name", "Value"), (("a", 0.5), ("b", None), ("c", float("inf")), ("d", float("nan")), ("e", 12.25)))
+    )
     cells = [attributes for tag, attributes in Seen(page).elements if tag == "td"]
     values = [x.get("data-value") for x in cells[1::2]]
     assert values == ["0.5", None, "Infinity", None, "12.25"]
@@ -140,7 +149,9 @@ def test_a_long_table_is_cut_and_says_so() -> None:
 def test_findings_name_the_strongest_attack_of_each_network() -> None:
     found = made_up.material()
     said = "\n".join(findings(found, effects(found.results)))
-    assert re.search(r"^U-Net: mean Dice 0\.9\d\d without an attack, 0\.\d+ .* under the strongest .*, epsilon = 0\.1\.$", said, re.M)
+    assert re.search(
+        r"^U-Net: mean Dice 0\.9\d\d without an attack, 0\.\d+ .* under the strongest .*, epsilon = 0\.1\.$", said, re.M
+    )
     assert "the audit warns (More steps do more)" in said and "U-Net: no check of the audit warns." in said
     assert "3 networks segmented 8 cases" in said
 

@@ -23,7 +23,9 @@ def figure(title: str, caption: str, picture: bytes, kind: str, broad: bool = Fa
     data = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
     image = element("img", src=data, alt=f"{title}. {caption}")
     button = element("button", image, type="button", title="Open large")
-    return element("figure", button, element("figcaption", element("strong", f"{title}."), f" {caption}"), class_=broad and "broad")
+    return element(
+        "figure", button, element("figcaption", element("strong", f"{title}."), f" {caption}"), class_=broad and "broad"
+    )
 
 
 def gallery(figures: Sequence[Markup]) -> Markup:
