@@ -82,7 +82,7 @@ def test_it_says_what_was_run(written: Path) -> None:
             "2.13.0",
             "builtin:U-Net",
         ),
-        *("attack fgsm, epsilon 0.1", "U-Net learns from 2 of the cases", "6 cases of 6 patients", "What happens & why."),
+        *("epsilon 0 / 0.1", "U-Net learns from 2 of the cases", "6 cases of 6 patients", "What happens & why."),
     ):
         assert word in text, word
 

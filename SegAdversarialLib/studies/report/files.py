@@ -20,6 +20,8 @@ _LONGEST_NAME = 80
 
 _BROAD = 1.7
 """A figure that is so many times as wide as high would be too small in half of the page."""
+_WIDE = 9
+"""The same of one of so many inches."""
 
 _RAW = {"results": "a row for each attack and structure", "channels": "a row for each attack and channel"}
 
@@ -42,7 +44,9 @@ def write_figures(folder: Path, figures: Iterable[Drawn]) -> list[Markup]:
     for one in figures:
         drawn, _ = save(one.figure, folder / FIGURES, one.name)
         width, height = one.figure.get_size_inches()
-        found.append(figure(one.title, one.caption, drawn.read_bytes(), "image/svg+xml", broad=width > _BROAD * height))
+        found.append(
+            figure(one.title, one.caption, drawn.read_bytes(), "image/svg+xml", broad=width > min(_BROAD * height, _WIDE))
+        )
     return found
 
 
