@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.attacks.cost import duration
@@ -31,7 +31,7 @@ def study(options: argparse.Namespace, console: Console) -> None:
 
 
 def _plan(options: argparse.Namespace, console: Console) -> None:
-    from SegAdversarialLib.studies.estimate import estimate
+    from SegAdversarialLib.studies.estimate import estimate, timed
     from SegAdversarialLib.studies.plan import plan
     from SegAdversarialLib.studies.running import run_study
     from SegAdversarialLib.studies.store import Store
@@ -43,7 +43,7 @@ def _plan(options: argparse.Namespace, console: Console) -> None:
         run_study(options.file, first=options.first, progress=_progress(console), **_how(options), **_which(options))
     if where.store.exists():
         with Store.open(where.store, reading=True) as store:
-            _say_estimate(estimate(store, planned.cells), console)
+            _say_estimate(estimate(timed(store, planned.cells)), console)
     else:
         console.say("How long they take is not known yet; --first 10 runs ten of them and tells (their results are kept).")
 
@@ -76,29 +76,31 @@ def _run_or_resume(options: argparse.Namespace, console: Console, **which: Any) 
 
 
 def _status(options: argparse.Namespace, console: Console) -> None:
+    from SegAdversarialLib.studies.estimate import estimate, timed
+
     where = StudyFolder.of(options.file, options.output)
     with _reading(where) as store:
         counts, runner = store.counts(), store.runner
         console.emit({"event": "status", "runner": runner, **vars(counts), "waiting": counts.waiting})
         _say_counts(counts, console)
-        console.say(f"It is being run by {runner}." if runner else "Nobody runs it now.")
-        rows: dict[tuple[str, str], Counter[str]] = {}
-        finished = []
-        for row in store.cells():
-            what = {"train": "training", "generator": f"generator {row['attack']}", "audit": "audit"}
-            count = rows.setdefault((row["network"], what.get(row["kind"], row["attack"])), Counter())
-            count[row["state"]] += 1
-            count["jobs"] += 1
-            if row["state"] == "done":
-                finished.append(row["finished"])
-        if runner and (left := _left(finished, counts)):
-            console.say(left)
-        states = ("done", "waiting", "failed", "poisoned")
-        table = [
-            {"network": network, "job": what, "jobs": x["jobs"], **{y: x[y] for y in states if _any(rows.values(), y)}}
-            for (network, what), x in rows.items()
-        ]
-        console.say("\n" + format_table(table))
+        rows, finished = _by_job(store)
+        if runner:
+            console.say(f"It is being run by {runner}. {_rate(finished, counts)}")
+        else:
+            console.say("Nobody runs it now.")
+            _say_estimate(estimate(timed(store)), console)
+        states = [x for x in ("done", "waiting", "failed", "poisoned") if any(y[x] for y in rows.values())]
+        console.say(
+            "\n"
+            + format_table(
+                [
+                    {"network": network, "job": what, "jobs": count.total(), **{x: count[x] for x in states}}
+                    for (network, what), count in rows.items()
+                ]
+            )
+        )
+        for note in store.notes():
+            console.say(note)
         _say_skipped(store.skipped(), console)
         _say_failures(store, console)
 
@@ -140,9 +142,17 @@ _ACTIONS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
 }
 
 
-def _any(counts: Iterable[Counter[str]], state: str) -> bool:
-    """Whether any of some counts has a state."""
-    return any(x[state] for x in counts)
+def _by_job(store: Store) -> tuple[dict[tuple[str, str], Counter[str]], list[float]]:
+    """For each network and job how many are in which state; and when those that are done were finished."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    finished = []
+    for row in store.cells():
+        what = {"train": "training", "generator": f"generator {row['attack']}", "audit": "audit"}
+        count = found.setdefault((row["network"], what.get(row["kind"], row["attack"])), Counter())
+        count[row["state"]] += 1
+        if row["state"] == "done":
+            finished.append(row["finished"])
+    return found, finished
 
 
 def _reading(where: StudyFolder) -> Store:
@@ -218,18 +228,14 @@ def _say_estimate(found: Estimate, console: Console) -> None:
     elif found.seconds is None:
         console.say("How long they take is not known yet; --first 10 runs ten of them and tells (their results are kept).")
     else:
-        unknown = (
-            f" Nothing is known yet of {', '.join(found.unknown)}, which are taken to last as others do."
-            if found.unknown
-            else ""
-        )
+        others = f" Nothing is known yet of {', '.join(found.unknown)}; they are taken to last as others do."
         console.say(
             f"The {found.waiting:,} jobs that wait take one worker about {duration(found.seconds)}, by the {found.measured:,} "
-            f"that are done; N workers take an N-th of that.{unknown}"
+            f"that are done; N workers take an N-th of that.{others if found.unknown else ''}"
         )
 
 
-def _left(finished: list[float], counts: Counts) -> str:
+def _rate(finished: list[float], counts: Counts) -> str:
     """The rate of a study that runs, and how long the rest will take."""
     now = time.time()
     recent = [x for x in finished if x > now - _RECENT]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from SegAdversarialLib.studies.pace import Pace
@@ -26,25 +26,43 @@ class Estimate(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def estimate(store: Rows, cells: Iterable[Cell]) -> Estimate:
-    """How long the cells of a plan that are not finished will take.
+def estimate(cells: Iterable[tuple[Cell, float | None]]) -> Estimate:
+    """How long cells will take, from those of them that are finished.
+
+    Args:
+        cells: each with the seconds that it took; None: it is not finished.
+    """
+    told = list(cells)
+    pace = Pace(cell for cell, _ in told)
+    waiting: list[Cell] = []
+    measured: set[str] = set()
+    for cell, seconds in told:
+        if seconds is None:
+            waiting.append(cell)
+        else:
+            pace.finished(cell, seconds)
+            measured.add(sort_of(cell))
+    unknown = dict.fromkeys(sort_of(x) for x in waiting if sort_of(x) not in measured)
+    left = pace.left(1) if waiting else 0.0
+    return Estimate(len(waiting), left, len(told) - len(waiting), tuple(unknown))
+
+
+def timed(store: Rows, cells: Iterable[Cell] | None = None) -> Iterator[tuple[Cell, float | None]]:
+    """Cells with the seconds that they took, None where they are not finished.
 
     Args:
         store: an open store; that of an earlier plan will do.
-        cells: those of the plan.
+        cells: those of a plan; None: those of the store's plan, of which only kind, network and attack are told.
     """
-    took = {row["key"]: row["seconds"] for row in store.cells() if row["state"] == "done"}
-    cells = list(cells)
-    pace = Pace(cells)
-    measured: set[str] = set()
+    rows = store.cells()
+    if cells is None:
+        for row in rows:
+            cell = Cell(kind=row["kind"], network=row["network"], attack=row["attack"])
+            yield cell, row["seconds"] if row["state"] == "done" else None
+        return
+    took = {row["key"]: row["seconds"] for row in rows if row["state"] == "done"}
     for cell in cells:
-        if cell.key in took:
-            pace.finished(cell, took[cell.key])
-            measured.add(sort_of(cell))
-    waiting = [cell for cell in cells if cell.key not in took]
-    unknown = dict.fromkeys(sort_of(x) for x in waiting if sort_of(x) not in measured)
-    left = pace.left(1) if waiting else 0.0
-    return Estimate(len(waiting), left, len(cells) - len(waiting), tuple(unknown))
+        yield cell, took.get(cell.key)
 
 
 def sort_of(cell: Cell) -> str:

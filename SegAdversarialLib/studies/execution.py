@@ -93,7 +93,7 @@ def run(
     place.mkdir(parents=True, exist_ok=True)
     with connected(scheduler, workers, threads) as client:
         crew = Crew(client, place, threads)
-        running = _Running(crew, {cell.key: product_of(cell) for cell in store.cells()}, progress, cancel)
+        running = _Running(crew, {cell.key: product_of(cell) for cell in store.planned()}, progress, cancel)
         try:
             writer = _Writer(store, on_outcome)
             running.go(waiting, writer.write, volumes=keep == "all")

@@ -97,39 +97,53 @@ def _found(rows: Iterator[Row]) -> dict[str, type]:
     return kinds
 
 
+class _Texts:
+    """Mappings and lists as JSON; rows share those of their cells, each of which is put into words once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, str]] = {}
+
+    def of(self, value: Any) -> str:
+        """The text of a value."""
+        if isinstance(value, str):
+            return value
+        if id(value) not in self._known:
+            if len(self._known) >= _AT_ONCE:
+                self._known.clear()
+            self._known[id(value)] = value, json.dumps(value)  # held, so that its id stays its own
+        return self._known[id(value)][1]
+
+
 def _write_csv(path: Path, rows: Iterable[Row], kinds: dict[str, type]) -> None:
+    texts = _Texts()
+
+    def in_csv(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+        return value if isinstance(value, (str, int, float)) or value is None else texts.of(value)
+
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(kinds)
-        writer.writerows([_in_csv(row.get(x)) for x in kinds] for row in rows)
-
-
-def _in_csv(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value if isinstance(value, (str, int, float)) or value is None else json.dumps(value)
+        writer.writerows([in_csv(row.get(x)) for x in kinds] for row in rows)
 
 
 def _write_parquet(path: Path, rows: Iterable[Row], kinds: dict[str, type]) -> None:
-    pyarrow = _pyarrow()
-    import pyarrow.parquet
+    from pyarrow.parquet import ParquetWriter
 
+    pyarrow = _pyarrow()
     types = {str: pyarrow.string(), float: pyarrow.float64(), int: pyarrow.int64(), bool: pyarrow.bool_()}
     schema = pyarrow.schema([(name, types[kind]) for name, kind in kinds.items()])
-    source = iter(rows)
-    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+    source, texts = iter(rows), _Texts()
+
+    def as_kind(value: Any, kind: type) -> Any:
+        return None if value is None else texts.of(value) if kind is str else kind(value)
+
+    with ParquetWriter(path, schema) as writer:
         while chunk := list(itertools.islice(source, _AT_ONCE)):
-            columns = {name: [_as(row.get(name), kind) for row in chunk] for name, kind in kinds.items()}
+            columns = {name: [as_kind(row.get(name), kind) for row in chunk] for name, kind in kinds.items()}
             arrays = [pyarrow.array(columns[x.name], x.type, from_pandas=False) for x in schema]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
-
-
-def _as(value: Any, kind: type) -> Any:
-    if value is None:
-        return None
-    if kind is str:
-        return value if isinstance(value, str) else json.dumps(value)
-    return kind(value)
 
 
 def _pyarrow() -> Any:

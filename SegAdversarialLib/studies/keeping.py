@@ -35,7 +35,7 @@ def volumes_missing(store: Results, folder: Path, keep: Keep) -> list[Cell]:
     if keep == "tables":
         return []
     left = mean_dice(store.results())
-    done = {cell.key: cell for cell in store.cells() if cell.key in left}
+    done = {cell.key: cell for cell in store.planned() if cell.key in left}
     wanted = list(done.values()) if keep == "all" else worst(done.values(), left)
     if keep == "worst":
         _remove_others(folder, [volumes_folder(cell) for cell in wanted])

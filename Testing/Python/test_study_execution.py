@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,9 +9,7 @@ from typing import Any
 import pytest
 from study_helpers import SimpleStore, misbehaved, plain_cell, tries
 
-from SegAdversarialLib.errors import Cancelled, InputError
 from SegAdversarialLib.studies import crew, execution
-from SegAdversarialLib.studies.cluster import Post, posts
 from SegAdversarialLib.studies.records import Cell
 
 
