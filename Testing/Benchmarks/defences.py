@@ -8,9 +8,10 @@ of them has seen, and audits it on a few of these: the worst case, for each of t
 the steps, PGD on rescaled logits (by the distillation's own temperature, too), other losses, all losses together, and attacks
 transferred from the undefended network.
 
-Everything is kept in the folder as it comes, trained networks and single measurements, so that a run that was cut off goes on
-with the same command. Each row is printed as it comes; at the end, and with --show at once from what is there, the tables
-beside the paper's, also in tables.md, and every single measurement in dice.csv.
+All rows are trained and attacked with FGSM first, and then audited. Everything is kept in the folder as it comes, trained
+networks and single measurements, so that a run that was cut off goes on with the same command. Each row is printed as it
+comes; at the end, and with --show at once from what is there, the tables beside the paper's, also in tables.md, and every
+single measurement in dice.csv.
 """
 
 from __future__ import annotations
@@ -103,20 +104,18 @@ def under_fgsm(model: SegmentationModel, case: Case, epsilon: float) -> dict[str
 
 
 def audited(
-    model: SegmentationModel,
-    cases: Sequence[Case],
-    known: Sequence[Case],
-    defence: Defence,
-    options: argparse.Namespace,
+    defence: Defence, cases: Sequence[Case], known: Sequence[Case], options: argparse.Namespace
 ) -> dict[str, Any]:
     """What an audit leaves of Dice, and what it warns of."""
     temperatures = ["auto", "deviation", *([defence.temperature] if defence.temperature else [])]
     settings = {**AUDIT, "steps": options.steps, "temperatures": temperatures, "seed": options.seed}
     undefended = None if defence.name == NOTHING else trained(defences()[0], options, known)
-    found = audit(model, cases, surrogate=undefended, **settings)
+    used = time.process_time()
+    found = audit(trained(defence, options, known), cases, surrogate=undefended, **settings)
     found.save(options.folder / "audits" / f"{options.dimensions}d" / defence.folder)
     return {
         "seconds": round(found.seconds, 1),
+        "processor": round(time.process_time() - used, 1),
         "clean": found.measured.clean_mean,
         "rows": found.epsilons,
         "audited": {f"{e:g}": [x.dice for x in found.measured.worst(e)] for e in settings["epsilons"]},
@@ -125,9 +124,9 @@ def audited(
 
 
 def run(options: argparse.Namespace, rows: Sequence[Defence], measured: Cells, audits: Cells) -> None:
-    """Train, attack and audit one row after the other; what is there already is not done again."""
+    """Train and attack one row after the other, then audit each; what is there already is not done again."""
     seeds = range(options.seed, options.seed + options.subjects + options.unseen)
-    cases = parts(seeds, options.size, options.part, options.folder / "cases")
+    cases = parts(seeds, options.size, options.part or options.size, options.folder / "cases")
     known, unseen = cases[: options.subjects], cases[options.subjects :]
     for defence in rows:
         started, used = time.perf_counter(), time.process_time()
@@ -140,12 +139,12 @@ def run(options: argparse.Namespace, rows: Sequence[Defence], measured: Cells, a
             scores = [measured.get({**at, "case": x.name}, partial(under_fgsm, model, x, epsilon)) for x in unseen]
             told = ", ".join(f"{name} {mean_and_deviation([x[name] for x in scores])}" for name in REGIONS)
             print(f"{defence.name}, FGSM {epsilon:g}: {told}", flush=True)
-        if options.audited:
-            some = unseen[: options.audited]
-            found = audits.get({**key, "what": "audit"}, partial(audited, model, some, known, defence, options))
-            worst = ", ".join(f"{x['epsilon']:g}: {x['audited Dice']:.3f}" for x in found["rows"])
-            warns = ", ".join(x[0] for x in found["findings"] if x[1] == "warn")
-            print(f"{defence.name}, audited mean Dice {worst}; warns: {warns or 'nothing'}; {found['seconds']} s", flush=True)
+    for defence in rows if options.audited else ():
+        about = {"dimensions": options.dimensions, "defence": defence.name, "what": "audit"}
+        found = audits.get(about, partial(audited, defence, unseen[: options.audited], known, options))
+        worst = ", ".join(f"{x['epsilon']:g}: {x['audited Dice']:.3f}" for x in found["rows"])
+        warns = ", ".join(x[0] for x in found["findings"] if x[1] == "warn")
+        print(f"{defence.name}, audited mean Dice {worst}; warns: {warns or 'nothing'}; {found['seconds']} s", flush=True)
 
 
 def tables(rows: Sequence[Mapping[str, Any]], audits: Sequence[Mapping[str, Any]], dimensions: int) -> str:
@@ -201,15 +200,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
     parser.add_argument("--dimensions", type=int, choices=(2, 3), default=3, help="Table 2 (3) or Table 3 (2)")
-    parser.add_argument("--subjects", type=int, default=16, help="phantoms to train on")
+    parser.add_argument("--subjects", type=int, default=32, help="phantoms to train on")
     parser.add_argument("--unseen", type=int, default=8, help="phantoms to attack")
     parser.add_argument("--audited", type=int, default=4, help="how many of these are audited; 0: none")
     parser.add_argument("--size", type=int, default=48, help="voxels along each side of a phantom")
-    parser.add_argument("--part", type=int, default=24, help="and of the part around its tumour that is used")
+    parser.add_argument("--part", type=int, help="and of the part around its tumour that is used (the whole phantom)")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="the schedule's highest; distillation: twice")
     parser.add_argument("--distillation-epochs", type=float, default=1.5, help="as a multiple of --epochs; 4 in the paper")
-    parser.add_argument("--steps", type=int, default=5, help="of the audit's iterative attacks")
+    parser.add_argument("--steps", type=int, default=10, help="of the audit's iterative attacks; twice as many are tried, too")
     parser.add_argument("--epsilons", type=float, nargs="+", default=[0.0, 0.01, 0.05, 0.1], help="of FGSM")
     parser.add_argument("--seed", type=int, default=0, help="of the first phantom and of every random draw")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="rows whose name holds one of these")
