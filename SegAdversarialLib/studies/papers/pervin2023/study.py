@@ -111,7 +111,7 @@ def _recipes(own_generator: bool) -> dict[str, Data]:
 def _network(size: _Size, cohort: Data, labels: tuple[int, ...], recipe: Data, epochs: int) -> Data:
     background, name = STRUCTURES
     classes = [{"label": 0, "name": background}, {"label": 1, "name": name, "stands_for": list(labels)}]
-    preprocessing = {**size.preprocessing, "normalization": "zscore", "axes": "ji"}
+    preprocessing = {**size.preprocessing, "normalization": {"kind": "zscore"}, "axes": "ji"}
     how = {
         "cohort": cohort,
         "network": size.network,
