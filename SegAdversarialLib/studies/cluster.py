@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ PATIENCE = 10.0
 
 _MEMORY_OF_A_WORKER = 4 * 2**30
 """Bytes that a worker takes with torch, a network and a case or two of whole volumes."""
+
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
+"""Of which one is there where there is a GPU for torch."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
@@ -74,9 +78,9 @@ def posts(
 def visible_gpus() -> list[str]:
     """The GPUs of this machine that torch can use, as CUDA_VISIBLE_DEVICES names them."""
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None and not said.strip():
+    if (said is not None and not said.strip()) or not any(os.path.exists(x) for x in _DRIVERS):
         return []
-    import torch
+    import torch  # which takes seconds
 
     count = torch.cuda.device_count()
     named = [x.strip() for x in said.split(",")] if said else [str(n) for n in range(count)]
@@ -124,7 +128,8 @@ def _joined(address: str) -> Iterator[Client]:
             "such as tcp://node7:8786, or none, to work on this machine."
         ) from None
     try:
-        there = client.sync(client.scheduler.versions)["packages"]["distributed"]
+        told: Any = client.get_versions()
+        there = told["scheduler"]["packages"]["distributed"]
         if there != here:
             raise InputError(
                 f"The scheduler at {address} runs distributed {there}, this is {here}; install the same version on both sides."
@@ -149,7 +154,17 @@ def _own(wanted: Sequence[Post]) -> Iterator[Client]:
             client.register_plugin(_deaf_to_interruption())
             yield client
     finally:
-        cluster.close(timeout=5)
+        _end(cluster)
+
+
+def _end(cluster: Any) -> None:
+    """End the workers and their scheduler, whatever they are at: an attack that nobody waits for has nothing to lose."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        with suppress(OSError, TypeError):  # it has ended already, or never begun
+            os.kill(nanny.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+    with suppress(TimeoutError):
+        cluster.close(timeout=PATIENCE)
 
 
 def _options(number: int, post: Post) -> dict[str, Any]:
@@ -168,8 +183,6 @@ def _options(number: int, post: Post) -> dict[str, Any]:
 
 def _deaf_to_interruption() -> Any:
     """Ctrl-C in a terminal goes to the workers, too, which are for the client to end."""
-    import signal
-
     from distributed import WorkerPlugin
 
     class Deaf(WorkerPlugin):
