@@ -85,9 +85,7 @@ class StudyFolder:
         """
         if not self.paper:
             if scale is not None or cohort is not None:
-                raise InputError(
-                    "Scale and cohort belong to papers' studies (papers:NAME); of others the file says the cohort."
-                )
+                raise InputError("Scale and cohort belong to papers' studies (papers:NAME); of others the file says them.")
             assert self.file is not None
             return Study.read(self.file)
         if self.file is not None and scale is None and cohort is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.studies.estimate import first_ones
 from SegAdversarialLib.studies.folder import StudyFolder
 from SegAdversarialLib.studies.plan import Plan, plan
 from SegAdversarialLib.studies.records import Cell, Outcome
@@ -43,7 +44,7 @@ def run_study(
         workers, threads: see `execution.run`.
         only_resume: refuse to begin.
         retry: also try again what failed too often.
-        first: only so many of the cells that wait; None: all of them.
+        first: only so many of the cells that wait, of each sort one before a second of any; None: all of them.
         progress: gets the finished fraction and a text.
         cancel: asked now and then; True ends with `Cancelled`, and what was finished is kept.
         on_begin: called with the plan and the open store before the first cell.
@@ -71,7 +72,7 @@ def run_study(
         waiting = store.waiting()
         return execution.run(
             store,
-            waiting if first is None else waiting[:first],
+            waiting if first is None else first_ones(waiting, first),
             where.path,
             scheduler=scheduler,
             workers=workers,
