@@ -85,10 +85,10 @@ def pervin_rows(count: int, as_claimed: bool) -> Rows:
     rows = []
 
     def add(patient: str, network: str, attack: str, epsilon: float, left: float) -> None:
-        before = {x: ranks.get(network, 0.0) + scatter(patient, x) for x in pervin.STRUCTURES}
+        before = {x: ranks.get(network, 0.0) + scatter(patient, x) for x in (pervin.BACKGROUND, pervin.OBJECT)}
         if network.endswith("epoch 10"):
             early = 0.5 if network.startswith(f"{PLAIN},") else 0.5 + sign * 0.1
-            before = {x: early + scatter(patient, x) for x in pervin.STRUCTURES}
+            before = {x: early + scatter(patient, x) for x in (pervin.BACKGROUND, pervin.OBJECT)}
         after = {x: y - left + scatter(patient, x, network, attack, epsilon) for x, y in before.items()}
         rows.extend(result(network, attack, patient, after, before, {"epsilon": epsilon}, measure="iou"))
 
