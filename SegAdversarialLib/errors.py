@@ -104,18 +104,19 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         error: what the model raised.
         model: the model, so that the names that it knows can be told where one is unknown.
     """
-    problem = _most_precise(error.errors())
+    problem = most_precise(error.errors())
     where = ".".join(map(str, _place(problem)))
     if problem["type"] == "extra_forbidden":
-        known = _known_names(model, _place(problem)[:-1]) if model is not None else ()
+        known = known_names(model, _place(problem)[:-1]) if model is not None else ()
         return f"there is no setting {where}" + (f"; there are {', '.join(known)}." if known else ".")
     given = problem.get("input")
     shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    sentence = f"{_complaint(problem, model)}{shown}."
+    sentence = f"{complaint(problem, model)}{shown}."
     return f"{where}: {sentence}" if where else sentence[0].upper() + sentence[1:]
 
 
-def _complaint(problem: Any, model: type[BaseModel] | None) -> str:
+def complaint(problem: Any, model: type[BaseModel] | None) -> str:
+    """What is wrong with a value, as the rest of a sentence, from one of pydantic's `errors()`."""
     if problem["type"] == "union_tag_invalid":
         return f"the {problem['ctx']['discriminator'].strip(chr(39))} must be one of {problem['ctx']['expected_tags']}"
     if problem["type"] == "union_tag_not_found":
@@ -132,7 +133,7 @@ def _place(problem: Any) -> list[str | int]:
     return [x for x in problem["loc"] if isinstance(x, int) or (x.isidentifier() and x not in _TYPES)]
 
 
-def _most_precise(problems: list[Any]) -> Any:
+def most_precise(problems: list[Any]) -> Any:
     """The first problem; of a place where several types were tried, what the best-fitting one found."""
     first = next((x for x in problems if x["type"] != "missing"), problems[0])  # a misspelt name is missing, too
     tried = next((n for n, x in enumerate(first["loc"]) if isinstance(x, str) and "[" in x), None)
@@ -141,7 +142,7 @@ def _most_precise(problems: list[Any]) -> Any:
     return max((x for x in problems if x["loc"][:tried] == first["loc"][:tried]), key=lambda x: len(_place(x)))
 
 
-def _known_names(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+def known_names(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """The names that can be set at a place in a settings model."""
     return list(dict.fromkeys(name for node in _objects_at(model, place) for name in node["properties"]))
 

@@ -70,7 +70,7 @@ def architectures() -> list[Architecture]:
     Raises:
         ImportError: a package that the library needs is not installed.
     """
-    from SegAdversarialLib.jobs.train_job import USUAL
+    from SegAdversarialLib.training.architecture import USUAL
 
     small = {**USUAL, "channels": [8, 16, 32], "strides": [2, 2]}
     return [

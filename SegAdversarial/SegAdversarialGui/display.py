@@ -58,7 +58,7 @@ def showingSteps(
 
     Returns:
         The slice views that went to the finding: those that show another run than before, or another grid. Those that have
-        just appeared get their size only when Qt has laid them out: call `finishViews` for them then.
+        just appeared get their size only when Qt has laid them out: call `finishingSteps` for them then.
     """
     scene = layoutManager.mrmlScene()
     contents = _contents(result, channel)
@@ -91,9 +91,10 @@ def showingSteps(
     return moved
 
 
-def finishViews(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> None:
+def finishingSteps(layoutManager: Any, result: ResultNodes, views: Iterable[Any]) -> Steps[None]:
     """Fit what `showingSteps` have shown to the size that the views have by now; views that are gone are left out."""
     _placeViews(layoutManager, result, [view for view in views if alive(view)])
+    yield
     _fitTables(layoutManager)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import qt
@@ -34,6 +35,7 @@ class Panel(Work, VTKObservationMixin):
     Attributes:
         images, network, attack, defend, run, results: the sections, from top to bottom.
         state: the parameter node that is shown, or None while a scene is closed.
+        showing: whether something has come or gone that is shown in the next turns of the event loop.
     """
 
     def __init__(self, layout: Any, logic: Any, installer: Any) -> None:
@@ -46,7 +48,9 @@ class Panel(Work, VTKObservationMixin):
         self._due = ""
         self._timer = qt.QTimer(self.installBox)
         self._timer.setSingleShot(True)
-        self._timer.connect("timeout()", self._refreshLater)
+        self._timer.connect("timeout()", self._turn)
+        self._steps: Iterator[None] | None = None
+        self.showing = False
         self.images = ImagesSection(self.loadSample)
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
@@ -128,11 +132,15 @@ class Panel(Work, VTKObservationMixin):
         """Show everything as it is now."""
         if self._refreshing or self._closed:
             return
+        for section in self.sections:
+            self._quietly(section.refresh)
+        self._quietly(self._showProblems)
+
+    def _quietly(self, work: Callable[[], Any]) -> None:
+        """Do what may change the choices, without the whole panel being shown anew."""
         self._refreshing = True
         try:
-            for section in self.sections:
-                section.refresh()
-            self._showProblems()
+            work()
         finally:
             self._refreshing = False
 
@@ -184,7 +192,7 @@ class Panel(Work, VTKObservationMixin):
     def lookAt(self, run: str) -> None:
         """Look at the run that has just come, in a turn after the one in which its nodes came."""
         self._due = run
-        self._timer.start(0)
+        self._nodesChanged()
 
     def _devicesFound(self, event: dict[str, Any]) -> None:
         if event["event"] == "done":
@@ -204,17 +212,34 @@ class Panel(Work, VTKObservationMixin):
 
     def _nodesChanged(self, _caller: Any = None, _event: Any = None) -> None:
         """Nodes often come and go by the dozen: look once, when all of them are there."""
+        self._steps, self.showing = None, True
         self._timer.start(0)
 
-    def _refreshLater(self) -> None:
+    def _turn(self) -> None:
+        """One step of showing everything anew, and then a turn for everything else in the window."""
         if self._closed:
             return
+        steps = self._steps = self._steps or self._refreshSteps()
+        if next(steps, self) is not self:
+            self._timer.start(0)
+        elif self._steps is steps:
+            self._steps, self.showing = None, False
+
+    def _refreshSteps(self) -> Iterator[None]:
+        """Show everything as it is now, section after section, and then the run that is due."""
         if self.state is not None:
             # the user may have removed the set of choices that is shown
             self.ensureParameterNode()
+        if self._due:
+            self._quietly(lambda: self.results.choose(self._due))
+        for section in self.sections:
+            self._quietly(section.refresh)
+            yield
+        self._showProblems()
         due, self._due = self._due, ""
-        if not (due and self.results.select(due, inTurns=True)):
-            self.refresh()
+        if due:
+            yield
+            self.results.show(due)
 
     def _showInstallation(self) -> None:
         self.installBox.setVisible(not self.installer.ready())

@@ -78,23 +78,26 @@ class ResultsSection:
         """Show the choices of another parameter node; None: of none."""
         self._state, self._channel = state, ""
 
-    def select(self, run: str, inTurns: bool = False) -> bool:
-        """Look at a run in the views, as after an attack: in the view last chosen, or all images side by side.
+    def select(self, run: str) -> None:
+        """Look at a run in the views: in the view last chosen, or all images side by side."""
+        if self.choose(run):
+            self._show()
 
-        Args:
-            inTurns: let the window answer between two views.
-
-        Returns:
-            Whether that is another choice than before, with which the whole panel has been shown anew.
-        """
+    def choose(self, run: str) -> bool:
+        """Choose a run, if it is there, as `select` does, without showing it in the views yet."""
         self._results = self._found()
         found = next((x for x in self._results if x.run == run), None)
         if found is None or self._state is None:
             return False
-        before, self._channel = self._state.settings, self._channelOf(found)
-        self._state.change(run=run, view=before.view or "compare")
-        self._show(inTurns=inTurns)
-        return self._state.settings != before
+        self._channel = self._channelOf(found)
+        self._state.change(run=run, view=self._state.settings.view or "compare")
+        return True
+
+    def show(self, run: str) -> None:
+        """Show a run that was chosen, if it still is, in the views; the window answers between two of them."""
+        result = self._current()
+        if result is not None and result.run == run:
+            self._showInViews(inTurns=True)
 
     def refresh(self) -> None:
         """Show the runs that the scene holds now."""
@@ -301,10 +304,12 @@ class ResultsSection:
             self._state.change(view="adversarial")
         self._show()
 
-    def _show(self, chart: Any = None, inTurns: bool = False) -> None:
-        """Let the views show what is chosen, as far as it is there."""
-        if not inTurns:  # then the change of the choices has done so
-            self.refresh()
+    def _show(self, chart: Any = None) -> None:
+        """Let this section and the views show what is chosen, as far as it is there."""
+        self.refresh()
+        self._showInViews(chart)
+
+    def _showInViews(self, chart: Any = None, inTurns: bool = False) -> None:
         result = self._current()
         view = self._shownView(result) if result is not None else ""
         if self._state is None or result is None or not view:

@@ -126,9 +126,14 @@ class ShownViews(VTKObservationMixin):
 
     def _finish(self) -> None:
         if self._layoutManager() is not None and self._placed is not None:
-            display.finishViews(self._layoutManager(), self._placed, self._moved)
-            self._drawLegends()
-            self._legends.start(_LATER)
+            self._steps = self._finishingSteps(self._placed)
+            self._turns.start(0)
+
+    def _finishingSteps(self, placed: ResultNodes) -> Steps[None]:
+        yield from display.finishingSteps(self._layoutManager(), placed, self._moved)
+        yield
+        self._drawLegends()
+        self._legends.start(_LATER)
 
     def _drawLegends(self) -> None:
         if self._layoutManager() is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -18,6 +18,8 @@ UNITS_TEXTS = {"relative": "share of largest intensity", "absolute": "scanner un
 
 class AdditiveAttack(Attack):
     """Adds a change to the image whose norm epsilon bounds."""
+
+    bounds: ClassVar[tuple[str, ...]] = ("epsilon",)
 
     epsilon: float = parameter(
         0.05, "Largest change of a voxel (for L2: Euclidean norm of the whole change).", EPSILON_UNIT, ge=0

@@ -58,6 +58,7 @@ class PhysicsArtefact(Attack):
     citation: ClassVar[str] = "MONAI (Cardoso et al. 2022) and TorchIO (Perez-Garcia et al. 2021)"
     groups: ClassVar[tuple[Group, ...]] = ("random", "realistic")
     asks_network: ClassVar[bool] = False
+    bounds: ClassVar[tuple[str, ...]] = ("severity",)
 
     kind: Kind = parameter("rician", "What goes wrong.", label="Artefact", texts=KIND_TEXTS)
     severity: float = parameter(3.0, "How bad it is at most: from 0, nothing, to 5.", "of 5", ge=0, le=MOST)
@@ -66,6 +67,11 @@ class PhysicsArtefact(Attack):
     def does_nothing(self) -> bool:
         """Whether the severity is zero."""
         return self.severity == 0
+
+    @property
+    def is_random(self) -> bool:
+        """Whether anything goes wrong."""
+        return not self.does_nothing
 
     def check(self, model: SegmentationModel | None, case: Case) -> None:
         """Also whether the package that makes the artefact is there."""

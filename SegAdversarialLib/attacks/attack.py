@@ -70,6 +70,8 @@ class Attack(Documented, ABC):
     """False for attacks that work without any network."""
     needs: ClassVar[str] = ""
     """The setting without which it cannot run, such as a file, if there is one; "all attacks" leaves it out unless given."""
+    bounds: ClassVar[tuple[str, ...]] = ()
+    """The settings that say how much it may do; of several, the first is the one that is varied first."""
 
     channels: tuple[str, ...] | None = parameter(
         None, "Channels to attack; none: every channel that the network takes.", choose="channels", min_length=1
@@ -135,6 +137,11 @@ class Attack(Documented, ABC):
     def by_channel(self) -> bool:
         """Whether single channels can be attacked."""
         return True
+
+    @property
+    def is_random(self) -> bool:
+        """Whether its result depends on the seed."""
+        return False
 
     @property
     def bounded_norm(self) -> Literal["linf", "l2"]:

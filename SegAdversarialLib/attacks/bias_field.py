@@ -21,6 +21,7 @@ class AdversarialBiasField(TransformingAttack):
     name: ClassVar[str] = "bias-field"
     title: ClassVar[str] = "Bias field"
     citation: ClassVar[str] = "Chen et al. 2020, MICCAI (realistic adversarial data augmentation)"
+    bounds: ClassVar[tuple[str, ...]] = ("max_bias",)
 
     max_bias: float = parameter(
         0.3, "Largest change of the brightness: 0.3 is 30 % more or less.", "share of the intensity", ge=0, le=0.9

@@ -32,6 +32,10 @@ class AdversarialChain(TransformingAttack):
     name: ClassVar[str] = "chain"
     title: ClassVar[str] = "Chain"
     citation: ClassVar[str] = "Chen et al. 2022, Medical Image Analysis (AdvChain)"
+    bounds: ClassVar[tuple[str, ...]] = (
+        *("epsilon", "max_bias", "max_displacement"),
+        *("max_rotation", "max_translation", "max_scale"),
+    )
 
     order: tuple[Link, ...] = parameter(
         ("affine", "deformation", "bias", "noise"), "What is done, the first first.", texts=LINK_TEXTS, min_length=1

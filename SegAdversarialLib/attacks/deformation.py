@@ -21,6 +21,7 @@ class AdversarialDeformation(TransformingAttack):
     name: ClassVar[str] = "deformation"
     title: ClassVar[str] = "Deformation"
     citation: ClassVar[str] = "Chen et al. 2022, Medical Image Analysis (AdvChain)"
+    bounds: ClassVar[tuple[str, ...]] = ("max_displacement",)
 
     max_displacement: float = parameter(4.0, "How far anything moves at most.", "mm", label="Displacement", ge=0, le=100)
     spacing_mm: float = parameter(
@@ -57,6 +58,7 @@ class AdversarialAffine(TransformingAttack):
     name: ClassVar[str] = "affine"
     title: ClassVar[str] = "Position and size"
     citation: ClassVar[str] = "Chen et al. 2022, Medical Image Analysis (AdvChain)"
+    bounds: ClassVar[tuple[str, ...]] = ("max_rotation", "max_translation", "max_scale")
 
     max_rotation: float = parameter(10.0, "Largest rotation about each axis.", "degrees", label="Rotation", ge=0, le=45)
     max_translation: float = parameter(10.0, "Largest shift along each axis.", "mm", label="Translation", ge=0, le=200)

@@ -41,6 +41,7 @@ class GenerativeAttack(Attack):
     groups: ClassVar[tuple[Group, ...]] = ("paper", "realistic")
     citation: ClassVar[str] = "Chen et al. 2019, Intelligent image synthesis to attack a segmentation CNN (VAE-GAN)"
     needs: ClassVar[str] = "generator"
+    bounds: ClassVar[tuple[str, ...]] = ("xi",)
 
     generator: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
         _BUILTIN,
@@ -101,6 +102,11 @@ class GenerativeAttack(Attack):
     def does_nothing(self) -> bool:
         """Whether the scale or xi is zero."""
         return self.scale == 0 or self.xi == 0
+
+    @property
+    def is_random(self) -> bool:
+        """Whether anything is drawn."""
+        return not self.does_nothing
 
     def trained(self) -> Generator:
         """The generator.

@@ -46,6 +46,11 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         """Number of steps, and the length of each in epsilon's units."""
 
     @property
+    def is_random(self) -> bool:
+        """Whether a try starts at a random point."""
+        return self.restarts > 1 and not self.does_nothing
+
+    @property
     def cost(self) -> Cost:
         """The steps of all restarts, and an answer at the end of each."""
         return Cost(sum(map(self._steps, range(self.restarts))), self.restarts)

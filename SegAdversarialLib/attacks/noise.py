@@ -22,6 +22,11 @@ class NoiseAttack(AdditiveAttack):
     groups: ClassVar[tuple[Group, ...]] = ("random",)
     asks_network: ClassVar[bool] = False
 
+    @property
+    def is_random(self) -> bool:
+        """Whether there is any noise."""
+        return not self.does_nothing
+
     def _search(self, run: AttackRun) -> torch.Tensor:
         image = run.original.clone()
         for done, position in enumerate(run.positions):
@@ -48,6 +53,7 @@ class UniversalRandomPerturbation(NoiseAttack):
     title: ClassVar[str] = "Universal random perturbation"
     groups: ClassVar[tuple[Group, ...]] = ("paper", "random")
     citation: ClassVar[str] = "Cheng & Ji 2020, IEEE Access 8, eq. 1"
+    bounds: ClassVar[tuple[str, ...]] = ("epsilon", "radius")
 
     epsilon: float = parameter(15.0, "Size of the random sign of each voxel.", EPSILON_UNIT, ge=0)
     epsilon_units: Literal["relative", "absolute"] = parameter("absolute", UNITS_DESCRIPTION, texts=UNITS_TEXTS)

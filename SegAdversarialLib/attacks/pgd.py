@@ -32,6 +32,11 @@ class ProjectedAttack(IterativeAttack):
         return self.norm
 
     @property
+    def is_random(self) -> bool:
+        """Whether a try starts at a random point."""
+        return (self.random_start or self.restarts > 1) and not self.does_nothing
+
+    @property
     def plan(self) -> tuple[int, float]:
         """`steps` steps of `step_size`."""
         return self.steps, self.step_size if self.step_size is not None else 2.5 * self.epsilon / self.steps

@@ -64,6 +64,11 @@ class SquareAttack(AgainstReference, AdditiveAttack):
     )
 
     @property
+    def is_random(self) -> bool:
+        """Whether there is anything to draw."""
+        return not self.does_nothing
+
+    @property
     def cost(self) -> Cost:
         """The queries."""
         return Cost(answers=self.queries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.attacks.engine.run import AttackRun
+    from SegAdversarialLib.formats.source import ModelSource
 
 _COMMON = frozenset(AdditiveAttack.model_fields)
 """What all of these attacks have: said to the transfer, and handed on to the attack that it makes."""
@@ -115,6 +117,11 @@ class Transfer(AdditiveAttack):
         """The attack that is made, with the transfer's channels, region, epsilon and the like."""
         made: AdditiveAttack = self.method.model_copy(update={key: getattr(self, key) for key in _COMMON})
         return made
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the attack that is made is."""
+        return self.attack.is_random
 
     @property
     def cost(self) -> Cost:
@@ -245,6 +252,21 @@ class Transfer(AdditiveAttack):
     def _opened(self) -> dict[tuple[str, bool, str], SegmentationModel]:
         """Opened once for each device, and shared with copies, as a job makes them for single channels."""
         return {}
+
+
+def with_opened_source(attack: Attack, device: str, open_model: Callable[[ModelSource], SegmentationModel]) -> Attack:
+    """A transfer with its source network opened as other networks are, so that it may stay open; other attacks as they are.
+
+    Args:
+        attack: any attack.
+        device: where the source network is to run.
+        open_model: opens it.
+    """
+    if not isinstance(attack, Transfer) or not isinstance(attack.source, str):
+        return attack
+    from SegAdversarialLib.formats.source import ModelSource
+
+    return attack.with_source(open_model(ModelSource(path=attack.source, trust=attack.trust, device=device)))
 
 
 def _for_source(case: Case, source: SegmentationModel) -> Case:

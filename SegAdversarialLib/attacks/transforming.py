@@ -75,6 +75,11 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     )
 
     @property
+    def is_random(self) -> bool:
+        """Whether there is anything to draw."""
+        return not self.does_nothing
+
+    @property
     def cost(self) -> Cost:
         """The first draws, the steps and the end of all restarts, and what the reference takes."""
         draws = self.first_draws if self.steps else 0

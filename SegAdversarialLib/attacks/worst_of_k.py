@@ -72,6 +72,11 @@ class WorstOfK(AgainstReference):
         return not kind.asks_network or issubclass(kind, TransformingAttack)
 
     @property
+    def is_random(self) -> bool:
+        """Whether what is drawn is."""
+        return bool(self.method.is_random)
+
+    @property
     def cost(self) -> Cost:
         """What each draw takes, and an answer to it."""
         drawn: Cost = self.draw(0).cost + Cost(answers=1)

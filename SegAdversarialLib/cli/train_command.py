@@ -10,7 +10,8 @@ from SegAdversarialLib.cli.making import json_object, made, run_job, source_of
 from SegAdversarialLib.cli.pairs import key_values, labels_by_name, settings_of
 from SegAdversarialLib.cohorts import Cohort, Entry, find
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.jobs.train_job import USUAL, TrainJob
+from SegAdversarialLib.jobs.train_job import TrainJob
+from SegAdversarialLib.training.architecture import USUAL
 
 
 def train(options: argparse.Namespace, console: Console) -> None:

@@ -73,6 +73,14 @@ def find(
     return Cohort.of(text, kind, entries)
 
 
+def located(name: str, folder: Path) -> str:
+    """A cohort's name with an absolute path; a relative one is meant from `folder`."""
+    kind, place = _parts(name)
+    if kind == _PHANTOM or not place.strip():
+        return name
+    return f"{kind}{':' if kind else ''}{(folder / place).absolute()}"
+
+
 def _parts(text: str) -> tuple[str, str]:
     """The layout that a name gives, or nothing, and the rest."""
     kind, colon, place = text.partition(":")

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.evaluation.multiple_tests import corrected
 
 
 def p_values(n: int, tau: float) -> np.ndarray:
@@ -38,17 +39,9 @@ def enough_votes(histogram: np.ndarray, tau: float, alpha: float) -> int:
     Returns:
         The count; n + 1 where no test is rejected.
     """
-    n = len(histogram) - 1
-    chances, left, enough = p_values(n, tau), int(histogram.sum()), n + 1
-    for count in range(n, -1, -1):
-        members = int(histogram[count])
-        if not members:
-            continue
-        # of equal p-values the first meets the strictest threshold: the others follow it
-        if chances[count] > alpha / left:
-            break
-        left, enough = left - members, count
-    return enough
+    rejected = corrected(p_values(len(histogram) - 1, tau), "holm", histogram) <= alpha
+    certified = np.flatnonzero(rejected & (np.asarray(histogram) > 0))
+    return int(certified[0]) if certified.size else len(histogram)
 
 
 def fewest_draws(tests: int, tau: float, alpha: float) -> int:
@@ -56,9 +49,9 @@ def fewest_draws(tests: int, tau: float, alpha: float) -> int:
     alpha / tests."""
     n = max(1, math.ceil(math.log(alpha / tests) / math.log(tau)))
     # the quotient of two logarithms may lie on either side of a whole number
-    while n > 1 and p_values(n - 1, tau)[-1] <= alpha / tests:
+    while n > 1 and tests * p_values(n - 1, tau)[-1] <= alpha:
         n -= 1
-    while p_values(n, tau)[-1] > alpha / tests:
+    while tests * p_values(n, tau)[-1] > alpha:
         n += 1
     return n
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,20 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(line.rstrip() for line in lines if rows)
 
 
-def write_table(rows: Sequence[Mapping[str, Any]], path: str | Path, columns: Sequence[str] | None = None) -> Path:
+def write_table(rows: Iterable[Mapping[str, Any]], path: str | Path, columns: Sequence[str] | None = None) -> Path:
     """Write rows as CSV, whole or not at all; nan and what a row lacks are empty; columns as in the rows unless given.
+
+    Where the columns are given, rows may be made one by one while they are written.
 
     Raises:
         InputError: the file cannot be written.
     """
     path = Path(path)
+    if columns is None:
+        rows = list(rows)
+        columns = _columns(rows)
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns or _columns(rows), lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: "" if _is_nan(value) else value for key, value in row.items()} for row in rows)
     return path

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.attacks import Attack, attack_class, make_attack
-from SegAdversarialLib.attacks.transfer import Transfer
+from SegAdversarialLib.attacks.transfer import with_opened_source
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.specification import AttackJob
@@ -48,11 +48,7 @@ def _without_trust(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def with_source(plan: Planned, device: str, open_model: Callable[[ModelSource], SegmentationModel]) -> Planned:
     """A transfer with its source network opened as the job's own network is, so that both may stay open from job to job."""
-    attack = plan.attack
-    if not isinstance(attack, Transfer) or not isinstance(attack.source, str):
-        return plan
-    source = ModelSource(path=attack.source, trust=attack.trust, device=device)
-    return replace(plan, attack=attack.with_source(open_model(source)))
+    return replace(plan, attack=with_opened_source(plan.attack, device, open_model))
 
 
 def varied(plans: Iterable[Planned], channels: Sequence[str]) -> Iterator[Planned]:

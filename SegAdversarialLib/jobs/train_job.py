@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from SegAdversarialLib.jobs.sources import CaseSource, WithOutput
+from SegAdversarialLib.training.architecture import named_network
 
 
 class TrainJob(WithOutput):
@@ -14,7 +15,7 @@ class TrainJob(WithOutput):
 
     kind: Literal["train"] = "train"
     network: dict[str, Any] = Field(
-        default_factory=lambda: {"name": "UNet", "arguments": dict(USUAL)},
+        default_factory=lambda: named_network("UNet"),
         description='The architecture: {"name": "SegResNet", "arguments": {"init_filters": 16}}.',
     )
     described: dict[str, Any] = Field(
@@ -35,15 +36,9 @@ class TrainJob(WithOutput):
     @classmethod
     def _by_name(cls, network: Any) -> Any:
         """Also take a name alone, with the arguments that go with it here."""
-        return (
-            {"name": network, "arguments": dict(USUAL) if network == "UNet" else {}} if isinstance(network, str) else network
-        )
+        return named_network(network) if isinstance(network, str) else network
 
     def anywhere(self) -> TrainJob:
         """Also the validation cases' files."""
         job: TrainJob = super().anywhere()
         return job.model_copy(update={"validation": tuple(case.anywhere() for case in job.validation)})
-
-
-USUAL: dict[str, Any] = {"channels": [16, 32, 64, 128], "strides": [2, 2, 2], "num_res_units": 0, "norm": "INSTANCE"}
-"""The U-Net that is trained where nothing else is said."""

@@ -1,9 +1,22 @@
 """How well two segmentations agree and how much an image changed: plain functions, numpy arrays in, one float out."""
 
 from SegAdversarialLib.metrics.image_quality import largest_change, perceptibility, psnr, rmse, ssim
+from SegAdversarialLib.metrics.normality import QuantileLine, quantile_line
 from SegAdversarialLib.metrics.overlap import dice, hd95, iou, volume_ml
 
-__all__ = ["dice", "hd95", "iou", "largest_change", "perceptibility", "psnr", "rmse", "ssim", "volume_ml"]
+__all__ = [
+    "QuantileLine",
+    "dice",
+    "hd95",
+    "iou",
+    "largest_change",
+    "perceptibility",
+    "psnr",
+    "quantile_line",
+    "rmse",
+    "ssim",
+    "volume_ml",
+]
 
 
 def __dir__() -> list[str]:

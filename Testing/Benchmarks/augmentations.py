@@ -28,18 +28,25 @@ import numpy as np
 import torch
 from common import Cells, machine, save_table
 from defence_cases import markdown, mean_and_deviation
-from pervin_tables import BY_AUGMENTATION, BY_EPOCH, UNDER_ATTACK
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, phantom
 from SegAdversarialLib.defenses.recipes import make
 from SegAdversarialLib.metrics import iou
 from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
+from SegAdversarialLib.studies.papers.pervin2023.tables import (
+    EPSILONS,
+    FGSM,
+    INVERSE,
+    PLAIN,
+    TABLE_1,
+    TABLE_2,
+    TABLE_3,
+    of_both,
+)
 from SegAdversarialLib.training.loop import train
 from SegAdversarialLib.volumes.files import whole_file
 
-PLAIN = "U-Net"
 EPOCHS = (1, 10, 20, 30)
-EPSILONS = (0.0012, 0.0118, 0.1176)
 CLASSES = [{"label": 0, "name": "background"}, {"label": 1, "name": "tumour", "stands_for": [1, 2, 4]}]
 NETWORKS: dict[str, dict[str, Any]] = {
     "pervin": {"name": "PervinUNet", "arguments": {"features": 4}},
@@ -137,7 +144,7 @@ def run(options: argparse.Namespace, measured: Cells) -> None:
                 clean = measure({**key, "epochs": epochs, "attack": "", "epsilon": 0.0}, model, unseen, measured)
                 spent = f"{time.perf_counter() - started:.0f} s, {time.process_time() - used:.0f} s of a processor"
                 print(f"seed {seed}, {name}, after {epochs} epochs: mean IoU {clean} ({spent})", flush=True)
-            for attack in ATTACKS if name in BY_EPOCH else ():
+            for attack in ATTACKS if name in (PLAIN, FGSM, INVERSE) else ():
                 at = {**key, "epochs": EPOCHS[-1], "attack": attack}
                 left = [measure({**at, "epsilon": epsilon}, model, unseen, measured) for epsilon in EPSILONS]
                 print(f"seed {seed}, {name}, {attack}: {', '.join(left)}", flush=True)
@@ -159,18 +166,19 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     """The three tables, ours beside the paper's."""
     last = EPOCHS[-1]
     by_epoch = [["Model", *(x for n, e in zip((0, 10, 20, 30), EPOCHS) for x in (f"epoch {n}: paper", f"after {e}: here"))]]
-    for name, paper in BY_EPOCH.items():
+    for name in (PLAIN, FGSM, INVERSE):
         here = [_shown(rows, network=name, epochs=e, attack="") for e in EPOCHS]
-        by_epoch.append([name, *(x for pair in zip(paper, here) for x in pair)])
+        by_epoch.append([name, *(x for pair in zip(of_both(TABLE_1, (name,)), here) for x in pair)])
     under = [["Attack", "Network", *(x for e in EPSILONS for x in (f"ε = {e}: paper", "here"))]]
     for attack in ATTACKS:
-        for name in BY_EPOCH:
+        for name in (PLAIN, FGSM, INVERSE):
             here = [_shown(rows, network=name, epochs=last, attack=attack, epsilon=e) for e in EPSILONS]
             when = {PLAIN: "before", f"{PLAIN} + {attack}": "after"}.get(name, "")
-            paper = UNDER_ATTACK.get((attack, when), ("-",) * len(EPSILONS))
+            paper = of_both(TABLE_2, (attack, when)) if (attack, when) in TABLE_2.rows else ["-"] * len(EPSILONS)
             under.append([attack, f"{name} ({when})" if when else name, *(x for pair in zip(paper, here) for x in pair)])
     by_augmentation = [["Model", "paper", "here"]]
-    by_augmentation += [[n, p, _shown(rows, network=n, epochs=last, attack="")] for n, p in BY_AUGMENTATION.items()]
+    for (name,) in TABLE_3.rows:
+        by_augmentation.append([name, *of_both(TABLE_3, (name,)), _shown(rows, network=name, epochs=last, attack="")])
     titles = ("Table 1", by_epoch), ("Table 2", under), ("Table 3", by_augmentation)
     return "\n\n".join(f"{title}\n\n{markdown(table)}" for title, table in titles)
 

@@ -30,13 +30,13 @@ import numpy as np
 import torch
 from common import Cells, machine, save_table
 from defence_cases import REGIONS, markdown, mean_and_deviation, parts
-from liu_tables import DEFENCES, EPSILONS, printed
 from scipy.stats import wilcoxon
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.defenses.audit import audit
 from SegAdversarialLib.defenses.recipes import Recipe, make
 from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
+from SegAdversarialLib.studies.papers.liu2021.tables import DEFENCES, EPSILONS, printed
 from SegAdversarialLib.training.loop import train
 
 NOISE = "Noise augmentation, 0.01"

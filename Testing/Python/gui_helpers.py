@@ -81,8 +81,9 @@ def waitUntil(host: Any, condition: Callable[[], Any], what: str) -> None:
 
 
 def finish(host: Any, panel: Any) -> None:
-    """Let Qt work until what runs has ended, and a moment longer."""
+    """Let Qt work until what runs has ended and is shown, and a moment longer."""
     waitUntil(host, lambda: not panel.logic.runner.busy, "the work ended")
+    waitUntil(host, lambda: not panel.showing, "it was shown")
     host.processEvents(0.1)
 
 

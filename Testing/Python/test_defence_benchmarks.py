@@ -10,13 +10,13 @@ import pytest
 from conftest import ROOT
 
 from SegAdversarialLib import phantom
+from SegAdversarialLib.studies.papers.liu2021.tables import DEFENCES, printed
 
 sys.path.append(str(ROOT / "Testing" / "Benchmarks"))
 
 import augmentations
 import defences
 from defence_cases import tumour_part
-from liu_tables import DEFENCES, printed
 
 
 def test_a_part_lies_where_it_lay_and_holds_the_tumour() -> None:

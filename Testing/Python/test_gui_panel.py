@@ -29,9 +29,9 @@ def panel(slicerHost: Any) -> Iterator[Any]:
     background = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode().GetBackgroundVolumeID()
     assert background == panel.images.volumes()["T1"].GetID(), "the sample is on the screen"
     click(slicerHost, panel, panel.run.segmentButton)
-    assert panel.results.viewButtons["original"].checked, "a segmentation has nothing to compare"
+    waitUntil(slicerHost, lambda: panel.results.viewButtons["original"].checked, "a segmentation has nothing to compare")
     click(slicerHost, panel, panel.run.attackButton)
-    assert panel.results.viewButtons["compare"].checked
+    waitUntil(slicerHost, lambda: panel.results.viewButtons["compare"].checked, "the attack's images were compared")
     assert not messages(), messages()
     yield panel
     slicer_module.reset()

@@ -195,7 +195,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_everything_lands_where_slicer_looks(installed: Path) -> None:
-    expected = {*on_disk(MODULE, True), *on_disk(MODULE, False), *(f"SegAdversarialLib/{x}" for x in on_disk(LIBRARY, True))}
+    expected = {*on_disk(MODULE, True), *on_disk(MODULE, False)}
+    expected |= {f"SegAdversarialLib/{x}" for scripts in (True, False) for x in on_disk(LIBRARY, scripts)}
     networks = listed(LIBRARY / "CMakeLists.txt", "BUILTIN_NETWORK_FILES")
     generators = listed(LIBRARY / "CMakeLists.txt", "BUILTIN_GENERATOR_FILES")
     expected |= {f"SegAdversarialLib/Resources/{x}" for x in (*networks, *generators)}

@@ -1,0 +1,131 @@
+"""Dice against budget for every network, and Dice and PSNR against iteration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from SegAdversarialLib.evaluation.statistics import interval, summary
+from SegAdversarialLib.studies.figures.style import add_legend, own_style, panels, series_style
+from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Conditions, Results, Row, patients
+from SegAdversarialLib.studies.layouts import TITLES, Rows, doses_of
+
+MOST_BANDS = 8
+"""With more curves in a panel their intervals only cover each other."""
+
+_WIDE_RANGE = 50
+"""Budgets whose largest is so many times their smallest stand on a logarithmic axis."""
+
+
+def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures: Sequence[str] = ()) -> Any:
+    """Dice against the budget of an attack: a panel for each structure, a curve for each network (Liu's Figs. 5 to 8).
+
+    Means over patients with their bootstrap intervals (95 %).
+
+    Args:
+        family: one of `layouts.families`.
+        structures: all, and their mean where there are several, unless given.
+    """
+    results = Results.of(rows)
+    shown = list(structures) or [*results.structures, *([MEAN] if len(results.structures) > 1 else [])]
+    doses = doses_of(results, family)
+    known = [x for x in results.networks if any(results.values(x, y, MEAN, metric) for y in doses if y.attack)]
+    budgets = [x.budget for x in doses]
+    numbers = [float(n if x is None else x) for n, x in enumerate(budgets)]
+    with own_style():
+        figure, axes = panels(len(shown), legend=known)
+        handles = []
+        for structure, axis in zip(shown, axes):
+            handles = [
+                _curve(axis, numbers, [results.values(x, y, structure, metric) for y in doses], n, len(known))
+                for n, x in enumerate(known)
+            ]
+            axis.set_title(structure)
+            _budget_axis(axis, doses, numbers)
+        _share_axis(axes, TITLES.get(metric, metric), metric in ("dice", "iou"))
+        add_legend(figure, handles, known)
+        figure.suptitle(family.label, fontsize=11)
+    return figure
+
+
+def by_iteration(traces: Iterable[Row]) -> Any:
+    """Dice (mean over structures) and PSNR against the iteration of the attack (Liu's Figs. 3 and 4).
+
+    A curve for each network and condition; an attack that stopped early stays what it had become.
+    """
+    rows = [x for x in traces if "iteration" in x]
+    conditions = Conditions(rows)
+    networks = len({x["network"] for x in rows}) > 1
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        label = conditions.of(row).label
+        groups.setdefault(f"{row['network']}: {label}" if networks else label, []).append(row)
+    with own_style():
+        figure, axes = panels(2, legend=list(groups), share_y=False)
+        handles = []
+        for n, own in enumerate(groups.values()):
+            held = _carried_on(own)
+            for axis, column in zip(axes, ("dice mean", "psnr")):
+                found = patients(held, column, lambda x: (x["iteration"],))
+                steps = sorted(x for (x,) in found)
+                handle = _curve(axis, steps, [found[(x,)] for x in steps], n, len(groups))
+            handles.append(handle)
+        for axis, title in zip(axes, ("Dice, mean over structures", "PSNR (dB)")):
+            axis.set_xlabel("Iteration")
+            axis.set_ylabel(title)
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        axes[0].set_ylim(0, 1)
+        add_legend(figure, handles, list(groups))
+    return figure
+
+
+def _curve(axis: Any, places: Sequence[float], values: Sequence[Mapping[str, float]], n: int, count: int) -> Any:
+    """Means with their intervals; places without finite values are left out."""
+    means = np.array([summary(x).mean for x in values])
+    ends = np.array([(x.low, x.high) for x in map(interval, values)]) if count <= MOST_BANDS else np.empty((0, 2))
+    there = np.isfinite(means)
+    style = series_style(n)
+    where = np.asarray(places, dtype=np.float64)[there]
+    if ends.size:
+        # no interval is no band, not one of width 0
+        axis.fill_between(where, *ends[there].T, color=style["color"], alpha=0.15, linewidth=0)
+    return axis.plot(where, means[there], markevery=max(1, len(where) // 12), **style)[0]
+
+
+def _budget_axis(axis: Any, doses: Sequence[Condition], numbers: Sequence[float]) -> None:
+    if any(x.budget is None for x in doses):
+        axis.set_xticks(numbers, [x.what if x.attack else CLEAN for x in doses])
+        return
+    axis.set_xlabel(next(x.budget_name for x in doses))
+    positive = [x for x in numbers if x > 0]
+    if positive and max(positive) >= _WIDE_RANGE * min(positive):
+        axis.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
+        axis.set_xticks(numbers, [f"{x:g}" for x in numbers], rotation=45)
+        axis.minorticks_off()
+
+
+def _share_axis(axes: Sequence[Any], title: str, overlap: bool) -> None:
+    for axis in axes:
+        if axis.get_subplotspec().is_first_col():
+            axis.set_ylabel(title)
+        if overlap:
+            axis.set_ylim(0, 1)
+
+
+def _carried_on(rows: Sequence[Row]) -> list[Row]:
+    """The trace of every cell and restart as long as the longest."""
+    own: dict[tuple[Any, Any], dict[int, Row]] = {}
+    for row in rows:
+        own.setdefault((row["key"], row.get("restart", 0)), {})[int(row["iteration"])] = row
+    last = max(n for trace in own.values() for n in trace)
+    held: list[Row] = []
+    for trace in own.values():
+        reached = trace[min(trace)]
+        for n in range(min(trace), last + 1):
+            reached = trace.get(n, reached)
+            psnr = reached.get("psnr", math.nan)
+            held.append({**reached, "iteration": n, "psnr": math.nan if psnr == math.inf else psnr})
+    return held

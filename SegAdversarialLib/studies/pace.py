@@ -1,0 +1,81 @@
+"""How quickly cells are done, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+
+from SegAdversarialLib.attacks.cost import duration
+from SegAdversarialLib.studies.records import Cell
+
+_Sort = tuple[str, str, str]
+
+_RECENT = 60.0
+"""Seconds over which the rate is counted."""
+
+
+class Pace:
+    """Rate and time left, from how long cells of each sort (kind, network, attack) took.
+
+    Args:
+        cells: what is to be done.
+        clock: seconds that go on.
+    """
+
+    def __init__(self, cells: Iterable[Cell], clock: Callable[[], float] = time.monotonic) -> None:
+        self._left = Counter(_sort(cell) for cell in cells)
+        self._total, self._done, self._clock, self._begun = self._left.total(), 0, clock, clock()
+        self._took: dict[_Sort, list[float]] = defaultdict(list)
+        self._finished: list[float] = []
+
+    def finished(self, cell: Cell, seconds: float | None) -> None:
+        """A cell is done; in so many seconds of a worker, None where it came to nothing."""
+        self._left[_sort(cell)] -= 1
+        self._done += 1
+        now = self._clock()
+        self._finished = [x for x in self._finished if x > now - _RECENT] + [now]
+        if seconds is not None:
+            self._took[_sort(cell)].append(seconds)
+
+    @property
+    def fraction(self) -> float:
+        """The share of the cells that is done."""
+        return self._done / self._total if self._total else 1.0
+
+    @property
+    def per_minute(self) -> float:
+        """Cells that were done in the last minute, or the rate so far."""
+        now = self._clock()
+        span = min(now - self._begun, _RECENT)
+        return 60 * sum(x > now - _RECENT for x in self._finished) / span if span > 0 else 0.0
+
+    def left(self, workers: int) -> float | None:
+        """Seconds until all are done by so many workers; None where nobody can know yet."""
+        if not workers or not self._took:
+            return None
+        return sum(count * self._expected(sort) for sort, count in self._left.items() if count > 0) / workers
+
+    def sentence(self, workers: int) -> str:
+        """How far it is: "12 of 40 cells, 31 a minute, about 1 min left"."""
+        text = f"{self._done:,} of {self._total:,} cells"
+        if self._finished:
+            text += f", {self.per_minute:.3g} a minute"
+        left = self.left(workers)
+        return text if left is None or self._done == self._total else f"{text}, about {duration(left)} left"
+
+    def _expected(self, sort: _Sort) -> float:
+        """Seconds of one cell: as those of its sort, or else those most like it."""
+        for alike in (sort, sort[::2], sort[:1], ()):
+            found = [x for known, times in self._took.items() if _agrees(known, alike) for x in times]
+            if found:
+                return sum(found) / len(found)
+        return 0.0
+
+
+def _agrees(known: _Sort, alike: tuple[str, ...]) -> bool:
+    return {3: known, 2: known[::2], 1: known[:1], 0: ()}[len(alike)] == alike
+
+
+def _sort(cell: Cell) -> _Sort:
+    return cell.kind, cell.network, cell.attack

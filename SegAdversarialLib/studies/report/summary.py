@@ -1,0 +1,210 @@
+"""What a study found, and what it cannot say, in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from SegAdversarialLib.evaluation.statistics import Interval, interval, paired, summary
+from SegAdversarialLib.studies import robustness_tables
+from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order, patients
+from SegAdversarialLib.studies.report.audits import warned
+from SegAdversarialLib.studies.report.markup import Markup, element
+from SegAdversarialLib.studies.report.material import Material
+from SegAdversarialLib.studies.report.page import Section, bullets, heading
+from SegAdversarialLib.studies.tables import Measure
+
+_MOST_NETWORKS = 12
+"""Of which each gets a sentence; of more, those that lost most and least."""
+
+_FEWEST = 6
+"""Patients with whom a two-sided signed-rank test can reach p < 0.05: with five, its least p is 0.0625."""
+
+_LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the strongest attack did to a network: mean Dice over patients before and after, and the interval after."""
+
+    network: str
+    condition: Condition
+    before: float
+    after: float
+    bounds: Interval
+    patients: int
+
+
+def section(material: Material) -> Section:
+    """Numbers at a glance, findings, limits."""
+    found = effects(material.results)
+    return Section(
+        "summary",
+        "Summary",
+        [
+            _at_a_glance(material, found),
+            bullets(findings(material, found)),
+            heading("Limits"),
+            bullets(limits(material, found)),
+        ],
+    )
+
+
+def effects(results: Results) -> list[Effect]:
+    """Of each network what the strongest attack did: the mean of the structures' Dice in each case, then over patients."""
+    found = []
+    for network in results.networks:
+        before = summary(results.values(network, UNCHANGED, MEAN)).mean
+        attacked = [x for x in results.conditions if x.attack and x.budget != 0]
+        means = {x: summary(results.values(network, x, MEAN)).mean for x in attacked}
+        known = {condition: mean for condition, mean in means.items() if math.isfinite(mean)}
+        if known and math.isfinite(before):
+            worst = min(known, key=lambda x: known[x])
+            values = results.values(network, worst, MEAN)
+            found.append(Effect(network, worst, before, known[worst], interval(values), summary(values).n))
+    return found
+
+
+def findings(material: Material, found: Sequence[Effect]) -> list[str]:
+    """What came out, one sentence each."""
+    results = material.results
+    if not results.rows:
+        return ["There are no results yet."]
+    return [_extent(results), *_losses(found), *_by_channel(results), *_merely_bad(results), *_audited(material.checks)]
+
+
+def limits(material: Material, found: Sequence[Effect]) -> list[str]:
+    """What the results do not say, one sentence each."""
+    account, rows, said = material.account, material.results.rows, []
+    if waiting := account.count("waiting"):
+        said.append(f"{waiting:,} of {account.count():,} jobs have not been done yet: all numbers here are of the others.")
+    if account.failed:
+        said.append(f"{_several(len(account.failed), 'job')} came to nothing; the reasons stand below (What was run).")
+    if account.skipped:
+        said.append(f"{_several(len(account.skipped), 'case')} could not be used; the reasons stand below (What was run).")
+    patients_here = len(_patients(material.results))
+    if 0 < patients_here < _FEWEST:
+        least = 0.5 ** (patients_here - 1)
+        said.append(
+            f"With {_several(patients_here, 'patient')} the least p-value that a signed-rank test can have is {least:.3g}: "
+            "nothing here can be statistically significant, whatever it is."
+        )
+    if account.synthetic:
+        said.append("The cases are synthetic: a network may behave otherwise on images of patients.")
+    missed = sum(_is_infinite(row.get("hd95_after")) for row in rows)
+    if missed:
+        said.append(
+            f"In {missed:,} of {len(rows):,} rows a structure was missed altogether: its HD95 is infinite, and is "
+            "counted beside the means, never averaged."
+        )
+    said.append(
+        "An attack shows harm that can be done, never that no more can: a network that withstands these attacks may fall to "
+        "others."
+    )
+    if rows and not material.checks:
+        said.append(
+            "No audit belongs to this study: a network that seems robust here may only hide its gradients, which attacks that "
+            "adapt to it get around (Carlini & Wagner 2017)."
+        )
+    return [*said, "For research only; nothing here says whether a network is safe to be used on patients."]
+
+
+def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
+    results = material.results
+    numbers = {
+        "patients": f"{len(_patients(results)):,}",
+        "networks": f"{len(results.networks):,}",
+        "attacks, each setting counted": f"{sum(bool(x.attack) for x in results.conditions):,}",
+        "jobs done": f"{material.account.count('done'):,} of {material.account.count():,}",
+    }
+    if found:
+        worst = max(found, key=lambda x: x.before - x.after)
+        numbers["largest fall of mean Dice"] = f"{worst.before:.2f} \u2192 {worst.after:.2f}"
+    said = [element("div", element("dt", name), element("dd", number)) for name, number in numbers.items()]
+    return element("dl", *said, class_="figures-of-note")
+
+
+def _extent(results: Results) -> str:
+    cases = {row["case"] for row in results.rows}
+    attacks = in_order(x.attack for x in results.conditions if x.attack)
+    return (
+        f"{_several(len(results.networks), 'network')} segmented {_several(len(cases), 'case')} before and after "
+        f"{_several(len(attacks), 'attack')} ({_some(attacks)}). Dice here is the mean of {_some(results.structures)} in each "
+        "case, then over patients."
+    )
+
+
+def _losses(found: Sequence[Effect]) -> list[str]:
+    shown = sorted(found, key=lambda x: x.after - x.before)
+    if len(shown) > _MOST_NETWORKS:
+        half = _MOST_NETWORKS // 2
+        shown = [*shown[:half], *shown[-half:]]
+    return [f"{x.network}: {_loss(x)}" for x in shown]
+
+
+def _loss(one: Effect) -> str:
+    bounds = ""
+    if math.isfinite(one.bounds.low):
+        bounds = f" (95 % interval {one.bounds.low:.2f} to {one.bounds.high:.2f}, n = {one.patients})"
+    return (
+        f"mean Dice {one.before:.3f} without an attack, {one.after:.3f}{bounds} under the strongest attack of this study, "
+        f"{one.condition.label}."
+    )
+
+
+def _by_channel(results: Results) -> list[str]:
+    """Which channel it hurts most and least to have attacked, of those that were attacked alone."""
+    found = patients(results.rows, "dice_after", lambda row: (results.condition_of(row).channels,))
+    means = {name: summary(values).mean for (name,), values in found.items()}
+    alone = {name: mean for name, mean in means.items() if name != ALL and "+" not in name and math.isfinite(mean)}
+    if len(alone) < 2:
+        return []
+    most, least = min(alone, key=lambda x: alone[x]), max(alone, key=lambda x: alone[x])
+    pairs = len(alone) * (len(alone) - 1) // 2
+    p = min(1.0, pairs * paired(found[least,], found[most,]).p)
+    every = f"; with all channels attacked it is {means[ALL]:.3f}" if ALL in means else ""
+    tested = f"{f'p = {p:.2g}' if p >= 0.001 else 'p < 0.001'}, corrected for {_several(pairs, 'pair')}"
+    if not p < _LEVEL:
+        return [f"Of channels attacked alone, none was shown to matter more than another ({most} and {least}: {tested})."]
+    return [
+        f"Of channels attacked alone, {most} cost most (mean Dice {alone[most]:.3f}) and {least} least ({alone[least]:.3f}; "
+        f"{tested}), over all networks, attacks and budgets{every}."
+    ]
+
+
+def _merely_bad(results: Results) -> list[str]:
+    """What artefacts cost, which no adversary made."""
+    return [
+        f"{network}: images that are merely bad (artefacts of scanners and of movement) cost {measured.number:.3f} of mean "
+        "Dice, on average over their severities."
+        for network, measured, *_ in robustness_tables.degradations(results).rows
+        if isinstance(measured, Measure) and math.isfinite(measured.number)
+    ]
+
+
+def _audited(checks: Sequence[Row]) -> list[str]:
+    said = []
+    for network, names in warned(checks).items():
+        if names:
+            said.append(f"{network}: the audit warns ({', '.join(names)}); its robustness may not be real.")
+        else:
+            said.append(f"{network}: no check of the audit warns.")
+    return said
+
+
+def _patients(results: Results) -> set[str]:
+    return {row["patient"] or row["case"] for row in results.rows}
+
+
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _is_infinite(value: object) -> bool:
+    return isinstance(value, float) and math.isinf(value)

@@ -1,0 +1,90 @@
+"""A study from its file to its results: what the command line and the panel both do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.studies.folder import StudyFolder
+from SegAdversarialLib.studies.plan import Plan, plan
+from SegAdversarialLib.studies.records import Cell, Outcome
+from SegAdversarialLib.studies.store import Counts, Store
+from SegAdversarialLib.volumes.files import check_writable
+
+_LOOKING = 0.02
+"""The share of the progress that looking at the cases gets."""
+
+
+def run_study(
+    file: str | Path,
+    *,
+    folder: str | Path | None = None,
+    scale: str | None = None,
+    cohort: str | None = None,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    only_resume: bool = False,
+    retry: bool = False,
+    first: int | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: CancelCheck | None = None,
+    on_begin: Callable[[Plan, Store], None] | None = None,
+    on_outcome: Callable[[Cell, Outcome], None] | None = None,
+) -> Counts:
+    """Run a study, or go on where it stood: what is in its store already is not done again.
+
+    Args:
+        file: its YAML file, the folder in which it works, or "papers:NAME".
+        folder: where it works; None: beside its file.
+        scale, cohort: of a paper's study; see `StudyFolder.study`.
+        scheduler: address of a running Dask scheduler; None: workers of its own.
+        workers, threads: see `execution.run`.
+        only_resume: refuse to begin.
+        retry: also try again what failed too often.
+        first: only so many of the cells that wait; None: all of them.
+        progress: gets the finished fraction and a text.
+        cancel: asked now and then; True ends with `Cancelled`, and what was finished is kept.
+        on_begin: called with the plan and the open store before the first cell.
+        on_outcome: called after each cell whose outcome is in the store.
+
+    Raises:
+        InputError: something that the study names is wrong, its store is another's or is being written, or the disk is full.
+        Cancelled: `cancel` said so.
+    """
+    from SegAdversarialLib.studies import execution
+
+    where = StudyFolder.of(file, folder)
+    study = where.study(scale, cohort)
+    if only_resume and not where.store.exists():
+        raise InputError(f"The study {study.study} has not been begun in {where.path}; run it.")
+    planned = plan(study, progress=_part(progress, 0.0, _LOOKING), cancel=cancel)
+    check_writable(where.path)
+    with Store.open(where.store, study.study) as store:
+        where.write(study)
+        store.add(planned.cells, skipped=planned.skipped, notes=planned.notes)
+        if retry:
+            store.forgive()
+        if on_begin is not None:
+            on_begin(planned, store)
+        waiting = store.waiting()
+        return execution.run(
+            store,
+            waiting if first is None else waiting[:first],
+            where.path,
+            scheduler=scheduler,
+            workers=workers,
+            threads=threads,
+            keep=study.keep if first is None else "tables",
+            progress=_part(progress, _LOOKING, 1.0),
+            cancel=cancel,
+            on_outcome=on_outcome,
+        )
+
+
+def _part(progress: ProgressCallback | None, begin: float, end: float) -> ProgressCallback | None:
+    """The progress of a part of the work."""
+    if progress is None:
+        return None
+    return lambda fraction, message: progress(begin + (end - begin) * fraction, message)
