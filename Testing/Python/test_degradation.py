@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, probplot
+
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.degradation import degradation, mean_degradation
 from SegAdversarialLib.metrics import quantile_line

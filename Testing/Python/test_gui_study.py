@@ -71,7 +71,6 @@ def test_what_is_wrong_with_a_file_is_one_sentence(panel: Any, tmp_path: Path, t
 
 def test_run_watched_reported_and_loaded(slicerHost: Any, panel: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer
-
     from SegAdversarialGui import work
 
     panel.study.fileLine.currentPath = str(file)

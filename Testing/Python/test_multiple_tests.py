@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.multiple_tests import corrected
-from statsmodels.stats.multitest import multipletests
 
 chances = st.lists(st.floats(0, 1), min_size=1, max_size=15)
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, bootstrap, wilcoxon
+
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.statistics import by_patient, interval, intervals, paired, summary
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 from rows_helpers import falling, rows, traces
 from scipy.stats import probplot
+
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.phantom import subject
 from SegAdversarialLib.studies.figures import (

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rows_helpers import channel_rows, falling, rows
 from scipy.stats import wilcoxon
+
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.statistics import summary
 from SegAdversarialLib.studies import layouts, modality_tables, robustness_tables
