@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,9 @@ PATIENCE = 10.0
 
 _MEMORY_OF_A_WORKER = 4 * 2**30
 """Bytes that a worker takes with torch, a network and a case or two of whole volumes."""
+
+_DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "C:/Windows/System32/nvcuda.dll")
+"""Of which one is there where there is a GPU for torch."""
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 
@@ -74,9 +80,9 @@ def posts(
 def visible_gpus() -> list[str]:
     """The GPUs of this machine that torch can use, as CUDA_VISIBLE_DEVICES names them."""
     said = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if said is not None and not said.strip():
+    if (said is not None and not said.strip()) or not any(os.path.exists(x) for x in _DRIVERS):
         return []
-    import torch
+    import torch  # which takes seconds
 
     count = torch.cuda.device_count()
     named = [x.strip() for x in said.split(",")] if said else [str(n) for n in range(count)]
@@ -117,6 +123,7 @@ def _joined(address: str) -> Iterator[Client]:
     from distributed import __version__ as here
 
     try:
+        _knock(address)
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, ImportError, RuntimeError, TypeError) as error:
         raise InputError(
@@ -124,7 +131,8 @@ def _joined(address: str) -> Iterator[Client]:
             "such as tcp://node7:8786, or none, to work on this machine."
         ) from None
     try:
-        there = client.sync(client.scheduler.versions)["packages"]["distributed"]
+        told: Any = client.get_versions()
+        there = told["scheduler"]["packages"]["distributed"]
         if there != here:
             raise InputError(
                 f"The scheduler at {address} runs distributed {there}, this is {here}; install the same version on both sides."
@@ -134,12 +142,28 @@ def _joined(address: str) -> Iterator[Client]:
         client.close(timeout=5)
 
 
+def _knock(address: str) -> None:
+    """Find out whether something at an address speaks as Dask does.
+
+    A client's own timeout ends where a connection is made: it would wait for ever for the greeting of what never answers.
+    """
+    from distributed.comm import connect
+
+    async def knock() -> None:
+        comm = await asyncio.wait_for(connect(address, timeout=PATIENCE), PATIENCE + 1)
+        await comm.close()
+
+    # in a thread of its own: where the caller's has an event loop (a notebook), no other can be run
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, knock()).result()
+
+
 @contextmanager
 def _own(wanted: Sequence[Post]) -> Iterator[Client]:
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     spec = {n: {"cls": Nanny, "options": _options(n, post)} for n, post in enumerate(wanted)}
-    at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False, "allowed_failures": 0}}
+    at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}}
     try:
         cluster = SpecCluster(workers=spec, scheduler=at_home, silence_logs=logging.CRITICAL)
     except (OSError, RuntimeError) as error:
@@ -149,7 +173,17 @@ def _own(wanted: Sequence[Post]) -> Iterator[Client]:
             client.register_plugin(_deaf_to_interruption())
             yield client
     finally:
-        cluster.close(timeout=5)
+        _end(cluster)
+
+
+def _end(cluster: Any) -> None:
+    """End the workers and their scheduler, whatever they are at: an attack that nobody waits for has nothing to lose."""
+    for nanny in cluster.workers.values():
+        nanny.auto_restart = False
+        with suppress(OSError, TypeError):  # it has ended already, or never begun
+            os.kill(nanny.pid, signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
+    with suppress(TimeoutError):
+        cluster.close(timeout=PATIENCE)
 
 
 def _options(number: int, post: Post) -> dict[str, Any]:
@@ -162,14 +196,12 @@ def _options(number: int, post: Post) -> dict[str, Any]:
         "memory_limit": 0,
         "env": post.environment,
         "silence_logs": logging.CRITICAL,
-        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
     }
 
 
 def _deaf_to_interruption() -> Any:
     """Ctrl-C in a terminal goes to the workers, too, which are for the client to end."""
-    import signal
-
     from distributed import WorkerPlugin
 
     class Deaf(WorkerPlugin):
@@ -202,13 +234,16 @@ def _check_installed() -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's own log is for its developers: what matters of it is said here in other words."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    # each of Dask's loggers has a level of its own
+    names = [x for x in logging.root.manager.loggerDict if x.split(".")[0] == "distributed"]
+    loggers = [log for log in map(logging.getLogger, names) if not log.disabled]
+    for log in loggers:
+        log.disabled = True
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log in loggers:
+            log.disabled = False
 
 
 def _memory() -> int:

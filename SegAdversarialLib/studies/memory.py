@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from SegAdversarialLib.formats.model_cache import ModelCache
+from SegAdversarialLib.formats.source import ModelSource
+from SegAdversarialLib.model.ensemble import ensemble
 from SegAdversarialLib.studies.outcomes import Line, qq_lines
 from SegAdversarialLib.volumes.files import split_choice
 
 if TYPE_CHECKING:
     from SegAdversarialLib.cohorts.entry import Entry
-    from SegAdversarialLib.formats.source import ModelSource
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
     from SegAdversarialLib.structures.output_head import OutputHead
     from SegAdversarialLib.volumes.case import Case
@@ -29,11 +30,19 @@ class Memory:
         cases: how many cases stay in memory, each with the clean answer of one network; the least recently used goes.
     """
 
-    def __init__(self, networks: int = 3, cases: int = 2) -> None:
+    def __init__(self, networks: int = 8, cases: int = 2) -> None:
         self._models = ModelCache(networks)
+        self._ensembles: _Last[tuple[list[SegmentationModel], SegmentationModel]] = _Last(networks)
         self._cases: _Last[Case] = _Last(cases)
         self._clean: _Last[tuple[SegmentationModel, Case, Prediction]] = _Last(cases)
         self._lines: _Last[tuple[Case, list[Line]]] = _Last(cases)
+
+    def network(self, data: Mapping[str, Any]) -> SegmentationModel:
+        """The network that a cell names: a `ModelSource` as JSON data, or {"members": [...]} of these for their ensemble."""
+        if "members" not in data:
+            return self.model(ModelSource.model_validate(data))
+        members = [self.network(member) for member in data["members"]]
+        return self._ensembles.get(tuple(map(id, members)), lambda: (members, ensemble(members)))[1]
 
     def model(self, source: ModelSource) -> SegmentationModel:
         """The network that a source names."""

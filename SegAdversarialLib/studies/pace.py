@@ -26,7 +26,7 @@ class Pace:
     def __init__(self, cells: Iterable[Cell], clock: Callable[[], float] = time.monotonic) -> None:
         self._left = Counter(_sort(cell) for cell in cells)
         self._total, self._done, self._clock, self._begun = self._left.total(), 0, clock, clock()
-        self._took: dict[_Sort, list[float]] = defaultdict(list)
+        self._took: dict[tuple[str, ...], tuple[int, float]] = defaultdict(lambda: (0, 0.0))
         self._finished: list[float] = []
 
     def finished(self, cell: Cell, seconds: float | None) -> None:
@@ -36,7 +36,9 @@ class Pace:
         now = self._clock()
         self._finished = [x for x in self._finished if x > now - _RECENT] + [now]
         if seconds is not None:
-            self._took[_sort(cell)].append(seconds)
+            for alike in _alike(_sort(cell)):
+                count, total = self._took[alike]
+                self._took[alike] = count + 1, total + seconds
 
     @property
     def fraction(self) -> float:
@@ -65,17 +67,16 @@ class Pace:
         return text if left is None or self._done == self._total else f"{text}, about {duration(left)} left"
 
     def _expected(self, sort: _Sort) -> float:
-        """Seconds of one cell: as those of its sort, or else those most like it."""
-        for alike in (sort, sort[::2], sort[:1], ()):
-            found = [x for known, times in self._took.items() if _agrees(known, alike) for x in times]
-            if found:
-                return sum(found) / len(found)
-        return 0.0
-
-
-def _agrees(known: _Sort, alike: tuple[str, ...]) -> bool:
-    return {3: known, 2: known[::2], 1: known[:1], 0: ()}[len(alike)] == alike
+        """Seconds of one cell: as those of its sort took, or else those most like it."""
+        count, total = next(self._took[alike] for alike in _alike(sort) if alike in self._took)
+        return total / count
 
 
 def _sort(cell: Cell) -> _Sort:
     return cell.kind, cell.network, cell.attack
+
+
+def _alike(sort: _Sort) -> tuple[tuple[str, ...], ...]:
+    """What is like a sort, from the most to the least: the same attack on any network, the same kind, anything."""
+    kind, _, attack = sort
+    return sort, (kind, attack), (kind,), ()

@@ -33,6 +33,7 @@ class Schedule:
         self._blocked = {key for key, needs in self._needs.items() if needs}
         self._urgent: deque[Cell] = deque()
         self._cases: OrderedDict[str, OrderedDict[_Group, deque[Cell]]] = OrderedDict()
+        self._attacks = 0
         self._taken: set[_Group] = set()
         self._last: dict[str, _Group] = {}
         ready = [cell for key, cell in self._cells.items() if key not in self._blocked]
@@ -46,7 +47,7 @@ class Schedule:
     @property
     def ready(self) -> int:
         """How many could be begun at once."""
-        return len(self._urgent) + sum(len(cells) for groups in self._cases.values() for cells in groups.values())
+        return len(self._urgent) + self._attacks
 
     def next(self, worker: str) -> Cell | None:
         """Take the next cell for a worker; None where there is none that could be begun."""
@@ -58,6 +59,7 @@ class Schedule:
         case = group[1]
         groups = self._cases[case]
         cell = groups[group].popleft()
+        self._attacks -= 1
         self._taken.add(group)
         self._last[worker] = group
         if not groups[group]:
@@ -101,15 +103,16 @@ class Schedule:
         groups = self._cases.setdefault(cell.case, OrderedDict())
         cells = groups.setdefault(group, deque())
         (cells.appendleft if first else cells.append)(cell)
+        self._attacks += 1
 
     def _group_for(self, worker: str) -> _Group | None:
         """The worker's own; else one that nobody has begun, of the worker's case if there is one; else the largest."""
         last = self._last.get(worker)
         if last is not None:
-            groups = self._cases.get(last[1], {})
-            if last in groups:
+            here = self._cases.get(last[1], OrderedDict())
+            if last in here:
                 return last
-            if (free := next((x for x in groups if x not in self._taken), None)) is not None:
+            if (free := next((x for x in here if x not in self._taken), None)) is not None:
                 return free
         begun = None
         for groups in self._cases.values():

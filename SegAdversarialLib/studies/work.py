@@ -10,16 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies.records import Cell, Outcome
 from SegAdversarialLib.volumes.files import file_name
 
 if TYPE_CHECKING:
     from SegAdversarialLib.cohorts.entry import Entry
-    from SegAdversarialLib.formats.source import ModelSource
     from SegAdversarialLib.structures.output_head import OutputHead
     from SegAdversarialLib.studies.memory import Memory
     from SegAdversarialLib.volumes.case import Case
@@ -60,6 +61,11 @@ def run_cell(
         return replace(outcome, notes=(*outcome.notes, *notes), seconds=seconds, versions=_versions())
 
 
+def introduce() -> dict[str, str]:
+    """What a worker says of itself before it gets a cell: the versions that have to be those of the client."""
+    return {"SegAdversarialLib": __version__, "distributed": version("distributed")}
+
+
 def volumes_folder(cell: Cell) -> str:
     """Where the volumes of an attack lie if they are kept, relative to the study's folder."""
     parts = (cell.network, cell.attack, f"{cell.case}-{cell.key[:8]}")
@@ -72,7 +78,10 @@ def product_of(cell: Cell) -> str:
     The folder is the cell's own, so that a training with other settings never meets this one's checkpoint.
     """
     name = {"train": "model.json", "generator": "generator.safetensors"}.get(cell.kind)
-    return f"{cell.work['folder']}-{cell.key[:8]}/{name}" if name else ""
+    if name is None:
+        return ""
+    folder = "/".join(file_name(part) for part in cell.work["folder"].split("/"))
+    return f"{folder}-{cell.key[:8]}/{name}"
 
 
 def with_products(cell: Cell, folder: Path, products: Mapping[str, str]) -> Cell:
@@ -89,11 +98,14 @@ def with_products(cell: Cell, folder: Path, products: Mapping[str, str]) -> Cell
             return {key: filled(value) for key, value in data.items()}
         return [filled(x) for x in data] if isinstance(data, list | tuple) else data
 
-    work = {
-        key: {"path": filled(value)} if key in ("model", "surrogate") and _is_product(value) else filled(value)
-        for key, value in cell.work.items()
-    }
-    return replace(cell, settings=filled(cell.settings), work=work)
+    def network(data: Any) -> Any:
+        if "members" in data:
+            return {**data, "members": [network(x) for x in data["members"]]}
+        return {"path": filled(data)} if set(data) == {"product"} else data
+
+    networks = {key: network(cell.work[key]) for key in ("model", "surrogate") if cell.work.get(key)}
+    rest = {key: filled(value) for key, value in cell.work.items() if key not in networks}
+    return replace(cell, settings=filled(cell.settings), work=rest | networks)
 
 
 def check_files(cell: Cell) -> None:
@@ -120,9 +132,8 @@ def _attack(cell: Cell, folder: Path, volumes: str, product: str) -> Outcome:
     from SegAdversarialLib.studies.outcomes import channel_rows, structure_rows
 
     memory, settings, regions = _memory(), dict(cell.settings), cell.work.get("regions")
-    source = _source(cell.work["model"])
-    attack = with_opened_source(make_attack(settings.pop("attack"), settings), source.device, memory.model)
-    model = memory.model(source)
+    model = memory.network(cell.work["model"])
+    attack = with_opened_source(make_attack(settings.pop("attack"), settings), "auto", memory.model)
     case = memory.case(_entry(cell.work["case"]), model.head)
     attack.check(model, case)
     check_regions(model.head, regions)
@@ -168,7 +179,7 @@ def _train(cell: Cell, folder: Path, volumes: str, product: str) -> Outcome:
 def _generator(cell: Cell, folder: Path, volumes: str, product: str) -> Outcome:
     from SegAdversarialLib.training.generator import train_generator
 
-    model = _memory().model(_source(cell.work["model"]))
+    model = _memory().network(cell.work["model"])
     rows: list[dict[str, Any]] = []
     train_generator(
         model,
@@ -186,8 +197,8 @@ def _audit(cell: Cell, folder: Path, volumes: str, product: str) -> Outcome:
     from SegAdversarialLib.studies.outcomes import audited_rows
 
     memory, surrogate = _memory(), cell.work.get("surrogate")
-    model = memory.model(_source(cell.work["model"]))
-    other = None if surrogate is None else memory.model(_source(surrogate))
+    model = memory.network(cell.work["model"])
+    other = None if surrogate is None else memory.network(surrogate)
     found = audit(model, Entries(cell.work["cases"], model.head), surrogate=other, **cell.settings)
     return Outcome(audited=audited_rows(found), checks=found.rows)
 
@@ -232,16 +243,6 @@ def _entry(data: Mapping[str, Any]) -> Entry:
     from SegAdversarialLib.cohorts.entry import Entry
 
     return Entry.model_validate(data)
-
-
-def _source(data: Mapping[str, Any]) -> ModelSource:
-    from SegAdversarialLib.formats.source import ModelSource
-
-    return ModelSource.model_validate(data)
-
-
-def _is_product(data: Any) -> bool:
-    return isinstance(data, Mapping) and set(data) == {"product"}
 
 
 def _product(key: str, folder: Path, products: Mapping[str, str]) -> str:

@@ -11,11 +11,11 @@ from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import ProgressCallback
 from SegAdversarialLib.studies.report import accounting, audits, claims, contents, summary
 from SegAdversarialLib.studies.report.contents import Chosen
+from SegAdversarialLib.studies.report.files import write_figures, write_rows, write_tables
 from SegAdversarialLib.studies.report.gathering import StoreLike, gather
 from SegAdversarialLib.studies.report.markup import Markup
 from SegAdversarialLib.studies.report.material import Material
 from SegAdversarialLib.studies.report.page import Section, folded, page, paragraph
-from SegAdversarialLib.studies.report.files import write_figures, write_rows, write_tables
 from SegAdversarialLib.studies.report.pictures import gallery
 from SegAdversarialLib.studies.report.tables import table
 from SegAdversarialLib.volumes.files import whole_file
@@ -51,7 +51,7 @@ def write(study: Study, store: StoreLike, path: str | Path, *, progress: Progres
     chosen = contents.tables(material)
     judged, compared = _beside_the_paper(material, store)
     files = write_tables(path.parent, [*(x.table for x in chosen), *compared])
-    files |= write_rows(path.parent, {"results": material.results.rows, "channels": material.channels})
+    files |= write_rows(path.parent, store)
     tell(0.5, "figures")
     figures = write_figures(path.parent, contents.figures(material, store.traces()))
     tell(0.9, "writing the page")

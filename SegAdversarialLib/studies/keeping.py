@@ -1,0 +1,72 @@
+"""Which attacks' volumes are kept, as it follows from the store: a study that was interrupted keeps the same as any other."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from SegAdversarialLib.studies.records import Cell
+from SegAdversarialLib.studies.work import volumes_folder
+from SegAdversarialLib.volumes.files import RESULT_MARKER
+
+Keep = Literal["tables", "worst", "all"]
+
+
+class Kept(Protocol):
+    """What is needed of the study's store."""
+
+    def planned(self) -> Iterable[Cell]:
+        """All cells of the study."""
+
+    def results(self) -> Iterable[dict[str, Any]]:
+        """A row for each structure of each finished attack."""
+
+    def keep(self, cell: Cell, kept: Iterable[str]) -> None:
+        """Say which volumes of a cell are kept now."""
+
+
+def volumes_missing(store: Kept, folder: Path, keep: Keep) -> list[Cell]:
+    """The finished attacks whose volumes are to be kept and are not there; what is no longer to be kept goes.
+
+    The worst case of a network and an attack is known when all its cases are in: it is attacked once more, instead of all
+    volumes being written.
+    """
+    if keep == "tables":
+        return []
+    left = mean_dice(store.results())
+    done = [cell for cell in store.planned() if cell.key in left]
+    wanted = done if keep == "all" else worst(done, left)
+    there = {x.parent.relative_to(folder).as_posix() for x in folder.glob(f"volumes/*/*/*/{RESULT_MARKER}")}
+    if keep == "worst":
+        keys = {cell.key for cell in wanted}
+        for cell in done:
+            if volumes_folder(cell) in there and cell.key not in keys:
+                shutil.rmtree(folder / volumes_folder(cell), ignore_errors=True)
+                store.keep(cell, ())
+        for cell in wanted:
+            if volumes_folder(cell) in there:  # perhaps written, but not told any more, by a run that was ended
+                store.keep(cell, (volumes_folder(cell),))
+    return [cell for cell in wanted if volumes_folder(cell) not in there]
+
+
+def mean_dice(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
+    """By key of the attack the mean Dice over the structures that it left; a structure that is undefined does not count."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        value = row["dice_after"]
+        found[row["key"]] += [] if value is None or math.isnan(value) else [float(value)]
+    return {key: sum(values) / len(values) if values else math.inf for key, values in found.items()}
+
+
+def worst(cells: Iterable[Cell], left: dict[str, float]) -> list[Cell]:
+    """Of each network and attack the cell that left the lowest mean Dice; of equal ones the first by key."""
+    found: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        of = cell.network, cell.attack
+        if of not in found or (left[cell.key], cell.key) < (left[found[of].key], found[of].key):
+            found[of] = cell
+    return list(found.values())
