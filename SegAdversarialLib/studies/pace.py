@@ -59,8 +59,8 @@ class Pace:
         return sum(count * self._expected(sort) for sort, count in self._left.items() if count > 0) / workers
 
     def sentence(self, workers: int) -> str:
-        """How far it is: "12 of 40 cells, 31 a minute, about 1 min left"."""
-        text = f"{self._done:,} of {self._total:,} cells"
+        """How far it is: "12 of 40 jobs, 31 a minute, about 1 min left"."""
+        text = f"{self._done:,} of {self._total:,} jobs"
         if self._finished:
             text += f", {self.per_minute:.3g} a minute"
         left = self.left(workers)
