@@ -113,7 +113,9 @@ def test_time_left_knows_that_attacks_differ() -> None:
         ((4, None), {"gpus": ["MIG-a", "MIG-b"], "cores": 4}, [(1, "MIG-a"), (1, "MIG-b")] * 2),
     ],
 )
-def test_workers_of_this_machine(asked: tuple[Any, Any], there: dict[str, Any], expected: list[tuple[int, str | None]]) -> None:
+def test_workers_of_this_machine(
+    asked: tuple[Any, Any], there: dict[str, Any], expected: list[tuple[int, str | None]]
+) -> None:
     found = posts(*asked, **{"gpus": [], **there})
     assert [(x.threads, x.gpu) for x in found] == expected
     for post in found:
