@@ -17,6 +17,7 @@ from SegAdversarialLib.cli.shared_arguments import (
     add_regions,
     sizes,
 )
+from SegAdversarialLib.cli.study_arguments import add_study
 from SegAdversarialLib.cli.train_arguments import add_train
 
 _EPILOG = """examples:
@@ -60,6 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     about = "Find out whether a network's robustness is real: adaptive attacks, checks, worst-case Dice."
     add_audit(_command(commands, "audit", about))
+
+    about = "Attack many networks with many attacks on a cohort: plan, run, resume, look at, report, export."
+    add_study(commands.add_parser("study", help=about))
 
     _add_list(commands, "attack", "List the attacks, or all about one: settings, units, bounds.", " or the group to list")
     _add_list(commands, "recipe", "List the ways to train a network, or all about one: settings, units, bounds.")

@@ -17,6 +17,7 @@ from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
 from SegAdversarialLib.cli.pairs import key_values, settings_of
 from SegAdversarialLib.cli.recipes import list_recipes
+from SegAdversarialLib.cli.study import study
 from SegAdversarialLib.cli.train_command import train
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.specification import (
@@ -170,6 +171,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "train-generator": train_generator,
     "train": train,
     "audit": audit,
+    "study": study,
     "attacks": list_attacks,
     "recipes": list_recipes,
     "run": run_file,

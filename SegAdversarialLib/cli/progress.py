@@ -48,7 +48,8 @@ class Progress:
         part, now = message.partition(":")[0], self._clock()
         if part != self._part or now - self._last_line >= LINE_EVERY:
             self._part, self._last_line = part, now
-            print(f"{self._fraction:4.0%}  {message}{self._remaining()}", file=self._stream, flush=True)
+            left = "" if message.endswith(" left") else self._remaining()  # a job may know better itself
+            print(f"{self._fraction:4.0%}  {message}{left}", file=self._stream, flush=True)
 
     def pause(self) -> None:
         """Make room for a line of text."""

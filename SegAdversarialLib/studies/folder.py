@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.studies.reading import yaml_text
 from SegAdversarialLib.studies.study import Study
 from SegAdversarialLib.volumes.files import whole_file
 
@@ -85,9 +86,7 @@ class StudyFolder:
         """
         if not self.paper:
             if scale is not None or cohort is not None:
-                raise InputError(
-                    "Scale and cohort belong to papers' studies (papers:NAME); of others the file says the cohort."
-                )
+                raise InputError("Scale and cohort belong to papers' studies (papers:NAME); of others the file says them.")
             assert self.file is not None
             return Study.read(self.file)
         if self.file is not None and scale is None and cohort is None:
@@ -100,16 +99,12 @@ class StudyFolder:
         Raises:
             InputError: the folder cannot be written to, or the disk is full.
         """
-        import yaml
-
-        text = yaml.safe_dump(study.dump(), sort_keys=False, allow_unicode=True, width=120)
+        text = yaml_text(study.dump())
         with whole_file(self.study_file) as path:
-            path.write_text(f"# The study {study.study} as it was run; paths are absolute.\n{text}", encoding="utf-8")
+            path.write_text(f"# The study as it was run; its paths are absolute.\n{text}", encoding="utf-8")
 
 
 def _of_paper(name: str, scale: str | None, cohort: str | None) -> dict[str, Any]:
     from SegAdversarialLib.studies import papers
 
-    chosen = scale or ("phantom" if cohort is None else "paper")
-    data: dict[str, Any] = papers.study(name, chosen, cohort)
-    return data
+    return papers.study(name, cast("papers.Scale", scale or ("phantom" if cohort is None else "paper")), cohort)

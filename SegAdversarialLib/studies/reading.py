@@ -35,6 +35,9 @@ _WORDS = {
 _WHOLE = re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+")
 _DECIMAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
+_LONGEST_NUMBER = 4000
+"""Digits of a whole number; Python refuses longer ones."""
+
 _KNOWN_TAGS = ("str", "int", "float", "bool", "null", "seq", "map")
 
 
@@ -109,6 +112,22 @@ def read_yaml(path: str | Path) -> Document:
     builder = _Builder(path)
     data = builder.value(nodes[0], ())
     return Document(path, data, text, builder.lines)
+
+
+def yaml_text(data: Any) -> str:
+    """Plain data as the text of a YAML file, from which `read_yaml` reads the same."""
+    yaml = _package()
+
+    class Dumper(yaml.SafeDumper):  # type: ignore[name-defined,misc]
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def represented(dumper: Any, text: str) -> Any:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _read(text) is text else '"')
+
+    Dumper.add_representer(str, represented)
+    written: str = yaml.dump(data, Dumper=Dumper, sort_keys=False, width=120)
+    return written
 
 
 def _package() -> Any:
@@ -227,16 +246,21 @@ class _Builder:
         text: str = node.value
         if node.style is not None:  # in quotes, or a block
             return text
-        if text in _WORDS:
-            return _WORDS[text]
-        if _WHOLE.fullmatch(text):
-            if len(text) > 4000:
-                raise self._wrong(node, "this number has too many digits")
-            return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
-        return float(text) if _DECIMAL.fullmatch(text) else text
+        if len(text) > _LONGEST_NUMBER and _WHOLE.fullmatch(text):
+            raise self._wrong(node, "this number has too many digits")
+        return _read(text)
 
     def _wrong(self, node: Any, problem: str) -> InputError:
         return InputError(f"{self._path}, line {node.start_mark.line + 1}: {problem}.")
+
+
+def _read(text: str) -> Any:
+    """What a text without quotes stands for, by the rules of YAML 1.2."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+    return float(text) if _DECIMAL.fullmatch(text) else text
 
 
 def _after(place: Sequence[str | int]) -> str:

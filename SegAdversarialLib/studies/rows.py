@@ -15,8 +15,8 @@ from SegAdversarialLib.studies.database import TABLES, about, in_a_sentence, quo
 from SegAdversarialLib.studies.records import Cell
 
 CELL_COLUMNS = (
-    *("key", "kind", "network", "case", "patient", "attack", "variant", "settings"),
-    *("budget", "budget_name", "channels", "repeat"),
+    *("key", "kind", "network", "case", "patient", "attack", "settings", "repeat"),
+    *("budget", "budget_name", "channels", "variant"),
 )
 """What every row says of its cell: `settings` is a mapping; `variant` tells, in words, configurations of one attack apart that
 differ in more than budget, channels and seed."""
@@ -57,19 +57,20 @@ class Rows:
         """A row for each iteration of an attack or epoch of a training: CELL_COLUMNS, and what the trace says."""
         base = self._bases()
         for number, text in self._streamed('SELECT t.cell, t."rows" FROM cells c JOIN traces t ON t.cell = c.id'):
-            for row in json.loads(text):
+            for row in json.loads(text) if number in base else ():
                 yield {**base[number], **row}
 
     def cells(self) -> Iterator[dict[str, Any]]:
         """A row for each cell of the plan: CELL_COLUMNS and STATE_COLUMNS, `needs` and `volumes` aside."""
-        base = self._bases(done=False)
+        base, texts = self._bases(), self._texts()
         for number, *values in self._streamed(
             f"SELECT c.id, {', '.join(f'c.{x}' for x in STATE_COLUMNS)} FROM cells c", False
         ):
             row = dict(zip(STATE_COLUMNS, values))
             row |= {name: json.loads(row[name]) for name in ("kept", "notes")}
-            row["versions"] = {} if row["versions"] is None else self._texts()[row["versions"]]
-            yield {**base[number], **row}
+            row["versions"] = {} if row["versions"] is None else texts[row["versions"]]
+            if number in base:
+                yield {**base[number], **row}
 
     def planned(self) -> Iterator[Cell]:
         """All cells of the plan as they were planned, in its order."""
@@ -130,6 +131,8 @@ class Rows:
         for number, *values, absent in self._streamed(
             f'SELECT m.cell, {chosen}, m.absent FROM cells c JOIN "{table}" m ON m.cell = c.id'
         ):
+            if number not in base:  # the plan has changed in the meantime
+                continue
             missing = set(absent.split(",")) if absent else ()
             yield {**base[number], **{x: _read(x, value, missing) for x, value in zip(columns, values)}}
 
@@ -141,15 +144,16 @@ class Rows:
             while rows := cursor.fetchmany(_AT_ONCE):
                 yield from rows
 
-    def _bases(self, done: bool = True) -> Mapping[int, dict[str, Any]]:
-        """What rows say of their cells, by the cell's number."""
+    def _bases(self) -> Mapping[int, dict[str, Any]]:
+        """What rows say of their cells, by the cell's number; also of those that are not finished, so that what an attack is
+        called does not change while a study runs."""
         texts = self._texts()
-        names = ("key", "kind", "network", "case", "patient", "attack", "repeat", "settings")
+        names = ("key", "kind", "network", "case", "patient", "attack", "settings", "repeat")
         listed = ", ".join(f'c."{x}"' for x in names)
         products = self._products_by_name()
-        cells: dict[int, dict[str, Any]] = {}
         settings: dict[int, dict[str, Any]] = {}
-        for number, *values in self._streamed(f"SELECT c.id, {listed} FROM cells c", done):
+        cells: dict[int, dict[str, Any]] = {}
+        for number, *values in self._streamed(f"SELECT c.id, {listed} FROM cells c", False):
             row = dict(zip(names, values))
             part = row["settings"]
             if part not in settings:
@@ -157,14 +161,9 @@ class Rows:
             row["settings"] = settings[part]
             cells[number] = row
         budgets = Budgets((x["attack"], x["settings"]) for x in cells.values() if x["kind"] == "attack")
-        return {
-            number: {
-                name: x
-                for name in CELL_COLUMNS
-                for x in ((row | budgets.of(row["attack"], row["settings"], row["kind"] == "attack"))[name],)
-            }
-            for number, row in cells.items()
-        }
+        for row in cells.values():
+            row |= budgets.of(row["attack"], row["settings"], row["kind"] == "attack")
+        return cells
 
     def _products_by_name(self) -> dict[str, str]:
         """What the study calls the networks and generators that it trains, by the keys of the cells that do."""

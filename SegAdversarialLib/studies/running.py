@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.studies.estimate import first_ones
 from SegAdversarialLib.studies.folder import StudyFolder
 from SegAdversarialLib.studies.plan import Plan, plan
 from SegAdversarialLib.studies.records import Cell, Outcome
 from SegAdversarialLib.studies.store import Counts, Store
+from SegAdversarialLib.studies.study import Study
 from SegAdversarialLib.volumes.files import check_writable
 
 _LOOKING = 0.02
@@ -36,18 +39,14 @@ def run_study(
     """Run a study, or go on where it stood: what is in its store already is not done again.
 
     Args:
-        file: its YAML file, the folder in which it works, or "papers:NAME".
-        folder: where it works; None: beside its file.
+        file, folder: see `StudyFolder.of`.
         scale, cohort: of a paper's study; see `StudyFolder.study`.
-        scheduler: address of a running Dask scheduler; None: workers of its own.
-        workers, threads: see `execution.run`.
+        scheduler, workers, threads, on_outcome: see `execution.run`.
         only_resume: refuse to begin.
         retry: also try again what failed too often.
-        first: only so many of the cells that wait; None: all of them.
-        progress: gets the finished fraction and a text.
-        cancel: asked now and then; True ends with `Cancelled`, and what was finished is kept.
+        first: only so many of the cells that wait, of each sort one before a second of any; None: all of them.
+        progress, cancel: as everywhere; what was finished before `Cancelled` is kept.
         on_begin: called with the plan and the open store before the first cell.
-        on_outcome: called after each cell whose outcome is in the store.
 
     Raises:
         InputError: something that the study names is wrong, its store is another's or is being written, or the disk is full.
@@ -60,31 +59,34 @@ def run_study(
     if only_resume and not where.store.exists():
         raise InputError(f"The study {study.study} has not been begun in {where.path}; run it.")
     planned = plan(study, progress=_part(progress, 0.0, _LOOKING), cancel=cancel)
-    check_writable(where.path)
-    with Store.open(where.store, study.study) as store:
-        where.write(study)
-        store.add(planned.cells, skipped=planned.skipped, notes=planned.notes)
+    with _opened(where, study, planned) as store:
         if retry:
             store.forgive()
         if on_begin is not None:
             on_begin(planned, store)
         waiting = store.waiting()
-        return execution.run(
-            store,
-            waiting if first is None else waiting[:first],
-            where.path,
-            scheduler=scheduler,
-            workers=workers,
-            threads=threads,
-            keep=study.keep if first is None else "tables",
-            progress=_part(progress, _LOOKING, 1.0),
-            cancel=cancel,
-            on_outcome=on_outcome,
-        )
+        some, keep = (waiting, study.keep) if first is None else (first_ones(waiting, first), "tables")
+        how = {"scheduler": scheduler, "workers": workers, "threads": threads, "cancel": cancel, "on_outcome": on_outcome}
+        return execution.run(store, some, where.path, keep=keep, progress=_part(progress, _LOOKING, 1.0, "jobs"), **how)
 
 
-def _part(progress: ProgressCallback | None, begin: float, end: float) -> ProgressCallback | None:
-    """The progress of a part of the work."""
+@contextmanager
+def _opened(where: StudyFolder, study: Study, planned: Plan) -> Iterator[Store]:
+    """The store with the plan in it."""
+    check_writable(where.path)
+    with Store.open(where.store, study.study) as store:
+        where.write(study)
+        store.add(planned.cells, skipped=planned.skipped, notes=planned.notes)
+        yield store
+
+
+def _part(progress: ProgressCallback | None, begin: float, end: float, said: str = "") -> ProgressCallback | None:
+    """The progress of a part of the work; `said` comes before messages that do not say which part it is."""
     if progress is None:
         return None
-    return lambda fraction, message: progress(begin + (end - begin) * fraction, message)
+
+    def told(fraction: float, message: str) -> None:
+        text = f"{said}: {message}" if said and ":" not in message else message
+        progress(begin + (end - begin) * fraction, text)
+
+    return told

@@ -93,7 +93,9 @@ def _quantiles(axis: Any, values: np.ndarray, color: str) -> None:
     axis.plot(theory[chosen], ordered[chosen], ".", color=color, markersize=3.5)
     ends = theory[[0, -1]]
     axis.plot(ends, line.slope * ends + line.intercept, color="black", linewidth=1)
-    words = f"slope {line.slope:.4g}\nintercept {line.intercept:.4g}\nr {line.correlation:.3f}"
+    # of normalised intensities rounding leaves a mean that is no number to be read
+    intercept = 0.0 if abs(line.intercept) < 1e-9 * abs(line.slope) else line.intercept
+    words = f"slope {line.slope:.4g}\nintercept {intercept:.4g}\nr {line.correlation:.3f}"
     axis.text(0.04, 0.97, words, transform=axis.transAxes, va="top", fontsize=7.5)
     low, high = sorted((min(ordered[0], line.slope * ends[0] + line.intercept), ordered[-1]))
     axis.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low) if high > low else None)
