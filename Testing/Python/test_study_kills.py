@@ -53,7 +53,9 @@ def test_ctrl_c_ends_the_workers_and_leaves_the_store_whole(tmp_path: Path, earl
     workers = workers_of(client.pid)
     os.killpg(client.pid, signal.SIGINT)  # as a terminal does: to all of them
     assert client.wait(60) == 130
-    assert workers and not any(psutil.pid_exists(x) and psutil.Process(x).status() != "zombie" for x in workers)
+    assert workers
+    psutil.wait_procs([psutil.Process(x) for x in workers if psutil.pid_exists(x)], timeout=20)
+    assert not any(psutil.pid_exists(x) and psutil.Process(x).status() != "zombie" for x in workers)
     # workers that are only just starting have a word of their own to say about it
     assert early or "Traceback" not in (tmp_path / "log").read_text(encoding="utf-8")
     with Store.open(path) as store:
