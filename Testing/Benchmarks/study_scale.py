@@ -1,9 +1,10 @@
 """What studies cost: jobs a minute with one worker and with two, single jobs by voxels and classes, a store of 100,000 rows.
 
-    python Testing/Benchmarks/study_scale.py [rate] [jobs] [store] [--rounds 2] [--jobs 40]
+    python Testing/Benchmarks/study_scale.py [rate] [jobs] [parts] [store] [--rounds 2] [--jobs 40]
 
 `rate` runs the same jobs with one worker and with two in turns, and counts them once the workers are warm. `jobs` does single
-jobs in this process, whose parts are told apart. `store` writes and reads a store of made-up rows. Memory needs Linux.
+jobs in this process. `parts` says what of a job at BraTS' size no GPU makes quicker. `store` writes and reads a store of
+made-up rows. Memory needs Linux.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,14 @@ def single_jobs() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         run_cell(attack(99, 32, 0.01), folder, threads=1)  # imports, and the network is opened
-        for size in (32, 64, 96, 128):
+        for size in (32, 64, 96):
             first = run_cell(attack(1, size, 0.01), folder, threads=1).seconds
             later = [run_cell(attack(1, size, e / 100), folder, threads=1).seconds for e in (2, 3)]
             many = run_cell(attack(1, size, 0.01, attack="i-fgsm", steps=10), folder, threads=1).seconds
             told = {"first of a case, s": first, "further FGSM, s": min(later), "i-FGSM of 10 steps, s": many}
             rows.append({"voxels": f"4x{size}^3", **{name: round(x, 2) for name, x in told.items()}})
-        print(format_table(rows))
+            print(f"  {rows[-1]}", flush=True)
+        print(format_table(rows), flush=True)
         rows = []
         for classes in (2, 4, 8, 16):
             model = _network(Path(folder), classes)
@@ -110,6 +112,47 @@ def _network(folder: Path, classes: int) -> dict[str, Any]:
     text = json.dumps({**settings, "classes": named})
     (folder / f"of-{classes}.json").write_text(text, encoding="utf-8")
     return {"path": str(folder / f"of-{classes}.safetensors"), "device": "cpu"}
+
+
+def parts(shape: tuple[int, int, int] = (155, 240, 240)) -> None:
+    """What of a job a GPU makes no quicker: reading, measuring and writing one case of BraTS' size, in CPU seconds."""
+    from SegAdversarialLib import open_model, phantom
+    from SegAdversarialLib.attacks.fgsm import FGSM
+    from SegAdversarialLib.attacks.files import write_attack
+    from SegAdversarialLib.evaluation.measuring import evaluate
+    from SegAdversarialLib.model.segmentation_model import Prediction
+    from SegAdversarialLib.studies.outcomes import qq_lines
+
+    def clocked(what: str, work: Callable[[], Any]) -> Any:
+        begun, cpu = time.perf_counter(), time.process_time()
+        found = work()
+        print(f"  {what}: {time.process_time() - cpu:.1f} s of CPU, {time.perf_counter() - begun:.1f} s", flush=True)
+        return found
+
+    model = open_model(BUILTIN["path"], device="cpu")
+    made = phantom.subject(1, shape)
+    masks = np.stack([made.label == value for value in model.head.labels])
+    clean, attacked = Prediction(made.label, masks), Prediction(np.roll(made.label, 2, 0), np.roll(masks, 2, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        files = made.write(Path(folder) / "case")
+        channels = {name: str(path) for name, path in files.items() if name in made.channels}
+        label = next(str(path) for name, path in files.items() if name not in made.channels)
+        entry = Entry(name="case", patient="case", channels=channels, label=label)
+        case = clocked(f"reading 4x{'x'.join(map(str, shape))} (.nii.gz)", lambda: entry.read(model.head))
+        result = _result(FGSM(epsilon=0.05), case)
+        found = clocked("measuring", lambda: evaluate(result, model, None, clean, attacked, warn=False))
+        clocked("the lines of the normal QQ plots", lambda: qq_lines(case, result.adversarial))
+        clocked("writing volumes", lambda: write_attack(Path(folder) / "kept", result, found, model))
+
+
+def _result(attack: Any, case: Any) -> Any:
+    """What an attack would give, with noise in the place of what it finds."""
+    from SegAdversarialLib.attacks.result import AttackResult
+    from SegAdversarialLib.changes.perturbation import Perturbation
+
+    noise = np.random.default_rng(0).normal(0, 5, case.image.shape).astype(np.float32)
+    adversarial = case.with_image(np.rint(case.image + noise * (case.image > 0)))
+    return AttackResult(case, adversarial, Perturbation.between(case, adversarial), attack, "network")
 
 
 def store_of(rows: int, structures: int = 5) -> None:
@@ -162,16 +205,19 @@ def _outcome(source: np.random.Generator, structures: int) -> Outcome:
 def main() -> None:
     """Measure what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", choices=["rate", "jobs", "store", []], default=[])
+    parser.add_argument("what", nargs="*", choices=["rate", "jobs", "parts", "store", []], default=[])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--jobs", type=int, default=20, help="for each worker")
     parser.add_argument("--size", type=int, default=64, help="voxels along each axis")
     given = parser.parse_args()
-    wanted = given.what or ["store", "jobs", "rate"]
+    wanted = given.what or ["store", "parts", "jobs", "rate"]
     print(machine())
     if "store" in wanted:
         print("A store of 100,000 rows:")
         store_of(100_000)
+    if "parts" in wanted:
+        print("Parts of a job, one thread:")
+        parts()
     if "jobs" in wanted:
         print("Single jobs, one thread:")
         single_jobs()
