@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 """Seconds within which a scheduler has to answer."""
 
+GONE = (
+    "The scheduler has gone; what was finished is in the study's file: run the study again with a scheduler that runs, and it "
+    "goes on from there."
+)
+
 _MEMORY_OF_A_WORKER = 4 * 2**30
 """Bytes that a worker takes with torch, a network and a case or two of whole volumes."""
 
@@ -139,6 +144,10 @@ def _joined(address: str) -> Iterator[Client]:
                 f"The scheduler at {address} runs distributed {there}, this is {here}; install the same version on both sides."
             )
         yield client
+    except (OSError, RuntimeError) as error:
+        if client.status == "running":
+            raise
+        raise InputError(GONE) from error  # in the middle of a question to it
     finally:
         client.close(timeout=5)
 
