@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import PermutationMethod, bootstrap, wilcoxon
@@ -173,3 +175,11 @@ def test_a_structure_that_is_lost_is_the_largest_change_of_a_distance() -> None:
     found = paired(named([1, 1, 1, math.inf, 1]), named([2, 3, 4, math.inf, math.inf]))
     assert (found.unchanged, found.effect, found.difference) == (1, 1.0, math.inf)
     assert found.p == wilcoxon([1, 2, 3, 99]).pvalue and math.isnan(found.cohens_d)
+
+
+def test_the_page_says_what_is_so(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(block, "docs/statistics.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("0.525 Interval(low=") and lines[1:] == ["0.03125", "[0.03 0.04 0.04]", "inf"]

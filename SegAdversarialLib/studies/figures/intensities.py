@@ -42,11 +42,12 @@ def histograms(intensities: Intensities) -> Any:
         figure, axes = _grid(intensities)
         for column, (name, values) in enumerate(intensities.items()):
             for axis, shown in zip(axes[:, column], (np.concatenate(values), normalized(values))):
-                low, high = np.percentile(shown, _TAILS)
-                color = COLORS[column % len(COLORS)]
-                axis.hist(shown, _BINS, range=(low, high) if low < high else None, density=True, color=color)
                 axis.set_yticks([])
                 axis.grid(False)
+                if shown.size:
+                    low, high = np.percentile(shown, _TAILS)
+                    within = (low, high) if low < high else None
+                    axis.hist(shown, _BINS, range=within, density=True, color=COLORS[column % len(COLORS)])
             axes[0, column].set_title(name)
             axes[0, column].set_xlabel("intensity")
             axes[1, column].set_xlabel("normalised (SD)")
