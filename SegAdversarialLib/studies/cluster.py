@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds within which a scheduler has to answer."""
+
+GONE = (
+    "The scheduler has gone; what was finished is in the study's file: run the study again with a scheduler that runs, and it "
+    "goes on from there."
+)
 
 _MEMORY_OF_A_WORKER = 4 * 2**30
 """Bytes that a worker takes with torch, a network and a case or two of whole volumes."""
@@ -138,6 +144,10 @@ def _joined(address: str) -> Iterator[Client]:
                 f"The scheduler at {address} runs distributed {there}, this is {here}; install the same version on both sides."
             )
         yield client
+    except (OSError, RuntimeError) as error:
+        if client.status == "running":
+            raise
+        raise InputError(GONE) from error  # in the middle of a question to it
     finally:
         client.close(timeout=5)
 
@@ -164,16 +174,43 @@ def _own(wanted: Sequence[Post]) -> Iterator[Client]:
 
     spec = {n: {"cls": Nanny, "options": _options(n, post)} for n, post in enumerate(wanted)}
     at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}}
+    cluster: Any = None
     try:
-        cluster = SpecCluster(workers=spec, scheduler=at_home, silence_logs=logging.CRITICAL)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"No workers could be started on this machine ({detail_of(error)}).{_guard()}") from error
-    try:
+        with _uninterrupted():
+            try:
+                cluster = SpecCluster(workers=spec, scheduler=at_home, silence_logs=logging.CRITICAL)
+            except (OSError, RuntimeError) as error:
+                raise InputError(f"No workers could be started on this machine ({detail_of(error)}).{_guard()}") from error
         with Client(cluster, set_as_default=False) as client:
             client.register_plugin(_deaf_to_interruption())
             yield client
     finally:
-        _end(cluster)
+        if cluster is not None:
+            _end(cluster)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put a Ctrl-C off until the block has ended, so that no worker is left without anybody who would end it; a second one
+    counts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Any = signal.getsignal(signal.SIGINT)
+    came: list[tuple[Any, ...]] = []
+
+    def put_off(*given: Any) -> None:
+        came.append(given)
+        if len(came) > 1 and callable(before):
+            before(*given)
+
+    signal.signal(signal.SIGINT, put_off)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
 
 
 def _end(cluster: Any) -> None:

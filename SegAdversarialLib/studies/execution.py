@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -82,19 +83,13 @@ def run(
         Cancelled: `cancel` said so.
     """
     waiting, place = list(cells), Path(folder).absolute()
-    if not waiting and keep == "tables":
-        return store.counts()
-    place.mkdir(parents=True, exist_ok=True)
-    with connected(scheduler, workers, threads) as client:
-        crew = Crew(client, place, threads)
-        running = _Running(crew, {cell.key: product_of(cell) for cell in store.planned()}, progress, cancel)
-        try:
-            writer = _Writer(store, on_outcome)
+    if waiting or volumes_missing(store, place, keep):
+        place.mkdir(parents=True, exist_ok=True)
+        with connected(scheduler, workers, threads) as client, closing(Crew(client, place, threads)) as crew:
+            products = {cell.key: product_of(cell) for cell in store.planned()}
+            running, writer = _Running(crew, products, progress, cancel), _Writer(store, on_outcome)
             running.go(waiting, writer.write, volumes=keep == "all")
-            if missing := volumes_missing(store, place, keep):
-                running.go(missing, writer.keep, volumes=True, doing="writing volumes: ")
-        finally:
-            crew.close()
+            running.go(volumes_missing(store, place, keep), writer.keep, volumes=True, doing="writing volumes: ")
     return store.counts()
 
 

@@ -108,7 +108,7 @@ def test_cancelled_between_cells(tmp_path: Path, store: Store, machines: Machine
         )
     assert 3 <= store.counts().done < 10
     assert [x for x, _ in told] == sorted(x for x, _ in told) and told[-1][0] < 1
-    assert "of 40 cells" in told[-1][1] and "a minute, about" in told[-1][1] and told[-1][1].endswith("left")
+    assert "of 40 jobs" in told[-1][1] and "a minute, about" in told[-1][1] and told[-1][1].endswith("left")
 
 
 def test_workers_of_its_own_are_started_and_ended(tmp_path: Path, store: Store) -> None:

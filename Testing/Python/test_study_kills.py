@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cluster_helpers import Machines
 from conftest import ROOT
@@ -30,6 +34,41 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
         yield found
     finally:
         found.end()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no process groups that a terminal's Ctrl-C goes to")
+@pytest.mark.parametrize("early", [True, False])
+def test_ctrl_c_ends_the_workers_and_leaves_the_store_whole(tmp_path: Path, early: bool) -> None:
+    path = begun(tmp_path / "study", simple())
+    program = str(ROOT / "Testing" / "Python" / "study_client.py")
+    with (tmp_path / "log").open("wb") as log:
+        client = subprocess.Popen(
+            *([sys.executable, program, str(path), "own", "light"],),
+            **{"start_new_session": True, "stdout": log, "stderr": log},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'Testing' / 'Python'}"},
+        )
+    while not workers_of(client.pid) if early else done(path) < 5:
+        assert client.poll() is None
+        time.sleep(0.05)
+    workers = workers_of(client.pid)
+    os.killpg(client.pid, signal.SIGINT)  # as a terminal does: to all of them
+    assert client.wait(60) == 130
+    assert workers
+    psutil.wait_procs([psutil.Process(x) for x in workers if psutil.pid_exists(x)], timeout=20)
+    assert not any(psutil.pid_exists(x) and psutil.Process(x).status() != "zombie" for x in workers)
+    # workers that are only just starting have a word of their own to say about it
+    assert early or "Traceback" not in (tmp_path / "log").read_text(encoding="utf-8")
+    with Store.open(path) as store:
+        assert early or store.counts().done >= 5
+        assert store.counts().failed == store.counts().poisoned == 0
+
+
+def workers_of(client: int) -> list[int]:
+    """The processes below a client."""
+    try:
+        return [x.pid for x in psutil.Process(client).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def simple() -> list[Cell]:
