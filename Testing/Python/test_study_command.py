@@ -165,7 +165,7 @@ def test_another_name_or_a_wrong_file_changes_nothing(
     before = {x: x.read_bytes() for x in folder.iterdir()}
     for text, says in (
         (SMALL.replace("study: small", "study: other"), 'holds the study "small", not "other"'),
-        (SMALL.replace("epsilon:", "epsilom:"), "line 5 (attacks[0].epsilom): FGSM has no setting epsilom; the nearest name is epsilon."),
+        (SMALL.replace("epsilon:", "epsilom:"), "line 5 (attacks[0].epsilom): FGSM has no setting epsilom; the nearest"),
         (SMALL.replace("phantom:0-1@32", "brats:nowhere"), "line 2 (cohort): There is no folder"),
     ):
         file.write_text(text, encoding="utf-8")
