@@ -1,7 +1,8 @@
 """Make the pictures of the README anew: `python Testing/make_screenshots.py [--only panel|attacks] [--output DIR]`.
 
 Needs no display. The panel: a user's way through the real one, with the real worker, in the host: load sample, segment, FGSM,
-i-FGSM with iterations. The attacks: what the command line draws of those that a scanner or a body could have made.
+i-FGSM with iterations, certify, train. The attacks: what the command line draws of those that a scanner or a body could have
+made.
 """
 
 from __future__ import annotations
@@ -29,6 +30,17 @@ ATTACKS = {
 }
 """Of which pictures are drawn, with settings that are not the usual ones."""
 
+TRAINING = {
+    "trainFrom": "synthetic",
+    "trainSubjects": 24,
+    "trainSize": 32,
+    "recipe": "adversarial-training",
+    "architecture": "unet-small",
+    "trainingSettings": {"epochs": 40, "learning_rate": 0.005},
+    "device": "cpu",
+}
+"""A minute on one core, in which a network learns to find all structures."""
+
 WINDOW = (1366, 768)
 """Of the panel's pictures, in pixels: what a laptop has."""
 
@@ -52,6 +64,7 @@ class Tour:
         import gui_helpers
         from host import slicer_module
 
+        gui_helpers.PATIENCE = 900.0  # a training takes longer than tests wait
         self.folder, self.host, self.helpers, self.module = folder, host, gui_helpers, slicer_module
         self.window = slicer_module.window()
         self.panel: Any = gui_helpers.openModule()
@@ -78,6 +91,21 @@ class Tour:
         self.take_window("iterations", panel.results)
         panel.results.iteration.setValue(panel.results.iteration.maximum)
         self.take("panel", self.window.grabPanel)
+        self.defend()
+
+    def defend(self) -> None:
+        """A certificate, and a small network trained adversarially."""
+        panel = self.panel
+        panel.state.change(certifySettings={"n": 100, "sigma": 0.02})
+        self.click(panel.run.certifyButton)
+        panel.results.viewButtons["compare"].click()
+        self.take_window("certified", panel.results)
+        panel.defend.widget.collapsed = False
+        with tempfile.TemporaryDirectory() as place:
+            panel.state.change(**TRAINING, trainFolder=place)
+            panel.state.changeRecipe("adversarial-training", {"epsilon": 0.02})
+            self.click(panel.defend.trainButton)
+            self.take_window("trained", panel.defend)
 
     def click(self, button: Any) -> None:
         """Press a button and wait for what it starts; a message box ends the tour."""

@@ -51,8 +51,8 @@ class Task(ABC):
         """Write what the worker needs into the folder."""
 
     @abstractmethod
-    def job(self, folder: Path) -> dict[str, Any]:
-        """The job, as `SegAdversarialLib.jobs` takes it."""
+    def job(self, folder: Path) -> dict[str, Any] | None:
+        """The job, as `SegAdversarialLib.jobs` takes it; None: there is nothing for the worker to do."""
 
     @abstractmethod
     def deliver(self, folder: Path) -> Steps[None]:

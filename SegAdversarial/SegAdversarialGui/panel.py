@@ -20,6 +20,7 @@ from SegAdversarialGui.run_section import RunSection
 from SegAdversarialGui.runner import sentenceOf
 from SegAdversarialGui.settings_form import setTabOrder
 from SegAdversarialGui.state import State
+from SegAdversarialGui.study_section import StudySection
 from SegAdversarialGui.work import Work
 
 MODULE_NAME = "SegAdversarial"
@@ -33,7 +34,7 @@ class Panel(Work, VTKObservationMixin):
     The sections write what the user chooses into the parameter node; whenever that node changes, all of them show it anew.
 
     Attributes:
-        images, network, attack, defend, run, results: the sections, from top to bottom.
+        images, network, attack, defend, study, run, results: the sections, from top to bottom.
         state: the parameter node that is shown, or None while a scene is closed.
         showing: whether something has come or gone that is shown in the next turns of the event loop.
     """
@@ -55,6 +56,7 @@ class Panel(Work, VTKObservationMixin):
         self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
         self.attack = AttackSection(catalog.attacks)
         self.defend = DefendSection(self.trainNow, self.useTrained)
+        self.study = StudySection(self.runStudy, self.openReport, self.loadStudyCase)
         self.run = RunSection(self.segmentNow, self.attackNow, self.cancel, self.auditNow, self.certifyNow)
         self.results = ResultsSection(_findResults, lambda: slicer.app.layoutManager())
         for section in self.sections:
@@ -70,7 +72,7 @@ class Panel(Work, VTKObservationMixin):
     @property
     def sections(self) -> list[Any]:
         """All sections, from top to bottom."""
-        return [self.images, self.network, self.attack, self.defend, self.run, self.results]
+        return [self.images, self.network, self.attack, self.defend, self.study, self.run, self.results]
 
     def setScene(self, scene: Any) -> None:
         """Offer the nodes of a scene; None: of no scene. Its parameter node is shown by `setParameterNode`."""

@@ -125,11 +125,15 @@ class Runner:
 
     def _submit(self) -> None:
         assert self._task is not None and self._folder is not None
+        job = self._task.job(self._folder)
+        if job is None:
+            self._deliver()
+            return
         self._listener.onProgress(0.0, _("starting"), None)
         from SegAdversarialLib.jobs.time_left import TimeLeft
 
         self._timeLeft = TimeLeft()
-        self._request = self.worker.submit({"request": "job", "job": self._task.job(self._folder)}, self._onEvent)
+        self._request = self.worker.submit({"request": "job", "job": job}, self._onEvent)
         if self._cancelled and self._request:
             # somebody cancelled while the listener showed that the work starts
             self.worker.cancel(self._request)
@@ -151,9 +155,12 @@ class Runner:
             self._end(Outcome("failed", message=event["message"], details=event.get("details", "")))
         elif kind == "done":
             self._request = ""
-            assert self._task is not None and self._folder is not None
-            self._listener.onProgress(1.0, _("adding the result to the scene"), None)
-            self._follow(self._task.deliver(self._folder), self._finish)
+            self._deliver()
+
+    def _deliver(self) -> None:
+        assert self._task is not None and self._folder is not None
+        self._listener.onProgress(1.0, _("adding the result to the scene"), None)
+        self._follow(self._task.deliver(self._folder), self._finish)
 
     def _tell(self, task: Task, event: dict[str, Any]) -> None:
         """What the task cannot take in does not end the work."""

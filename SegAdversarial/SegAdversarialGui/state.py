@@ -50,6 +50,7 @@ class Settings:
         architecture: the network that is trained.
         trainingSettings, auditSettings, certifySettings: what was changed from the defaults.
         trainFolder: where the trained network goes.
+        studyFile: the study file, or the folder of a study.
     """
 
     network: str = "builtin:brain-tumour-phantom"
@@ -74,6 +75,7 @@ class Settings:
     trainFolder: str = ""
     auditSettings: dict[str, Any] = field(default_factory=dict)
     certifySettings: dict[str, Any] = field(default_factory=dict)
+    studyFile: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what no panel would have written.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
@@ -12,19 +14,21 @@ from SegAdversarialGui.defense_tasks import AuditTask, CertifyTask, TrainedNetwo
 from SegAdversarialGui.exchange import AttackTask, SampleTask, SegmentTask, Task
 from SegAdversarialGui.runner import Outcome
 from SegAdversarialGui.state import State
+from SegAdversarialGui.study_tasks import LoadCaseTask, StudyReport, StudyTask
 from SegAdversarialGui.subject import Region, Subject
 
 
 class Work:
     """Starts the tasks of the panel that it is a part of, and says what is missing for each.
 
-    The panel has the sections as attributes (`images`, `network`, `attack`, `defend`, `run`, `results`).
+    The panel has the sections as attributes (`images`, `network`, `attack`, `defend`, `study`, `run`, `results`).
     """
 
     images: Any
     network: Any
     attack: Any
     defend: Any
+    study: Any
     run: Any
     results: Any
     logic: Any
@@ -93,6 +97,24 @@ class Work:
         if self.state is not None and folder:
             self.state.change(network=folder, networkSettings="")
 
+    def runStudy(self) -> None:
+        """Run the chosen study, or go on with it; each finished job is a row of the section's table."""
+        if not self.study.ensureTrust():
+            return
+        self.study.begin()
+        self._start(StudyTask(self.study.path(), self.study.add), _("Running the study"))
+
+    def openReport(self, path: str) -> None:
+        """Show a report in the user's web browser."""
+        if not qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(path)):
+            slicer.util.errorDisplay(
+                _("No program here shows web pages; open {path} yourself.").format(path=path), windowTitle=_("SegAdversarial")
+            )
+
+    def loadStudyCase(self, row: Mapping[str, Any]) -> None:
+        """Put the case of a study's row into the scene."""
+        self._start(LoadCaseTask(self._scene, row["entry"]), _("Loading {case}").format(case=row["case"]))
+
     def loadSample(self) -> None:
         """Put a synthetic subject into the scene."""
         if not self._ready(_("Making the synthetic subject")):
@@ -123,8 +145,12 @@ class Work:
     def _afterWork(self, outcome: Outcome) -> None:
         if self._closed:
             return
+        self.study.end()
         if outcome.kind == "done" and self.state is not None:
-            if isinstance(outcome.nodes, TrainedNetwork):
+            if isinstance(outcome.nodes, StudyReport):
+                text = _('{done} of {jobs} jobs are done; "Open report" in the section Study shows what came out.')
+                self.run.say(text.format(done=outcome.nodes.done, jobs=outcome.nodes.jobs))
+            elif isinstance(outcome.nodes, TrainedNetwork):
                 text = _('Trained; the network is in {folder}. "Use as network" chooses it.')
                 self.run.say(text.format(folder=outcome.nodes.network))
             elif hasattr(outcome.nodes, "run"):
@@ -147,6 +173,7 @@ class Work:
         busy = self.logic.runner.busy
         self.run.setProblems(common, [*common, *([] if missing else self._attackProblems())], busy)
         self.defend.setProblems(missing or self._trainProblems(network), busy)
+        self.study.setProblems(missing or self.study.problems(), busy)
 
     def _attackProblems(self) -> list[str]:
         assert self.state is not None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         make_job,
         read_job,
     )
+    from SegAdversarialLib.jobs.study_job import StudyJob
 
 __all__ = [
     "AttackJob",
@@ -43,6 +44,7 @@ __all__ = [
     "PhantomJob",
     "PhantomSource",
     "SegmentJob",
+    "StudyJob",
     "TrainGeneratorJob",
     "make_job",
     "read_job",
@@ -54,6 +56,7 @@ _HOME_OF = {
     **dict.fromkeys(("CaseSource", "ModelSource", "PhantomSource"), "sources"),
     "CertifyJob": "certify_job",
     "AuditJob": "audit_job",
+    "StudyJob": "study_job",
     "Emit": "opening",
 }
 

@@ -47,6 +47,8 @@ from SegAdversarialLib.jobs.specification import (
     SegmentJob,
     TrainGeneratorJob,
 )
+from SegAdversarialLib.jobs.study_job import StudyJob
+from SegAdversarialLib.jobs.study_running import run_study_job
 from SegAdversarialLib.jobs.train_job import TrainJob
 from SegAdversarialLib.jobs.train_running import run_train
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -114,6 +116,8 @@ def run(
         return _run_train_generator(job, emit, cancel, open_model)
     if isinstance(job, TrainJob):
         return run_train(job, emit, cancel)
+    if isinstance(job, StudyJob):
+        return run_study_job(job, emit, cancel)
     if isinstance(job, CertifyJob):
         return run_certify(job, emit, cancel, open_model, observe)
     if isinstance(job, AuditJob):

@@ -13,6 +13,7 @@ from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithOutput, WithVolumes
+from SegAdversarialLib.jobs.study_job import StudyJob
 from SegAdversarialLib.jobs.train_job import TrainJob
 
 
@@ -105,6 +106,7 @@ AnyJob = (
     | TrainGeneratorJob
     | TrainJob
     | AuditJob
+    | StudyJob
 )
 Job = Annotated[AnyJob, Field(discriminator="kind")]
 

@@ -3,8 +3,10 @@
 Section 3.1: from 128 x 128 x 3 down to 8 x 8 x 256 with convolutions and max-pooling, up again to 128 x 128 x 1 with
 transposed convolutions, features of the encoder beside them at each level. Four halvings to 256 channels make 16, 32, 64,
 128, 256. What it does not say is taken from Ronneberger et al. 2015, whose network it names: two 3 x 3 convolutions with
-ReLU at each level, pooling and transposed convolutions of 2 x 2, a last 1 x 1; convolutions are padded with zeros, because
-sizes stay; no dropout, no norm.
+ReLU at each level, pooling and transposed convolutions of 2 x 2, a last 1 x 1, first weights from a normal distribution of
+standard deviation sqrt(2 / N) (its Section 3), N the values that one result is made of; convolutions are padded with zeros,
+because sizes stay; no dropout, no norm. Without a norm the first weights decide: with PyTorch's own an image's contrast has
+faded to a thousandth at the end of the network.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class PervinUNet(torch.nn.Module):
         self.rises = torch.nn.ModuleList(torch.nn.ConvTranspose2d(below, width, 2, 2) for width, below in finer)
         self.up = torch.nn.ModuleList(_pair(2 * width, width) for width, _ in finer)
         self.last = torch.nn.Conv2d(features, out_channels, 1)
+        self.apply(_begin)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (B, out_channels, J, I) of (B, in_channels, J, I)."""
@@ -56,3 +59,13 @@ def _pair(inputs: int, outputs: int) -> torch.nn.Module:
         torch.nn.Conv2d(outputs, outputs, 3, padding=1),
         torch.nn.ReLU(),
     )
+
+
+def _begin(module: torch.nn.Module) -> None:
+    """First weights that keep the size of what goes through; the biases are 0."""
+    if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+        # a transposed convolution whose stride is its size reads one voxel of each channel
+        taps = 1 if isinstance(module, torch.nn.ConvTranspose2d) else module.kernel_size[0] * module.kernel_size[1]
+        torch.nn.init.normal_(module.weight, std=(2 / (taps * module.in_channels)) ** 0.5)
+        assert module.bias is not None
+        torch.nn.init.zeros_(module.bias)

@@ -24,6 +24,7 @@ from SegAdversarialLib.scene.results import (
 )
 from SegAdversarialLib.scene.runs import configuration_of, find_results, find_runs
 from SegAdversarialLib.scene.segmentations import color_of
+from SegAdversarialLib.scene.study_tables import add_study, study_steps
 from SegAdversarialLib.scene.view import check_drawing
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "add_evaluation",
     "add_result",
     "add_segmentation_result",
+    "add_study",
     "audit_steps",
     "case_of_nodes",
     "case_steps",
@@ -59,6 +61,7 @@ __all__ = [
     "result_steps",
     "segmentation_steps",
     "segments_of_reference",
+    "study_steps",
     "undecided_segments",
     "write_scene",
 ]

@@ -43,7 +43,7 @@ _REFERENCE = "SegAdversarial.Reference"
 RESULT, SEGMENTATION, CERTIFICATE = "result", "segmentation", "certificate"
 """Kinds of runs: those that are `ResultNodes`, what a network says of a case, and what of that is certain."""
 
-AUDIT, TRAINING = "audit", "training"
+AUDIT, TRAINING, STUDY = "audit", "training", "study"
 """Kinds of runs that have figures and no volumes."""
 
 AnyRun = ResultNodes | SegmentationNodes | CertificateNodes | FigureNodes
@@ -121,8 +121,8 @@ def find_results(scene: Any = None) -> list[ResultNodes]:
 
 
 def find_runs(scene: Any = None) -> list[AnyRun]:
-    """All that runs have left in a scene (attacks, evaluations, segmentations, certificates, audits, trainings), in the order
-    in which they were made.
+    """All that runs have left in a scene (attacks, evaluations, segmentations, certificates, audits, trainings, studies), in
+    the order in which they were made.
 
     They are found by the marks on their nodes, so also in a scene that was read from a file. A run counts as long as its
     table or its configuration is there; whatever else the user has deleted is None or absent.
@@ -264,6 +264,7 @@ _FOUND: dict[str, Callable[[Any, Sequence[Any]], AnyRun | None]] = {
     CERTIFICATE: _found_certificate,
     AUDIT: _found_figures,
     TRAINING: _found_figures,
+    STUDY: _found_figures,
 }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds within which a scheduler has to answer."""
+
+GONE = (
+    "The scheduler has gone; what was finished is in the study's file: run the study again with a scheduler that runs, and it "
+    "goes on from there."
+)
 
 _MEMORY_OF_A_WORKER = 4 * 2**30
 """Bytes that a worker takes with torch, a network and a case or two of whole volumes."""
@@ -121,6 +129,7 @@ def _joined(address: str) -> Iterator[Client]:
     from distributed import __version__ as here
 
     try:
+        _knock(address)
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError, ImportError, RuntimeError, TypeError) as error:
         raise InputError(
@@ -135,8 +144,28 @@ def _joined(address: str) -> Iterator[Client]:
                 f"The scheduler at {address} runs distributed {there}, this is {here}; install the same version on both sides."
             )
         yield client
+    except (OSError, RuntimeError) as error:
+        if client.status == "running":
+            raise
+        raise InputError(GONE) from error  # in the middle of a question to it
     finally:
         client.close(timeout=5)
+
+
+def _knock(address: str) -> None:
+    """Find out whether something at an address speaks as Dask does.
+
+    A client's own timeout ends where a connection is made: it would wait for ever for the greeting of what never answers.
+    """
+    from distributed.comm import connect
+
+    async def knock() -> None:
+        comm = await asyncio.wait_for(connect(address, timeout=PATIENCE), PATIENCE + 1)
+        await comm.close()
+
+    # in a thread of its own: where the caller's has an event loop (a notebook), no other can be run
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, knock()).result()
 
 
 @contextmanager
@@ -144,17 +173,44 @@ def _own(wanted: Sequence[Post]) -> Iterator[Client]:
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     spec = {n: {"cls": Nanny, "options": _options(n, post)} for n, post in enumerate(wanted)}
-    at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False, "allowed_failures": 0}}
+    at_home = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "allowed_failures": 0}}
+    cluster: Any = None
     try:
-        cluster = SpecCluster(workers=spec, scheduler=at_home, silence_logs=logging.CRITICAL)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"No workers could be started on this machine ({detail_of(error)}).{_guard()}") from error
-    try:
+        with _uninterrupted():
+            try:
+                cluster = SpecCluster(workers=spec, scheduler=at_home, silence_logs=logging.CRITICAL)
+            except (OSError, RuntimeError) as error:
+                raise InputError(f"No workers could be started on this machine ({detail_of(error)}).{_guard()}") from error
         with Client(cluster, set_as_default=False) as client:
             client.register_plugin(_deaf_to_interruption())
             yield client
     finally:
-        _end(cluster)
+        if cluster is not None:
+            _end(cluster)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put a Ctrl-C off until the block has ended, so that no worker is left without anybody who would end it; a second one
+    counts at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: Any = signal.getsignal(signal.SIGINT)
+    came: list[tuple[Any, ...]] = []
+
+    def put_off(*given: Any) -> None:
+        came.append(given)
+        if len(came) > 1 and callable(before):
+            before(*given)
+
+    signal.signal(signal.SIGINT, put_off)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
 
 
 def _end(cluster: Any) -> None:
@@ -177,7 +233,7 @@ def _options(number: int, post: Post) -> dict[str, Any]:
         "memory_limit": 0,
         "env": post.environment,
         "silence_logs": logging.CRITICAL,
-        "dashboard": False,
+        "dashboard_address": "127.0.0.1:0",
     }
 
 
@@ -215,13 +271,16 @@ def _check_installed() -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's own log is for its developers: what matters of it is said here in other words."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    # each of Dask's loggers has a level of its own
+    names = [x for x in logging.root.manager.loggerDict if x.split(".")[0] == "distributed"]
+    loggers = [log for log in map(logging.getLogger, names) if not log.disabled]
+    for log in loggers:
+        log.disabled = True
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log in loggers:
+            log.disabled = False
 
 
 def _memory() -> int:

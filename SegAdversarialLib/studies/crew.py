@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.studies.cluster import GONE
 from SegAdversarialLib.studies.records import Cell, Outcome
 from SegAdversarialLib.studies.work import introduce, run_cell
 
@@ -229,10 +230,7 @@ class Crew:
 
     def _check_scheduler(self) -> None:
         if self._client.status != "running":
-            raise InputError(
-                "The scheduler has gone; what was finished is in the study's file: run the study again with a scheduler that "
-                "runs, and it goes on from there."
-            )
+            raise InputError(GONE)
 
 
 _DIED = "its worker died at it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.studies.cluster import connected
 from SegAdversarialLib.studies.crew import Crew, Report
-from SegAdversarialLib.studies.keeping import Keep, volumes_missing
+from SegAdversarialLib.studies.keeping import Keep, Kept, volumes_missing
 from SegAdversarialLib.studies.pace import Pace
 from SegAdversarialLib.studies.records import Cell, Outcome
 from SegAdversarialLib.studies.schedule import Schedule
@@ -31,20 +32,14 @@ _log = logging.getLogger(__name__)
 Counted = TypeVar("Counted", covariant=True)
 
 
-class StoreLike(Protocol[Counted]):
+class StoreLike(Kept, Protocol[Counted]):
     """What is needed of the study's store; only the client writes it."""
 
-    def finish(self, cell: Cell, outcome: Outcome, *, worker: str) -> None:
+    def finish(self, cell: Cell, outcome: Outcome, *, worker: str) -> bool:
         """Keep what came out of a cell."""
 
     def fail(self, cell: Cell, error: str, *, worker: str, poison: bool) -> None:
         """Keep why nothing came out of a cell."""
-
-    def cells(self) -> Iterable[Cell]:
-        """All cells of the study."""
-
-    def results(self) -> Iterable[dict[str, Any]]:
-        """A row for each structure of each attack."""
 
     def counts(self) -> Counted:
         """How many cells are in which state."""
@@ -88,19 +83,13 @@ def run(
         Cancelled: `cancel` said so.
     """
     waiting, place = list(cells), Path(folder).absolute()
-    if not waiting and keep == "tables":
-        return store.counts()
-    place.mkdir(parents=True, exist_ok=True)
-    with connected(scheduler, workers, threads) as client:
-        crew = Crew(client, place, threads)
-        running = _Running(crew, {cell.key: product_of(cell) for cell in store.planned()}, progress, cancel)
-        try:
-            writer = _Writer(store, on_outcome)
+    if waiting or volumes_missing(store, place, keep):
+        place.mkdir(parents=True, exist_ok=True)
+        with connected(scheduler, workers, threads) as client, closing(Crew(client, place, threads)) as crew:
+            products = {cell.key: product_of(cell) for cell in store.planned()}
+            running, writer = _Running(crew, products, progress, cancel), _Writer(store, on_outcome)
             running.go(waiting, writer.write, volumes=keep == "all")
-            if missing := volumes_missing(store, place, keep):
-                running.go(missing, _volumes_written, volumes=True)
-        finally:
-            crew.close()
+            running.go(volumes_missing(store, place, keep), writer.keep, volumes=True, doing="writing volumes: ")
     return store.counts()
 
 
@@ -125,6 +114,13 @@ class _Writer:
         if self._heard is not None:
             self._heard(report.cell, report.outcome)
 
+    def keep(self, report: Report) -> None:
+        """Note the volumes for which a cell was done once more; what was measured before stays."""
+        if report.outcome is None:
+            _log.warning("The volumes of %s could not be written: %s", _name(report.cell), report.error)
+        else:
+            self._store.keep(report.cell, report.outcome.kept)
+
 
 class _Running:
     """Hands out cells until all are done.
@@ -141,16 +137,16 @@ class _Running:
         self._crew, self._products, self._progress, self._cancel = crew, products, progress, cancel
         self._warned: set[str] = set()
 
-    def go(self, cells: Sequence[Cell], tell: Told, *, volumes: bool) -> None:
+    def go(self, cells: Sequence[Cell], tell: Told, *, volumes: bool, doing: str = "") -> None:
         """Do cells.
 
         Args:
             cells: what is to be done.
             tell: gets the last report on each.
             volumes: write the volumes of attacks.
+            doing: what progress says of it.
         """
         schedule, pace, tries = Schedule(cells), Pace(cells), Counter[str]()
-        doing = "writing volumes: " if tell is _volumes_written else ""
         while len(schedule) or self._crew.busy:
             check_cancel(self._cancel)
             self._look_after_workers()
@@ -204,12 +200,6 @@ def _judged(report: Report, schedule: Schedule, tries: Counter[str]) -> Iterator
     for other in schedule.failed(cell):
         why = f"It needs {_name(cell)}, which came to nothing: {error}"
         yield Report(other, report.worker, "refused", error=why)
-
-
-def _volumes_written(report: Report) -> None:
-    """What becomes of a cell that was done once more for its volumes."""
-    if report.outcome is None:
-        _log.warning("The volumes of %s could not be written: %s", _name(report.cell), report.error)
 
 
 def _name(cell: Cell) -> str:

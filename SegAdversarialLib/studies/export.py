@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,9 @@ _NUMBERS = {"repeat": int, "tries": int, "budget": float, "finished": float, "se
 _MEASURED_TEXTS = {"structure", "channel", "strongest", "check", "verdict", "sentence"}
 
 
-def export(store: Rows, folder: str | Path, formats: Iterable[Format] = ("csv",)) -> list[Path]:
+def export(
+    store: Rows, folder: str | Path, formats: Iterable[Format] = ("csv",), only: Collection[str] | None = None
+) -> list[Path]:
     """Write the tables of a store: results, channels, traces, audited, checks and cells, each to a file of its own.
 
     In CSV what was not measured is empty, what is not a number `nan`, and what is infinite `inf`; in Parquet null, NaN and
@@ -37,6 +39,7 @@ def export(store: Rows, folder: str | Path, formats: Iterable[Format] = ("csv",)
         store: an open store.
         folder: where to; it is made if it is missing.
         formats: "csv", "parquet", or both.
+        only: the names of the tables that are wanted; None: all.
 
     Returns:
         The files that were written; a table without a row is not.
@@ -49,8 +52,7 @@ def export(store: Rows, folder: str | Path, formats: Iterable[Format] = ("csv",)
     if "parquet" in writers:
         _pyarrow()
     for name, (rows, kinds) in _tables(store).items():
-        first = next(rows(), None)
-        if first is None:
+        if (only is not None and name not in only) or next(rows(), None) is None:
             continue
         for ending, write in writers.items():
             with whole_file(Path(folder) / f"{name}.{ending}") as path:

@@ -16,30 +16,41 @@ from SegAdversarialLib.volumes.files import RESULT_MARKER
 Keep = Literal["tables", "worst", "all"]
 
 
-class Results(Protocol):
+class Kept(Protocol):
     """What is needed of the study's store."""
 
-    def cells(self) -> Iterable[Cell]:
+    def planned(self) -> Iterable[Cell]:
         """All cells of the study."""
 
     def results(self) -> Iterable[dict[str, Any]]:
-        """A row for each structure of each attack."""
+        """A row for each structure of each finished attack."""
+
+    def keep(self, cell: Cell, kept: Iterable[str]) -> None:
+        """Say which volumes of a cell are kept now."""
 
 
-def volumes_missing(store: Results, folder: Path, keep: Keep) -> list[Cell]:
-    """The finished attacks whose volumes are to be kept and are not there.
+def volumes_missing(store: Kept, folder: Path, keep: Keep) -> list[Cell]:
+    """The finished attacks whose volumes are to be kept and are not there; what is no longer to be kept goes.
 
     The worst case of a network and an attack is known when all its cases are in: it is attacked once more, instead of all
-    volumes being written. Volumes of an earlier worst case go.
+    volumes being written.
     """
     if keep == "tables":
         return []
     left = mean_dice(store.results())
-    done = {cell.key: cell for cell in store.planned() if cell.key in left}
-    wanted = list(done.values()) if keep == "all" else worst(done.values(), left)
+    done = [cell for cell in store.planned() if cell.key in left]
+    wanted = done if keep == "all" else worst(done, left)
+    there = {x.parent.relative_to(folder).as_posix() for x in folder.glob(f"volumes/*/*/*/{RESULT_MARKER}")}
     if keep == "worst":
-        _remove_others(folder, [volumes_folder(cell) for cell in wanted])
-    return [cell for cell in wanted if not (folder / volumes_folder(cell) / RESULT_MARKER).is_file()]
+        keys = {cell.key for cell in wanted}
+        for cell in done:
+            if volumes_folder(cell) in there and cell.key not in keys:
+                shutil.rmtree(folder / volumes_folder(cell), ignore_errors=True)
+                store.keep(cell, ())
+        for cell in wanted:
+            if volumes_folder(cell) in there:  # perhaps written, but not told any more, by a run that was ended
+                store.keep(cell, (volumes_folder(cell),))
+    return [cell for cell in wanted if volumes_folder(cell) not in there]
 
 
 def mean_dice(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
@@ -59,12 +70,3 @@ def worst(cells: Iterable[Cell], left: dict[str, float]) -> list[Cell]:
         if of not in found or (left[cell.key], cell.key) < (left[found[of].key], found[of].key):
             found[of] = cell
     return list(found.values())
-
-
-def _remove_others(folder: Path, wanted: list[str]) -> None:
-    """Remove the volumes of other cases where those of a wanted one are to lie; only what this software has written."""
-    for place in {(folder / x).parent for x in wanted}:
-        for other in place.iterdir() if place.is_dir() else ():
-            ours = (other / RESULT_MARKER).is_file()
-            if ours and str(other.relative_to(folder).as_posix()) not in wanted:
-                shutil.rmtree(other, ignore_errors=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.evaluation.evaluation import UNWARPED, Evaluation
+from SegAdversarialLib.metrics.normality import quantile_line
 
 if TYPE_CHECKING:
     from SegAdversarialLib.defenses.audit import Audit
@@ -61,17 +62,8 @@ def qq_lines(case: Case, adversarial: Case) -> list[Line]:
     """Slope and intercept of the normal QQ plot of each channel's intensities after a change, where the unchanged case has
     its foreground: voxels above 0 in any channel (Cheng & Ji 2020)."""
     inside = (case.image > 0).any(0)
-    return [qq_line(channel[inside]) for channel in adversarial.image]
-
-
-def qq_line(values: np.ndarray) -> Line:
-    """Slope and intercept of the normal QQ plot of values (N,); undefined for fewer than two."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    from scipy.stats import probplot
-
-    _, (slope, intercept, _) = probplot(values.astype(np.float64))
-    return float(slope), float(intercept)
+    found = [quantile_line(channel[inside]) for channel in adversarial.image]
+    return [(line.slope, line.intercept) for line in found]
 
 
 def _said(when: str, line: Line) -> Row:

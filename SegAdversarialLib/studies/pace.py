@@ -59,10 +59,10 @@ class Pace:
         return sum(count * self._expected(sort) for sort, count in self._left.items() if count > 0) / workers
 
     def sentence(self, workers: int) -> str:
-        """How far it is: "12 of 40 cells, 31 a minute, about 1 min left"."""
-        text = f"{self._done:,} of {self._total:,} cells"
-        if self._finished:
-            text += f", {self.per_minute:.3g} a minute"
+        """How far it is: "12 of 40 jobs, 31 a minute, about 1 min left"."""
+        text = f"{self._done:,} of {self._total:,} jobs"
+        if (rate := self.per_minute) > 0:  # where single jobs take minutes it says nothing
+            text += f", {rate:.3g} a minute"
         left = self.left(workers)
         return text if left is None or self._done == self._total else f"{text}, about {duration(left)} left"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from SegAdversarialLib.evaluation.degradation import SEVERITY_WEIGHT, degradation, mean_degradation
 from SegAdversarialLib.evaluation.multiple_tests import Correction
-from SegAdversarialLib.evaluation.statistics import interval
-from SegAdversarialLib.studies.grouping import MEAN, UNCHANGED, Results, Row, in_order
+from SegAdversarialLib.evaluation.statistics import intervals
+from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order
 from SegAdversarialLib.studies.layouts import Rows, compared
 from SegAdversarialLib.studies.marking import marked, measure
 from SegAdversarialLib.studies.tables import Entry, Table
@@ -20,23 +21,15 @@ def overview(rows: Rows, *, correction: Correction = "holm") -> Table:
     """Every network under every condition by structure: Dice with its interval, drop, success, HD95, effect; tested against
     the unchanged images."""
     results = Results.of(rows)
-    body: list[tuple[Entry, ...]] = []
-    for network in results.networks:
-        for condition in results.conditions:
-            for structure in results.structures:
-                dice = results.values(network, condition, structure)
-                if not dice:
-                    continue
-                before = results.values(network, UNCHANGED, structure)
-                entry, ends = measure(dice, compared(condition, before)), interval(dice)
-                effect = None if entry.comparison is None else round(entry.comparison.effect, 3)
-                success = results.values(network, condition, structure, "success")
-                body.append(
-                    (network, condition.what, condition.dose, condition.channels, structure, entry.summary.n, measure(before),
-                     entry, f"{ends.low:.3f} to {ends.high:.3f}", effect, measure(success, digits=0, scale=100).number,
-                     measure(results.values(network, UNCHANGED, structure, "hd95"), digits=1),
-                     measure(results.values(network, condition, structure, "hd95"), digits=1))
-                )  # fmt: skip
+    shown = [
+        (network, condition, structure)
+        for network in results.networks
+        for condition in results.conditions
+        for structure in results.structures
+        if results.values(network, condition, structure)
+    ]
+    ends = intervals(results.values(*x) for x in shown)
+    body = [_overview_row(results, *x, f"{y.low:.3f} to {y.high:.3f}") for x, y in zip(shown, ends)]
     columns = (
         *("Network", "Attack", "Parameters", "Channels", "Structure", "n", "Dice before", "Dice after", "95 % interval"),
         *("Effect", "Success (%)", "HD95 before (mm)", "HD95 after (mm)"),
@@ -47,6 +40,20 @@ def overview(rows: Rows, *, correction: Correction = "holm") -> Table:
         "that were missed have no distance: they are counted beside the mean.",
     )
     return marked(Table("All results", columns, tuple(body), notes), "no attack", correction)
+
+
+def _overview_row(results: Results, network: str, condition: Condition, structure: str, ends: str) -> tuple[Entry, ...]:
+    before = results.values(network, UNCHANGED, structure)
+    after = measure(results.values(network, condition, structure), compared(condition, before))
+    success = measure(results.values(network, condition, structure, "success")).number
+    distances = [results.values(network, x, structure, "hd95") for x in (UNCHANGED, condition)]
+    what = network, condition.what, condition.dose, condition.channels, structure
+    return (
+        *(*what, after.summary.n, measure(before), after, ends),
+        None if after.comparison is None else round(after.comparison.effect, 3),
+        round(100 * success, 1) if math.isfinite(success) else None,
+        *(measure(x, digits=1) for x in distances),
+    )
 
 
 def audited(rows: Iterable[Row]) -> Table:
@@ -92,12 +99,13 @@ def degradations(rows: Rows, weight: float = SEVERITY_WEIGHT, *, structure: str 
 
 
 def severities_of(rows: Rows) -> dict[str, dict[float, Any]]:
-    """The conditions of physics artefacts by kind and severity."""
+    """The conditions of physics artefacts on all channels, by kind and severity."""
     results = Results.of(rows)
     found: dict[str, dict[float, Any]] = {}
     for row in results.rows:
         settings: Mapping[str, Any] = row.get("settings") or {}
-        if settings.get("attack") == ARTEFACT and settings.get("severity", 0) > 0:
+        on_all = (row.get("channels") or ALL) == ALL
+        if on_all and settings.get("attack") == ARTEFACT and settings.get("severity", 0) > 0:
             kind = str(settings.get("kind", "")).replace("_", " ")
             found.setdefault(kind, {})[float(settings["severity"])] = results.condition_of(row)
     return {kind: dict(sorted(own.items())) for kind, own in sorted(found.items())}
@@ -117,12 +125,23 @@ def epochs(traces: Iterable[Row], shown: Sequence[int] = (1, 10, 20, 30), *, met
 
 
 class Claimed(Protocol):
-    """A sentence of a paper, and whether it holds here."""
+    """A sentence of a paper, where it stands, whether it holds here, and what shows that."""
 
-    text: str
-    source: str
-    verdict: str
-    evidence: str
+    @property
+    def text(self) -> str:
+        """The claim."""
+
+    @property
+    def source(self) -> str:
+        """Where the paper says it."""
+
+    @property
+    def verdict(self) -> str:
+        """Whether it holds."""
+
+    @property
+    def evidence(self) -> str:
+        """What shows that."""
 
 
 def claims(found: Iterable[Claimed]) -> Table:

@@ -25,7 +25,7 @@ class Schedule:
 
     def __init__(self, cells: Iterable[Cell]) -> None:
         self._cells = {cell.key: cell for cell in cells}
-        self._needs = {key: set(cell.needs) & set(self._cells) for key, cell in self._cells.items()}
+        self._needs = {key: {x for x in cell.needs if x in self._cells} for key, cell in self._cells.items()}
         self._needed_by: dict[str, list[str]] = defaultdict(list)
         for key, needs in self._needs.items():
             for needed in needs:

@@ -103,9 +103,7 @@ def under_fgsm(model: SegmentationModel, case: Case, epsilon: float) -> dict[str
     return {row["structure"]: row["after"] for row in found.rows if row["metric"] == "Dice"}
 
 
-def audited(
-    defence: Defence, cases: Sequence[Case], known: Sequence[Case], options: argparse.Namespace
-) -> dict[str, Any]:
+def audited(defence: Defence, cases: Sequence[Case], known: Sequence[Case], options: argparse.Namespace) -> dict[str, Any]:
     """What an audit leaves of Dice, and what it warns of."""
     temperatures = ["auto", "deviation", *([defence.temperature] if defence.temperature else [])]
     settings = {**AUDIT, "steps": options.steps, "temperatures": temperatures, "seed": options.seed}

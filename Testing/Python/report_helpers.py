@@ -27,6 +27,7 @@ def results(
     networks: Sequence[str] = NETWORKS,
     structures: Sequence[str] = STRUCTURES,
     epsilons: Sequence[float] = EPSILONS,
+    channels: Sequence[str] = CHANNELS,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
     """Rows as a store gives them: Dice falls with epsilon, less on one channel; the strongest miss structures."""
@@ -34,9 +35,9 @@ def results(
     found = []
     for strength, network in enumerate(networks):
         for patient in range(patients):
-            for (name, attack), epsilon, channels in ((x, y, z) for x in ATTACKS.items() for y in epsilons for z in CHANNELS):
-                key = f"{network}/{patient}/{name}/{epsilon}/{channels}"
-                share = (1.0 if channels == "all" else 0.4) * (0.3 if name == "Scanner" else 1.0)
+            for (name, attack), epsilon, where in ((x, y, z) for x in ATTACKS.items() for y in epsilons for z in channels):
+                key = f"{network}/{patient}/{name}/{epsilon}/{where}"
+                share = (1.0 if where == "all" else 0.4) * (0.3 if name == "Scanner" else 1.0)
                 settings = {"attack": attack, "epsilon": epsilon, "seed": 7}
                 for structure in structures:
                     before = float(random.uniform(0.85, 0.95))
@@ -45,7 +46,7 @@ def results(
                         {
                             **{"key": key, "network": network, "case": f"case-{patient:02d}", "patient": f"P{patient:02d}"},
                             **{"attack": name, "settings": settings, "budget": epsilon, "budget_name": "epsilon"},
-                            **{"channels": channels, "repeat": 0, "structure": structure, "success": after < 0.7 * before},
+                            **{"channels": where, "repeat": 0, "structure": structure, "success": after < 0.7 * before},
                             **{"dice_before": before, "dice_after": after, "dice_unwarped": math.nan},
                             **{"drop": (before - after) / before, "iou_before": 0.8, "iou_after": after / (2 - after)},
                             **{"hd95_before": 2.0, "hd95_after": math.inf if after == 0 else 3 / after},
@@ -109,7 +110,7 @@ def material(patients: int = 8, **changes: Any) -> Material:
         skipped=[Trouble("case-99", "there is no T2 among its files")],
         seeds=(0, 7),
         networks={"U-Net": "builtin:brain-tumour-phantom", "Distillation (T = 20)": "trained here", HOSTILE: "C:/x & y.pt"},
-        attacks=[(name, {"attack": x, "epsilon": list(EPSILONS)}, (7,)) for name, x in ATTACKS.items()],
+        attacks={name: {"attack": [x], "epsilon": ["0.02", "0.1"], "seed": ["7"]} for name, x in ATTACKS.items()},
         cases={f"P{n:02d}": [f"case-{n:02d}"] for n in range(patients)},
         versions={"SegAdversarial": ("1.0.0",), "torch": ("2.13.0", "2.12.1")},
         notes={"case-03: the network's answer is empty without an attack": 12},

@@ -1,18 +1,13 @@
-"""Tiny studies for the tests: a small network in files, small cases, a store as simple as can be, and cells that misbehave."""
+"""Tiny studies for the tests: a small network in files, small cases, and cells that misbehave."""
 
 from __future__ import annotations
 
 import os
-import pickle
 import signal
-import sqlite3
 import time
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.studies.records import Cell, Outcome
 
 NETWORK = {
@@ -24,6 +19,8 @@ NETWORK = {
 def write_cases(folder: Path, count: int = 2, shape: tuple[int, int, int] = (8, 10, 12)) -> list[dict[str, Any]]:
     """Cases in files, and the entries that name them, as JSON data."""
     from training_helpers import CLASSES, block
+
+    from SegAdversarialLib.cohorts.entry import Entry
 
     found = []
     for n in range(count):
@@ -86,51 +83,3 @@ def tries(folder: Path, name: str) -> int:
     """How often a cell was begun."""
     path = folder / f"tries-{name}"
     return len(path.read_text(encoding="utf-8")) if path.exists() else 0
-
-
-class SimpleStore:
-    """A store in one SQLite file, as the client of a study needs it."""
-
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("CREATE TABLE IF NOT EXISTS cells (key PRIMARY KEY, cell, state, outcome, error, worker)")
-        self._db.commit()
-
-    def add(self, cells: list[Cell]) -> None:
-        with self._db:
-            rows = [(cell.key, pickle.dumps(cell), "waiting") for cell in cells]
-            self._db.executemany("INSERT OR IGNORE INTO cells (key, cell, state) VALUES (?, ?, ?)", rows)
-
-    def finish(self, cell: Cell, outcome: Outcome, *, worker: str) -> None:
-        with self._db:
-            told = (pickle.dumps(outcome), worker, cell.key)
-            self._db.execute("UPDATE cells SET state = 'done', outcome = ?, worker = ? WHERE key = ?", told)
-
-    def fail(self, cell: Cell, error: str, *, worker: str, poison: bool) -> None:
-        with self._db:
-            told = ("poison" if poison else "failed", error, worker, cell.key)
-            self._db.execute("UPDATE cells SET state = ?, error = ?, worker = ? WHERE key = ?", told)
-
-    def cells(self) -> list[Cell]:
-        return [pickle.loads(x) for (x,) in self._db.execute("SELECT cell FROM cells ORDER BY rowid")]
-
-    def waiting(self) -> list[Cell]:
-        found = self._db.execute("SELECT cell FROM cells WHERE state = 'waiting' ORDER BY rowid")
-        return [pickle.loads(x) for (x,) in found]
-
-    def outcomes(self) -> dict[str, Outcome]:
-        found = self._db.execute("SELECT key, outcome FROM cells WHERE state = 'done'")
-        return {key: pickle.loads(x) for key, x in found}
-
-    def results(self) -> Iterator[dict[str, Any]]:
-        for key, outcome in self.outcomes().items():
-            yield from ({"key": key, **row} for row in outcome.structures)
-
-    def errors(self) -> dict[str, tuple[str, str]]:
-        """By case: the state and the error of what came to nothing."""
-        found = self._db.execute("SELECT cell, state, error FROM cells WHERE state IN ('failed', 'poison')")
-        return {pickle.loads(cell).case: (state, error) for cell, state, error in found}
-
-    def counts(self) -> Counter[str]:
-        return Counter(dict(self._db.execute("SELECT state, count(*) FROM cells GROUP BY state")))

@@ -15,6 +15,7 @@ import torch
 from conftest import tiny_network, toy_case
 
 from SegAdversarialLib import InputError, SegmentationModel, attacks, ensemble, open_model
+from SegAdversarialLib.cli import main
 from SegAdversarialLib.formats import describe_file
 from SegAdversarialLib.formats.monai_network import architecture
 from SegAdversarialLib.formats.settings import NetworkSettings
@@ -182,6 +183,25 @@ def test_opened_from_a_file_it_is_the_mean_of_its_members(tmp_path: Path) -> Non
     assert [x["name"] for x in model.describe()["members"]] == names
     attacked = attacks.PGD(steps=2, epsilon=0.05)(model, case)
     assert np.abs(attacked.adversarial.image - case.image).max() > 0
+
+
+def test_the_command_tells_of_an_ensemble(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that its members are, and all files; where one of them is a program, what can be told without running it."""
+    whole = files(tmp_path)
+    names = json.loads(whole.read_text())["members"]
+    assert main(["info", str(whole), "--device", "cpu", "--events"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [x["name"] for x in told["members"]] == names and told["channels"] == list(CHANNELS)
+    assert [x["label"] for x in told["classes"]] == list(CLASSES) and told["window"] == [16, 16, 16]
+    assert len(told["files"]) == 7 and told["bytes"] == sum(x.stat().st_size for x in tmp_path.rglob("*.safetensors"))
+    assert told["description"] == "three"
+    assert main(["info", str(tmp_path), "--device", "cpu"]) == 0  # the folder's one network is the ensemble
+    said = capsys.readouterr().out
+    assert all(f'"name": "{name}"' in said for name in names)
+    scripted(tmp_path)
+    assert main(["info", str(whole), "--device", "cpu", "--events"]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told["members"] == ["a.json", "p.ts"] and "--trust" in told["trust"]
 
 
 def changed(folder: Path, name: str, **settings: Any) -> None:

@@ -50,7 +50,8 @@ def liu_rows(count: int, as_claimed: bool) -> Rows:
             rows += result(NOTHING, attack, patient, after, before, {"epsilon": 0.05})
             about = {"network": NOTHING, "attack": attack, "patient": patient, "case": patient, "settings": {"epsilon": 0.05}}
             for n in range(5):
-                traces.append({**about, "restart": 0, "iteration": n, "dice mean": 0.8 - sign * 0.1 * n, "psnr": 40.0 - sign * n})
+                fallen = {"dice mean": 0.8 - sign * 0.1 * n, "psnr": 40.0 - sign * n}
+                traces.append({**about, "restart": 0, "iteration": n, **fallen})
     return {"results": rows, "channels": channels, "traces": traces}
 
 
@@ -70,7 +71,7 @@ def cheng_rows(count: int, as_claimed: bool) -> Rows:
                     more = 0.0 if as_claimed else 0.005 * epsilon
                     after = {x: before[x] - drop - more + scatter(patient, x, attacked, epsilon, radius) for x in BRATS}
                     rows += result(ENSEMBLE, "noise", patient, after, before, setting, attacked)
-        about = {"network": ENSEMBLE, "attack": "noise", "patient": patient, "case": patient, "settings": {}, "channels": "all"}
+        about = {"network": ENSEMBLE, "attack": "noise", "patient": patient, "case": patient, "settings": {}}
         for name, slope in slopes.items():
             own = slope * (1 + scatter(patient, name))
             channels.append({**about, "channel": name, "qq_slope_before": own, "qq_intercept_before": 1.3 * own})
@@ -84,9 +85,10 @@ def pervin_rows(count: int, as_claimed: bool) -> Rows:
     rows = []
 
     def add(patient: str, network: str, attack: str, epsilon: float, left: float) -> None:
-        before = {x: ranks.get(network, 0.0) + scatter(patient, x) for x in pervin.STRUCTURES}
+        before = {x: ranks.get(network, 0.0) + scatter(patient, x) for x in (pervin.BACKGROUND, pervin.OBJECT)}
         if network.endswith("epoch 10"):
-            before = {x: 0.5 + sign * 0.1 * (not network.startswith(f"{PLAIN},")) + scatter(patient, x) for x in pervin.STRUCTURES}
+            early = 0.5 if network.startswith(f"{PLAIN},") else 0.5 + sign * 0.1
+            before = {x: early + scatter(patient, x) for x in (pervin.BACKGROUND, pervin.OBJECT)}
         after = {x: y - left + scatter(patient, x, network, attack, epsilon) for x, y in before.items()}
         rows.extend(result(network, attack, patient, after, before, {"epsilon": epsilon}, measure="iou"))
 
@@ -104,21 +106,21 @@ def chen_rows(count: int, as_claimed: bool) -> Rows:
     organs = ("pancreas", "kidneys", "liver", "spleen")
     sign = 1 if as_claimed else -1
     rows, channels = [], []
-    for patient in patients(count):
+
+    def add(patient: str, attack: str, xi: float, drops: dict[str, float], seen: float) -> None:
         before = {x: 0.9 + scatter(patient, x) for x in organs}
+        after = {x: before[x] - drops[x] + scatter(patient, x, attack, xi) for x in organs}
+        rows.extend(result(chen.NETWORK, attack, patient, after, before, {"xi": xi}))
+        about = {"network": chen.NETWORK, "attack": attack, "patient": patient, "case": patient, "settings": {"xi": xi}}
+        channels.append({**about, "channel": "CT", "perceptibility": seen + 0.01 * scatter(patient, xi)})
 
-        def add(attack: str, xi: float, drops: dict[str, float], seen: float) -> None:
-            after = {x: before[x] - drops[x] + scatter(patient, x, attack, xi) for x in organs}
-            rows.extend(result(chen.NETWORK, attack, patient, after, before, {"xi": xi}))
-            about = {"network": chen.NETWORK, "attack": attack, "patient": patient, "case": patient, "settings": {"xi": xi}}
-            channels.append({**about, "channels": "all", "channel": "CT", "perceptibility": seen + 0.01 * scatter(patient, xi)})
-
+    for patient in patients(count):
         for xi in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0):
             easy, hard = (0.28 + 0.1 * xi, 0.15 * xi) if as_claimed else (-0.05 * xi, -0.02 * xi)
             drops = {"pancreas": hard, "kidneys": hard, "liver": easy, "spleen": easy}
-            add(chen.BOTH, xi, {x: drop + 0.05 * as_claimed for x, drop in drops.items()}, 0.05 + sign * 0.01 * xi)
-        add(chen.SHADED, 2.0, {x: 0.2 + sign * 0.05 * (-1 if x == "kidneys" else 1) for x in organs}, 0.06)
-        add(chen.DEFORMED, 2.0, dict.fromkeys(organs, 0.2), 0.05)
+            add(patient, chen.BOTH, xi, {x: drop + 0.05 * as_claimed for x, drop in drops.items()}, 0.05 + sign * 0.01 * xi)
+        add(patient, chen.SHADED, 2.0, {x: 0.2 + sign * 0.05 * (-1 if x == "kidneys" else 1) for x in organs}, 0.06)
+        add(patient, chen.DEFORMED, 2.0, dict.fromkeys(organs, 0.2), 0.05)
     return {"results": rows, "channels": channels, "traces": []}
 
 

@@ -98,6 +98,19 @@ def test_pervin_goes_from_128_to_8_by_256() -> None:
     assert shapes == [(16, 128, 128), (32, 64, 64), (64, 32, 32), (128, 16, 16), (256, 8, 8)]
 
 
+def test_pervin_begins_as_the_u_net_it_names() -> None:
+    """Ronneberger et al. 2015, Section 3: sqrt(2 / N), so that what differs in an image still differs at the end."""
+    torch.manual_seed(0)
+    network = PervinUNet(4, 2, features=8)
+    for module in modules(network, torch.nn.Conv2d):
+        made_of = module.in_channels * module.kernel_size[0] ** 2
+        assert float(module.weight.detach().std()) == pytest.approx((2 / made_of) ** 0.5, rel=0.35)
+    for module in modules(network, torch.nn.ConvTranspose2d):  # each pixel is made of one pixel of each channel
+        assert float(module.weight.detach().std()) == pytest.approx((2 / module.in_channels) ** 0.5, rel=0.1)
+    image = torch.randn(4, 4, 32, 32)
+    assert float(network(image).detach().std((0, 2, 3)).min()) > 0.1
+
+
 def test_cheng_has_an_encoder_for_each_modality() -> None:
     """Two stages; each modality's encoder apart, and nothing else grows with their number."""
 

@@ -92,7 +92,8 @@ def test_chen_s_table_is_in_percent_and_has_a_row_for_structures_that_the_paper_
     table, _ = papers.compared("chen2019", rows)
     found = {tuple(row[:2]): row[2:] for row in table.rows}
     assert found["U-Net", "Liver"][1].text == "90.00 ± 0.00"
-    assert found["I_DV on U-Net (ξ = 2.0)", "Liver"][1:] == (found["I_DV on U-Net (ξ = 2.0)", "Liver"][1], round(45 - 11.19, 2))
+    paper, here, difference = found["I_DV on U-Net (ξ = 2.0)", "Liver"]
+    assert (paper, here.text, difference) == ("11.19", "45.00 ± 0.00", round(45 - 11.19, 2))
     assert found["I_DV on U-Net (ξ = 2.0)", "oedema"][0] == "-"
     assert math.isclose(found["U-Net 30% decrease", "oedema"][1].number, 56.0)
 

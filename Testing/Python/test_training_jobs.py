@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import SimpleITK
+import torch
+from conftest import tiny_network
 from training_helpers import CLASSES, block
 
-from SegAdversarialLib import InputError, open_model
+from SegAdversarialLib import Case, InputError, open_model
 from SegAdversarialLib.cli import main
+from SegAdversarialLib.jobs.opening import open_case
 from SegAdversarialLib.jobs.running import run
+from SegAdversarialLib.jobs.sources import CaseSource
 from SegAdversarialLib.jobs.specification import make_job
 from SegAdversarialLib.volumes.bias_correction import without_bias
 
@@ -100,3 +105,52 @@ def test_n4_takes_a_slow_change_of_brightness_away() -> None:
     there = inside > 0
     assert np.std(corrected[0][there]) < 0.5 * np.std(image[0][there])
     np.testing.assert_array_equal(corrected[1], image[1])  # nothing to go by
+
+
+@pytest.fixture(name="shaded")
+def _shaded(tmp_path: Path) -> Case:
+    """A subject in files that is brighter on one side than on the other, and a network for it."""
+    source = np.random.default_rng(1)
+    inside = np.zeros((12, 16, 16))
+    inside[2:-2, 2:-2, 2:-2] = 100
+    slow = np.exp(np.linspace(-0.5, 0.5, 16))[None, None]
+    image = np.stack([inside * slow + source.normal(size=inside.shape) + 10] * 2).astype(np.float32)
+    case = block(0, shape=inside.shape).with_image(image)
+    case.write(tmp_path / "subject")
+    return case
+
+
+def test_jobs_see_what_n4_leaves(shaded: Case, tmp_path: Path) -> None:
+    """A source that asks for it gives the corrected volume; an attack's original is that, and epsilon is a share of it."""
+    channels = {name: str(tmp_path / "subject" / f"{name}.nii.gz") for name in ("A", "B")}
+    source = {"channels": channels, "n4": True}
+    expected = without_bias(shaded)
+    assert np.abs(expected.image - shaded.image).max() > 5
+    np.testing.assert_allclose(open_case(CaseSource(**source)).image, expected.image, rtol=1e-4)
+    np.testing.assert_allclose(open_case(CaseSource(channels=channels)).image, shaded.image, rtol=1e-6)
+    torch.jit.script(tiny_network().float()).save(str(tmp_path / "network.ts"))
+    settings = {"channels": ["A", "B"], "classes": {0: "background", 1: "left", 2: "right"}}
+    (tmp_path / "network.json").write_text(json.dumps(settings))
+    output = tmp_path / "results"
+    words = [f"{name}={path}" for name, path in channels.items()]
+    command = ["attack", "--channel", words[0], "--channel", words[1], "--n4", "--model", str(tmp_path / "network.ts")]
+    command += ["--trust", "--device", "cpu", "--attack", "fgsm", "--set", "epsilon=0.1", "--set", "against=prediction"]
+    assert main([*command, "--output", str(output)]) == 0
+    attacked = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(output / "fgsm" / "A.nii.gz")))
+    apart = np.abs(attacked - expected.image[0])
+    assert apart.max() == pytest.approx(0.1 * np.abs(expected.image[0]).max(), rel=1e-3)
+
+
+def test_training_with_n4_learns_from_what_it_leaves(shaded: Case, tmp_path: Path) -> None:
+    """The same weights as from files that were corrected before."""
+    without_bias(shaded).write(tmp_path / "corrected" / "subject")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "subject").rename(tmp_path / "raw" / "subject")
+    classes = ",".join(f"{value}={name}" for value, name in CLASSES.items())
+    weights = {}
+    for name, words in {"raw": ["--n4"], "corrected": []}.items():
+        command = ["train", "--cohort", f"folders:{tmp_path / name}", "--classes", classes, "--epochs", "1", *words, *QUICK]
+        assert main([*command, "--output", str(tmp_path / f"from-{name}")]) == 0
+        weights[name] = safetensors.torch.load_file(tmp_path / f"from-{name}" / "model.safetensors")
+    for key, expected in weights["corrected"].items():
+        torch.testing.assert_close(weights["raw"][key], expected, rtol=1e-4, atol=1e-6)

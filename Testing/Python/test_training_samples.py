@@ -57,6 +57,37 @@ def test_labels_move_with_images(kind: str, axes: str) -> None:
     assert len(seen) > 2  # they are not all alike
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_an_oblique_case_is_turned_in_its_axial_plane(native: bool) -> None:
+    """Image and label alike come in the eight placements of a square, slice by slice: on the case's own grid, which is not
+    resampled for it, and on a straight one."""
+    generator = np.random.default_rng(2)
+    label = generator.integers(0, 3, (5, 8, 8)).astype(np.int16)
+    image = (10 * label + generator.normal(size=(2, *label.shape))).astype(np.float32)
+    case = Case(image, ("A", "B"), oblique_affine(), label=label, label_names=CLASSES, name="oblique")
+    preprocessing = Preprocessing() if native else Preprocessing(orientation="LPS")
+    plain = cohort_of(case, preprocessing).sample(Item(0, 0), 0)
+    if native:
+        np.testing.assert_array_equal(plain.image, image)
+        np.testing.assert_array_equal(plain.targets.argmax(0), label)
+    cohort = cohort_of(case, preprocessing, augmentation="axial")
+    square = np.arange(64).reshape(8, 8)
+    placements = [np.rot90(x, n) for x in (square, square.T) for n in range(4)]
+    seen = set()
+    for epoch in range(60):
+        sample = cohort.sample(Item(0, 0), epoch)
+        fitting = [
+            n
+            for n, order in enumerate(placements)
+            if np.array_equal(sample.image.flatten(2), plain.image.flatten(2)[..., order.ravel()])
+        ]
+        assert len(fitting) == 1, "the same turn of every slice and channel"
+        order = placements[fitting[0]].ravel().copy()
+        assert torch.equal(sample.targets.flatten(2), plain.targets.flatten(2)[..., order])
+        seen.add(fitting[0])
+    assert len(seen) == 8
+
+
 @pytest.mark.parametrize("kind", ["none", "axial", "mirror", "classic"])
 def test_the_same_place_draws_the_same(kind: str) -> None:
     """In whatever order, and in whatever company, samples are asked for; another seed, epoch or part draws anew."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib.evaluation.statistics import interval, summary
+from SegAdversarialLib.evaluation.statistics import intervals, summary
 from SegAdversarialLib.studies.figures.style import COLORS, PANEL, add_legend, new_figure, own_style
 from SegAdversarialLib.studies.grouping import ALL, CLEAN, MEAN, UNCHANGED, Condition, Results, in_order
 from SegAdversarialLib.studies.layouts import TITLES, Rows
@@ -22,6 +23,8 @@ def modality_bars(rows: Rows, *, network: str = "", attack: str = "", dose: str 
         dose: budget and other settings as `Condition.dose` says; the largest budget that was used on most choices of
             channels unless given.
     """
+    from matplotlib.patches import Patch
+
     results = Results.of(rows)
     network = network or results.networks[0]
     attack = attack or results.conditions[0].attack
@@ -34,12 +37,11 @@ def modality_bars(rows: Rows, *, network: str = "", attack: str = "", dose: str 
     groups = [UNCHANGED, *chosen]
     with own_style():
         width = 0.9 + 0.17 * len(shown) * len(groups) + 0.12 * len(groups)
-        figure = new_figure(max(width, PANEL[0]) + 1.3, PANEL[1] + 0.4)
+        figure = new_figure(max(width, PANEL[0]), PANEL[1] + 0.4)
+        add_legend(figure, [Patch(label=x, **_style(n)) for n, x in enumerate(shown)])
         axis = figure.add_subplot()
-        handles = [
+        for n, structure in enumerate(shown):
             _bars(axis, [results.values(network, x, structure, metric) for x in groups], n, len(shown))
-            for n, structure in enumerate(shown)
-        ]
         names = [CLEAN, *("all" if x.channels == ALL else x.channels.replace("+", "+\n") for x in chosen)]
         axis.set_xticks(range(len(groups)), names)
         axis.set_ylabel(TITLES.get(metric, metric))
@@ -47,7 +49,6 @@ def modality_bars(rows: Rows, *, network: str = "", attack: str = "", dose: str 
         axis.grid(False, axis="x")
         if metric in ("dice", "iou"):
             axis.set_ylim(0, 1)
-        add_legend(figure, handles, shown)
         figure.suptitle(", ".join(x for x in (network, attack, dose) if x), fontsize=11)
     return figure
 
@@ -59,15 +60,20 @@ def _fullest(conditions: list[Condition]) -> str:
     return max(doses, key=lambda x: (len(used[x]), used[x][0].budget or 0.0), default="")
 
 
-def _bars(axis: Any, values: list[dict[str, float]], place: int, count: int) -> Any:
+def _bars(axis: Any, values: list[dict[str, float]], place: int, count: int) -> None:
     width = 0.84 / count
     means = np.array([summary(x).mean for x in values])
-    ends = np.array([(x.low, x.high) for x in map(interval, values)])
+    ends = np.array([(x.low, x.high) for x in intervals(values)])
     heights = np.where(np.isfinite(means), means, 0)
-    # an interval that there is not has no length
-    around = np.nan_to_num(np.abs(ends.T - means), nan=0.0, posinf=0.0)
-    return axis.bar(
-        np.arange(len(values)) + (place - (count - 1) / 2) * width, heights, width * 0.94, yerr=around,
-        color=COLORS[place % len(COLORS)], edgecolor="white", linewidth=0.4, hatch=_HATCHES[place % len(_HATCHES)],
+    around = np.abs(ends.T - means)
+    around[:, ~np.isfinite(ends).all(1)] = math.nan
+    axis.bar(
+        np.arange(len(values)) + (place - (count - 1) / 2) * width, heights, width * 0.94, yerr=around, **_style(place),
         error_kw={"elinewidth": 0.9, "capsize": 1.5, "capthick": 0.9, "ecolor": "#333333"},
     )  # fmt: skip
+
+
+def _style(place: int) -> dict[str, Any]:
+    """A bar's colour and hatch."""
+    color, hatch = COLORS[place % len(COLORS)], _HATCHES[place % len(_HATCHES)]
+    return {"facecolor": color, "edgecolor": "white", "linewidth": 0.4, "hatch": hatch}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from SegAdversarialLib.evaluation.statistics import interval, summary
-from SegAdversarialLib.studies.figures.style import add_legend, own_style, panels, series_style
-from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Conditions, Results, Row, patients
+from SegAdversarialLib.evaluation.statistics import intervals, summary
+from SegAdversarialLib.studies.figures.style import curve_handles, own_style, panels, series_style
+from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Results, Row, condition_of, patients
 from SegAdversarialLib.studies.layouts import TITLES, Rows, doses_of
 
 MOST_BANDS = 8
@@ -36,17 +37,14 @@ def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures
     budgets = [x.budget for x in doses]
     numbers = [float(n if x is None else x) for n, x in enumerate(budgets)]
     with own_style():
-        figure, axes = panels(len(shown), legend=known)
-        handles = []
+        figure, axes = panels(len(shown), curve_handles(known))
         for structure, axis in zip(shown, axes):
-            handles = [
-                _curve(axis, numbers, [results.values(x, y, structure, metric) for y in doses], n, len(known))
-                for n, x in enumerate(known)
-            ]
+            for n, network in enumerate(known):
+                values = [results.values(network, x, structure, metric) for x in doses]
+                _curve(axis, numbers, values, n, len(known))
             axis.set_title(structure)
             _budget_axis(axis, doses, numbers)
         _share_axis(axes, TITLES.get(metric, metric), metric in ("dice", "iou"))
-        add_legend(figure, handles, known)
         figure.suptitle(family.label, fontsize=11)
     return figure
 
@@ -54,45 +52,49 @@ def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures
 def by_iteration(traces: Iterable[Row]) -> Any:
     """Dice (mean over structures) and PSNR against the iteration of the attack (Liu's Figs. 3 and 4).
 
-    A curve for each network and condition; an attack that stopped early stays what it had become.
+    A curve for each network and attack, of an attack with several budgets under the largest. An attack that stopped early
+    stays what it had become.
     """
-    rows = [x for x in traces if "iteration" in x]
-    conditions = Conditions(rows)
+    rows = [x for x in traces if x.get("iteration") is not None]
+    largest: dict[Condition, float] = {}
+    for condition in set(map(condition_of, rows)):
+        family = replace(condition, budget=None)
+        largest[family] = max(largest.get(family, 0.0), condition.budget or 0.0)
     networks = len({x["network"] for x in rows}) > 1
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        label = conditions.of(row).label
+        condition = condition_of(row)
+        if (condition.budget or 0.0) < largest[replace(condition, budget=None)]:
+            continue
+        label = condition.label
         groups.setdefault(f"{row['network']}: {label}" if networks else label, []).append(row)
     with own_style():
-        figure, axes = panels(2, legend=list(groups), share_y=False)
-        handles = []
+        figure, axes = panels(2, curve_handles(groups), share_y=False)
         for n, own in enumerate(groups.values()):
             held = _carried_on(own)
             for axis, column in zip(axes, ("dice mean", "psnr")):
                 found = patients(held, column, lambda x: (x["iteration"],))
                 steps = sorted(x for (x,) in found)
-                handle = _curve(axis, steps, [found[(x,)] for x in steps], n, len(groups))
-            handles.append(handle)
+                _curve(axis, steps, [found[(x,)] for x in steps], n, len(groups))
         for axis, title in zip(axes, ("Dice, mean over structures", "PSNR (dB)")):
             axis.set_xlabel("Iteration")
             axis.set_ylabel(title)
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0].set_ylim(0, 1)
-        add_legend(figure, handles, list(groups))
     return figure
 
 
-def _curve(axis: Any, places: Sequence[float], values: Sequence[Mapping[str, float]], n: int, count: int) -> Any:
+def _curve(axis: Any, places: Sequence[float], values: Sequence[Mapping[str, float]], n: int, count: int) -> None:
     """Means with their intervals; places without finite values are left out."""
     means = np.array([summary(x).mean for x in values])
-    ends = np.array([(x.low, x.high) for x in map(interval, values)]) if count <= MOST_BANDS else np.empty((0, 2))
+    ends = np.array([(x.low, x.high) for x in intervals(values)]) if count <= MOST_BANDS else np.empty((0, 2))
     there = np.isfinite(means)
     style = series_style(n)
     where = np.asarray(places, dtype=np.float64)[there]
     if ends.size:
         # no interval is no band, not one of width 0
         axis.fill_between(where, *ends[there].T, color=style["color"], alpha=0.15, linewidth=0)
-    return axis.plot(where, means[there], markevery=max(1, len(where) // 12), **style)[0]
+    axis.plot(where, means[there], markevery=max(1, len(where) // 12), **style)
 
 
 def _budget_axis(axis: Any, doses: Sequence[Condition], numbers: Sequence[float]) -> None:

@@ -42,11 +42,12 @@ def histograms(intensities: Intensities) -> Any:
         figure, axes = _grid(intensities)
         for column, (name, values) in enumerate(intensities.items()):
             for axis, shown in zip(axes[:, column], (np.concatenate(values), normalized(values))):
-                low, high = np.percentile(shown, _TAILS)
-                color = COLORS[column % len(COLORS)]
-                axis.hist(shown, _BINS, range=(low, high) if low < high else None, density=True, color=color)
                 axis.set_yticks([])
                 axis.grid(False)
+                if shown.size:
+                    low, high = np.percentile(shown, _TAILS)
+                    within = (low, high) if low < high else None
+                    axis.hist(shown, _BINS, range=within, density=True, color=COLORS[column % len(COLORS)])
             axes[0, column].set_title(name)
             axes[0, column].set_xlabel("intensity")
             axes[1, column].set_xlabel("normalised (SD)")
@@ -93,7 +94,9 @@ def _quantiles(axis: Any, values: np.ndarray, color: str) -> None:
     axis.plot(theory[chosen], ordered[chosen], ".", color=color, markersize=3.5)
     ends = theory[[0, -1]]
     axis.plot(ends, line.slope * ends + line.intercept, color="black", linewidth=1)
-    words = f"slope {line.slope:.4g}\nintercept {line.intercept:.4g}\nr {line.correlation:.3f}"
+    # of normalised intensities rounding leaves a mean that is no number to be read
+    intercept = 0.0 if abs(line.intercept) < 1e-9 * abs(line.slope) else line.intercept
+    words = f"slope {line.slope:.4g}\nintercept {intercept:.4g}\nr {line.correlation:.3f}"
     axis.text(0.04, 0.97, words, transform=axis.transAxes, va="top", fontsize=7.5)
     low, high = sorted((min(ordered[0], line.slope * ends[0] + line.intercept), ordered[-1]))
     axis.set_ylim(low - 0.05 * (high - low), high + 0.35 * (high - low) if high > low else None)

@@ -48,7 +48,8 @@ def worst_slice(
         pictures = [image] * (len(labels) - 1) + [changed]
         size = _panel_size(image.shape, plane.spacing)
         values = sorted({int(x) for y in labels for x in np.unique(y)} - {0})
-        figure = new_figure((len(labels) + 1) * size[0] + 1.9, size[1] + 0.75)
+        figure = new_figure((len(labels) + 1) * size[0] + 0.6, size[1] + 0.7)
+        _name(figure, values, original.label_names or {})
         axes = figure.subplots(1, len(labels) + 1)
         for axis, picture, label, head in zip(axes, pictures, labels, heads):
             _show(axis, picture, head, plane, {"cmap": "gray", "vmin": low, "vmax": max(high, low + 1e-9)})
@@ -56,7 +57,7 @@ def worst_slice(
         most = float(np.abs(changed - image).max()) or 1.0
         drawn = _show(axes[-1], changed - image, "change", plane, {"cmap": "PuOr_r", "vmin": -most, "vmax": most})
         figure.colorbar(drawn, ax=axes[-1], shrink=0.8, pad=0.02)
-        _name(figure, values, original.label_names or {})
+        axes[0].text(0.02, 0.5, "R", transform=axes[0].transAxes, color="white", va="center", weight="bold")
         words = f"{original.channels[place]}, slice {number + 1} of {plane.count(before)}"
         figure.suptitle(f"{title}: {words}" if title else words, fontsize=11)
     return figure
@@ -142,7 +143,7 @@ def _name(figure: Any, values: Iterable[int], names: Mapping[int, str]) -> None:
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=color_of(x), label=names.get(x) or f"label {x}") for x in values]
-    add_legend(figure, patches, [str(x.get_label()) for x in patches])
+    add_legend(figure, patches)
 
 
 def color_of(value: int) -> str:

@@ -7,7 +7,7 @@ window, no current figure, no setting of the user's is touched.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,21 +72,35 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def panels(count: int, *, legend: Sequence[str] = (), share_y: bool = True) -> tuple[Any, list[Any]]:
-    """A figure with so many panels in rows of three, and room for a legend of these entries at the right."""
-    columns = min(count, MOST_COLUMNS)
+def panels(count: int, handles: Sequence[Any] = (), *, share_y: bool = True) -> tuple[Any, list[Any]]:
+    """A figure with so many panels in rows of three at most, and a legend beside or, where it is long, below them."""
+    columns = min(count, 2 if count == 4 else MOST_COLUMNS)
     rows = -(-count // columns)
-    figure = new_figure(*_size(columns, rows, legend))
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y).ravel().tolist()
+    figure = new_figure(columns * PANEL[0], rows * PANEL[1])
+    add_legend(figure, handles)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=share_y, sharex=True).ravel().tolist()
     for extra in grid[count:]:
         extra.remove()
+    for axis in grid[:count]:
+        axis.tick_params(labelbottom=True)
     return figure, grid[:count]
 
 
-def add_legend(figure: Any, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    """A legend beside the panels, never over them."""
-    if labels:
-        figure.legend(handles, [wrapped(x) for x in labels], loc="outside right center", labelspacing=0.6)
+def add_legend(figure: Any, handles: Sequence[Any]) -> None:
+    """Make room for a legend beside what the figure shows, or, where it is longer than that is high, below; never over it."""
+    if not handles:
+        return
+    names = [wrapped(str(x.get_label())) for x in handles]
+    across = 0.5 + 0.072 * max(len(line) for name in names for line in name.split("\n"))
+    down = sum(0.135 * (name.count("\n") + 1) + 0.07 for name in names)
+    width, height = figure.get_size_inches()
+    if down <= height:
+        figure.set_size_inches(width + across, height)
+        figure.legend(handles, names, loc="outside right center", labelspacing=0.6)
+    else:
+        columns = max(1, int(width / across))
+        figure.set_size_inches(width, height + down / columns + 0.3)
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, labelspacing=0.6)
 
 
 def series_style(place: int) -> dict[str, Any]:
@@ -95,9 +109,17 @@ def series_style(place: int) -> dict[str, Any]:
     return {"color": color, "marker": MARKERS[place % len(MARKERS)], "linestyle": line}
 
 
+def curve_handles(names: Iterable[str]) -> list[Any]:
+    """What a legend shows of curves in the order of their places."""
+    from matplotlib.lines import Line2D
+
+    return [Line2D([], [], label=name, **series_style(n)) for n, name in enumerate(names)]
+
+
 def wrapped(text: str) -> str:
-    """A long name in several lines."""
-    return "\n".join(textwrap.wrap(text, _LEGEND_WIDTH)) or text
+    """A long name in several lines; a setting and its value stay together."""
+    kept = text.replace(" = ", "\u00a0=\u00a0")
+    return "\n".join(textwrap.wrap(kept, _LEGEND_WIDTH)) or text
 
 
 def save(figure: Any, folder: str | Path, name: str) -> tuple[Path, Path]:
@@ -112,10 +134,3 @@ def save(figure: Any, folder: str | Path, name: str) -> tuple[Path, Path]:
             with whole_file(path) as temporary:
                 figure.savefig(temporary, dpi=DOTS_PER_INCH, metadata=metadata)
     return paths
-
-
-def _size(columns: int, rows: int, legend: Sequence[str]) -> tuple[float, float]:
-    names = [wrapped(x).split("\n") for x in legend]
-    width = max((len(line) for name in names for line in name), default=0)
-    lines = sum(len(x) + 0.5 for x in names)
-    return columns * PANEL[0] + (0.45 + 0.072 * width if names else 0), max(rows * PANEL[1], 0.16 * lines + 0.3)

@@ -92,7 +92,7 @@ def above_zero(values: ByPatient, what: str, unit: str = "") -> Comparison:
         return Comparison(None, f"{what}: not measured")
     mean = f"{what} {found.mean():.3g}{unit}"
     if len(found) < FEWEST:
-        return Comparison(None, f"{mean} (n = {len(found)}; {FEWEST} patients are the fewest that can show it)")
+        return Comparison(None, f"{mean} (n = {len(found)}, fewer than {FEWEST})")
     p = paired(dict.fromkeys(known, 0.0), known).p
     if p > LEVEL:
         return Comparison(False, f"{mean} (n = {len(found)}, p = {p:.2g}: within chance)")

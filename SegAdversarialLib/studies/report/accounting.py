@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from SegAdversarialLib.attacks.cost import duration
@@ -13,7 +13,7 @@ from SegAdversarialLib.studies.report.page import Section, bullets, folded, head
 from SegAdversarialLib.studies.report.tables import sheet
 
 _MOST_TROUBLES = 500
-_MOST_SEEDS = 20
+_MOST_VALUES = 20
 
 _STATES = {"done": "done", "waiting": "waiting", "failed": "failed, to be tried again", "poisoned": "given up"}
 
@@ -68,9 +68,16 @@ def _networks(networks: Mapping[str, str]) -> list[Markup]:
     return [heading("Networks"), sheet("Networks", ("Network", "What it is"), texts)] if texts else []
 
 
-def _attacks(attacks: Sequence[tuple[str, Mapping[str, Any], Sequence[int]]]) -> list[Markup]:
-    texts = [[name, element("code", settings_in_words(settings)), _seeds(seeds)] for name, settings, seeds in attacks]
-    return [heading("Attacks"), sheet("Attacks", ("Attack", "Settings", "Seeds"), texts)] if texts else []
+def _attacks(attacks: Mapping[str, Mapping[str, Iterable[str]]]) -> list[Markup]:
+    """The settings that the study varies, or that are the attack's own, first; those of one value after them."""
+    texts: list[list[str | Markup]] = []
+    for name, settings in attacks.items():
+        said = {setting: list(values) for setting, values in settings.items() if setting != "attack"}
+        varied = [f"{setting} {' / '.join(_some(values))}" for setting, values in said.items() if len(values) > 1]
+        fixed = [f"{setting} {values[0]}" for setting, values in said.items() if len(values) == 1]
+        texts.append([name, ", ".join(settings.get("attack", ())), "; ".join(varied) or "-", ", ".join(fixed)])
+    columns = ("Attack", "Kind", "Varied", "Else")
+    return [heading("Attacks"), sheet("Attacks", columns, texts)] if texts else []
 
 
 def _cases(account: Account) -> list[Markup]:
@@ -100,21 +107,29 @@ def _versions(account: Account) -> list[Markup]:
         return []
     mixed = any(len(found) > 1 for found in account.versions.values())
     said = [paragraph("Jobs were done with different versions: numbers may differ for that reason.")] if mixed else []
-    seeds = [paragraph(f"Seeds: {_seeds(account.seeds)}.", quiet=True)] if account.seeds else []
+    seeds = [paragraph(f"Seeds: {', '.join(_some([str(x) for x in account.seeds]))}.", quiet=True)] if account.seeds else []
     return [heading("Versions and seeds"), sheet("Versions", ("Software", "Version"), texts), *said, *seeds]
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:
     """Settings in one line: "attack fgsm, epsilon 0.05, channels T1 T2"."""
-    return ", ".join(f"{name} {_value(value)}" for name, value in settings.items())
+    return ", ".join(f"{name} {value_in_words(value)}" for name, value in settings.items())
 
 
-def _value(value: Any) -> str:
+def value_in_words(value: Any) -> str:
+    """The value of a setting in words."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
     if isinstance(value, (list, tuple)) and all(isinstance(x, (str, int, float)) for x in value):
         return " ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _seeds(seeds: Sequence[int]) -> str:
-    shown = ", ".join(map(str, seeds[:_MOST_SEEDS]))
-    return f"{shown} and {len(seeds) - _MOST_SEEDS} more" if len(seeds) > _MOST_SEEDS else shown
+def _some(values: Sequence[str]) -> list[str]:
+    """Not more values than can be read."""
+    more = len(values) - _MOST_VALUES
+    return [*values[:_MOST_VALUES], f"and {more} more"] if more > 0 else list(values)

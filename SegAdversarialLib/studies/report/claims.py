@@ -23,7 +23,7 @@ _WORDS = {
 
 def section(paper: str, claims: Sequence[Claim], compared: Sequence[Table]) -> Section:
     """Claims with their verdicts, and tables with paper | here | difference."""
-    count = Counter(x.verdict for x in claims)
+    count = Counter[str](x.verdict for x in claims)
     said = ", ".join(f"{count[x]} {words[count[x] != 1]}" for x, words in _WORDS.items() if count[x])
     caution = "Cohort, networks and sizes here may differ from the paper's: a difference need not be an error of either."
     content = [

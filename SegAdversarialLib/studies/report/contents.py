@@ -22,7 +22,7 @@ _MOST_POINTS = 100_000
 """In that figure: the traces of a large cohort need not fit into memory."""
 
 _SHOWN = (
-    *("key", "network", "case", "patient", "attack", "settings", "budget", "budget_name", "channels", "repeat"),
+    *("key", "network", "case", "patient", "attack", "variant", "budget", "budget_name", "channels", "repeat"),
     *("iteration", "restart", "dice mean", "psnr"),
 )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from SegAdversarialLib.evaluation.tables import write_table
+from SegAdversarialLib.studies.export import export
 from SegAdversarialLib.studies.report.contents import Drawn
 from SegAdversarialLib.studies.report.markup import Markup
-from SegAdversarialLib.studies.report.material import Row
 from SegAdversarialLib.studies.report.pictures import figure
 from SegAdversarialLib.studies.tables import Table
 from SegAdversarialLib.volumes.files import file_name
@@ -19,7 +18,12 @@ TABLES, FIGURES = "tables", "figures"
 
 _LONGEST_NAME = 80
 
-_SETTINGS = "settings"
+_BROAD = 1.7
+"""A figure that is so many times as wide as high would be too small in half of the page."""
+_WIDE = 9
+"""The same of one of so many inches."""
+
+_RAW = {"results": "a row for each attack and structure", "channels": "a row for each attack and channel"}
 
 
 def write_tables(folder: Path, tables: Iterable[Table]) -> dict[str, str]:
@@ -39,22 +43,17 @@ def write_figures(folder: Path, figures: Iterable[Drawn]) -> list[Markup]:
     found = []
     for one in figures:
         drawn, _ = save(one.figure, folder / FIGURES, one.name)
-        found.append(figure(one.title, one.caption, drawn.read_bytes(), "image/svg+xml"))
+        width, height = one.figure.get_size_inches()
+        found.append(
+            figure(one.title, one.caption, drawn.read_bytes(), "image/svg+xml", broad=width > min(_BROAD * height, _WIDE))
+        )
     return found
 
 
-def write_rows(folder: Path, rows: Mapping[str, Iterable[Row]]) -> dict[str, str]:
-    """All rows of the store as CSV, by the name of their file; what they are, by their addresses."""
-    found = {}
-    for name, own in rows.items():
-        told = iter(own)
-        first = next(told, None)
-        if first is not None:
-            address = f"{TABLES}/{name}.csv"
-            flat = ({**row, _SETTINGS: json.dumps(row[_SETTINGS], sort_keys=True)} for row in itertools.chain([first], told))
-            write_table(flat, folder / address, list(first))
-            found[address] = f"every row of the {name}"
-    return found
+def write_rows(folder: Path, store: Any) -> dict[str, str]:
+    """All rows of a study's store as CSV; what they are, by their addresses."""
+    written = export(store, folder / TABLES, only=_RAW)
+    return {x.relative_to(folder).as_posix(): _RAW[x.stem] for x in written}
 
 
 def _free(start: str, ending: str, taken: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from SegAdversarialLib.studies.grouping import Results
-from SegAdversarialLib.studies.report.accounting import settings_in_words
+from SegAdversarialLib.studies.report.accounting import settings_in_words, value_in_words
 from SegAdversarialLib.studies.report.material import Account, Material, Row, Trouble
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def account(store: StoreLike, text: str, networks: Mapping[str, str]) -> Account
     counts: Counter[tuple[str, str]] = Counter()
     notes: Counter[str] = Counter(store.notes())
     seeds: dict[int, None] = {}
-    attacks: dict[tuple[str, str], tuple[dict[str, Any], dict[int, None]]] = {}
+    attacks: dict[str, Grid] = {}
     cases: dict[str, dict[str, None]] = {}
     versions: dict[str, dict[str, None]] = {}
     failed: list[Trouble] = []
@@ -91,9 +91,7 @@ def account(store: StoreLike, text: str, networks: Mapping[str, str]) -> Account
         seeds |= {} if seed is None else {seed: None}
         if row["kind"] == "attack":
             cases.setdefault(row["patient"] or row["case"], {})[row["case"]] = None
-            settings = {name: value for name, value in row["settings"].items() if name != _SEED}
-            _, own = attacks.setdefault((row["attack"], settings_in_words(settings)), (settings, {}))
-            own |= {} if seed is None else {seed: None}
+            attacks.setdefault(row["attack"], Grid()).add(row["settings"])
     return Account(
         text=text,
         counts=counts,
@@ -101,12 +99,31 @@ def account(store: StoreLike, text: str, networks: Mapping[str, str]) -> Account
         skipped=[Trouble(name, reason) for name, reason in store.skipped().items()],
         seeds=sorted(seeds),
         networks=networks,
-        attacks=[(name, settings, sorted(own)) for (name, _), (settings, own) in attacks.items()],
+        attacks={name: own.values for name, own in attacks.items()},
         cases={patient: list(own) for patient, own in cases.items()},
         versions={name: sorted(found) for name, found in sorted(versions.items())},
         notes=notes,
         seconds=seconds,
     )
+
+
+class Grid:
+    """The values that each setting of an attack has in a study.
+
+    Attributes:
+        values: by setting, in words, each once, in the order in which they first occur.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, None]] = {}
+        self._seen: set[int] = set()
+
+    def add(self, settings: Mapping[str, Any]) -> None:
+        """Take in the settings of a cell; cells share them."""
+        if id(settings) not in self._seen:
+            self._seen.add(id(settings))
+            for name, value in settings.items():
+                self.values.setdefault(name, {})[value_in_words(value)] = None
 
 
 def in_words(row: Row) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from SegAdversarialLib.studies.grouping import Results, Row
 
@@ -35,7 +34,7 @@ class Account:
         skipped: cases that were left out, and why.
         seeds: every seed that stands in a setting of a job.
         networks: what each network is: its file, or how it was trained.
-        attacks: what each attack is called, its settings (a seed aside) and its seeds.
+        attacks: of each attack, by what the study calls it, the values of each of its settings, in words.
         cases: the names of the cases of each patient.
         versions: of each software, the versions with which jobs were done.
         notes: what was odd, in sentences, and how many jobs said so.
@@ -49,7 +48,7 @@ class Account:
     skipped: Sequence[Trouble] = ()
     seeds: Sequence[int] = ()
     networks: Mapping[str, str] = field(default_factory=dict)
-    attacks: Sequence[tuple[str, Mapping[str, Any], Sequence[int]]] = ()
+    attacks: Mapping[str, Mapping[str, Iterable[str]]] = field(default_factory=dict)
     cases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Mapping[str, int] = field(default_factory=dict)

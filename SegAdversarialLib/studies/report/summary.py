@@ -46,7 +46,7 @@ def section(material: Material) -> Section:
             _at_a_glance(material, found),
             bullets(findings(material, found)),
             heading("Limits"),
-            bullets(limits(material, found)),
+            bullets(limits(material)),
         ],
     )
 
@@ -74,7 +74,7 @@ def findings(material: Material, found: Sequence[Effect]) -> list[str]:
     return [_extent(results), *_losses(found), *_by_channel(results), *_merely_bad(results), *_audited(material.checks)]
 
 
-def limits(material: Material, found: Sequence[Effect]) -> list[str]:
+def limits(material: Material) -> list[str]:
     """What the results do not say, one sentence each."""
     account, rows, said = material.account, material.results.rows, []
     if waiting := account.count("waiting"):

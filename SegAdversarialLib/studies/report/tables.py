@@ -18,6 +18,8 @@ _MOST_ROWS = 1000
 _TALL = 25
 """A table with more rows scrolls in a window of its own."""
 
+_MOST_DECIMALS = 4
+
 _MISSING = ("", "-")
 
 _VERDICTS = {
@@ -32,11 +34,14 @@ _VERDICTS = {
 
 
 def table(one: Table) -> Markup:
-    """A table with its title and notes."""
+    """A table with its title and notes; columns in which nothing stands are left out."""
     left_out = len(one.rows) - _MOST_ROWS
     more = [f"{left_out:,} more rows are not shown here; they are in the CSV file of this table."] if left_out > 0 else []
-    shown = sheet(one.title, one.columns, _texts(one)[:_MOST_ROWS], one.numbers[:_MOST_ROWS])
-    return Markup(heading(one.title) + shown + bullets([*one.notes, *more], class_="notes"))
+    texts, numbers = _texts(one)[:_MOST_ROWS], one.numbers[:_MOST_ROWS]
+    shown = [n for n in range(len(one.columns)) if any(row[n] not in _MISSING for row in texts)]
+    columns, texts, numbers = ([[row[n] for n in shown] for row in rows] for rows in ([one.columns], texts, numbers))
+    body = sheet(one.title, columns[0], texts, numbers)
+    return Markup(heading(one.title) + body + bullets([*one.notes, *more], class_="notes"))
 
 
 def _texts(one: Table) -> list[list[str]]:
@@ -46,7 +51,7 @@ def _texts(one: Table) -> list[list[str]]:
         plain = {row: x for row, x in enumerate(entries[n] for entries in one.rows) if isinstance(x, float) and _is_short(x)}
         decimals = max((len(texts[row][n].partition(".")[2]) for row in plain), default=0)
         for row, number in plain.items():
-            texts[row][n] = f"{number:.{decimals}f}"
+            texts[row][n] = f"{number:.{min(decimals, _MOST_DECIMALS)}f}"
     return texts
 
 

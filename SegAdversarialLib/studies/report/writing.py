@@ -51,7 +51,7 @@ def write(study: Study, store: StoreLike, path: str | Path, *, progress: Progres
     chosen = contents.tables(material)
     judged, compared = _beside_the_paper(material, store)
     files = write_tables(path.parent, [*(x.table for x in chosen), *compared])
-    files |= write_rows(path.parent, {"results": material.results.rows, "channels": material.channels})
+    files |= write_rows(path.parent, store)
     tell(0.5, "figures")
     figures = write_figures(path.parent, contents.figures(material, store.traces()))
     tell(0.9, "writing the page")

@@ -26,7 +26,7 @@ _STRONG = tuple(x for x in STRENGTHS if x >= ABLATED)
 
 def judge(measured: Measured) -> list[Claim]:
     """All claims, in the paper's order."""
-    structures = [x for x in measured.structures if not _is_region(x)]
+    structures = [x for x in measured.structures if not is_region(x)]
     return [*_of_strength(measured, structures), *_of_parts(measured, structures)]
 
 
@@ -108,7 +108,7 @@ def structures_of(m: Measured, organ: str) -> list[str]:
     return [x for x in m.structures if is_organ(x, organ)]
 
 
-def _is_region(structure: str) -> bool:
+def is_region(structure: str) -> bool:
     """Whether a structure is made of others, which would count twice."""
     return structure in ("WT", "TC", "ET")
 
@@ -145,7 +145,7 @@ def _seen(m: Measured) -> Comparison:
 def _succeeds(m: Measured, strength: float, structure: str) -> Comparison:
     before, after = together(clean(m, [structure]), left(m, [structure], BOTH, strength))
     margins = {x: (before[x] - after[x]) / before[x] - SUCCESS for x in before if before[x] > 0}
-    return above_zero(margins, f"relative drop of {structure} at xi = {strength:g} is above {SUCCESS:g} by")
+    return above_zero(margins, f"relative drop of {structure} at xi = {strength:g}, less {SUCCESS:g}, =")
 
 
 def _harder(m: Measured, names: Sequence[str]) -> list[Comparison]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from SegAdversarialLib.studies.papers.chen2019 import tables
-from SegAdversarialLib.studies.papers.chen2019.claims import chosen, clean, left, structures_of
+from SegAdversarialLib.studies.papers.chen2019.claims import chosen, clean, is_region, left, structures_of
 from SegAdversarialLib.studies.papers.chen2019.names import BOTH, DEFORMED, SHADED
 from SegAdversarialLib.studies.papers.chen2019.tables import ABLATED, BORDER, ORGANS, STRENGTHS, TABLE_1, row_of
 from SegAdversarialLib.studies.papers.comparing import Found, beside
@@ -48,7 +48,7 @@ def _dice(m: Measured, row: str, structures: list[str]) -> Found:
 def _with_others(m: Measured) -> PrintedTable:
     """The printed table with columns, empty in the paper, for structures that are none of its organs."""
     known = {x for organ in ORGANS for x in structures_of(m, organ)}
-    others = tuple(x for x in m.structures if x not in known)
+    others = tuple(x for x in m.structures if x not in known and not is_region(x))
     columns = (*TABLE_1.columns[:-1], *others, TABLE_1.columns[-1])
     rows = {row: (*x[:-1], *(None for _ in others), x[-1]) for row, x in TABLE_1.rows.items()}
     return replace(TABLE_1, columns=columns, rows=rows)

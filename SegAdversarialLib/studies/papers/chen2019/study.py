@@ -79,5 +79,5 @@ def _generator(strength: float, size: _Size, cohort: Data) -> Data:
 def _network(size: _Size, cohort: Data) -> Data:
     small = {"name": "UNet", "arguments": {"channels": [8, 16, 32], "strides": [2, 2], "norm": "instance"}}
     settings = {"epochs": 100, "batch_size": 16, "learning_rate": 1e-3, "loss": "ce"} if size.network else {"epochs": 3}
-    described = {"preprocessing": {"normalization": "zscore", "axes": "ji"}}
+    described = {"preprocessing": {"normalization": {"kind": "zscore"}, "axes": "ji"}}
     return {"train": {"cohort": cohort, "network": size.network or small, "described": described, "settings": settings}}

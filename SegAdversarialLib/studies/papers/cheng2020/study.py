@@ -87,6 +87,6 @@ def _architectures(size: _Size) -> list[Data]:
 
 def _trained(network: Data, cohort: Data, size: _Size) -> Data:
     """All see windows of one size: that of the variational branch, which takes no other; an ensemble needs them to agree."""
-    described = {"window": [size.side] * 3, "size_multiple": size.side, "preprocessing": {"normalization": "zscore"}}
+    described = {"window": [size.side] * 3, "size_multiple": size.side, "preprocessing": {"normalization": {"kind": "zscore"}}}
     how = {"cohort": cohort, "network": network, "described": described, "settings": {**size.settings, "tensorboard": False}}
     return {"train": how, "attacked": False}

@@ -120,7 +120,7 @@ def study(scale: Scale, cohort: CohortLike | None) -> Data:
 def _network(name: str, dimensions: int, cohort: Data, size: _Size) -> Data:
     recipe = _recipe(name)
     kind = {"standard": "plain", "defensive-distillation": "distilled"}.get(recipe["recipe"], "defended")
-    preprocessing = {**size.preprocessing, "normalization": "zscore", "axes": "kji" if dimensions == 3 else "ji"}
+    preprocessing = {**size.preprocessing, "normalization": {"kind": "zscore"}, "axes": "kji" if dimensions == 3 else "ji"}
     how = {
         "cohort": cohort,
         "network": size.network_3d if dimensions == 3 else size.network_2d,

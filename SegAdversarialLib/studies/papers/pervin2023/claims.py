@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from SegAdversarialLib.studies.papers.judging import Claim, Comparison, claim, greater, guarded, rising, untestable
 from SegAdversarialLib.studies.papers.measured import Measured, Row, Values, by_patient, is_setting, together
-from SegAdversarialLib.studies.papers.pervin2023.names import AUGMENTED, BY_FGSM, BY_INVERSE, STRUCTURES, after
+from SegAdversarialLib.studies.papers.pervin2023.names import AUGMENTED, BACKGROUND, BY_FGSM, BY_INVERSE, after
 from SegAdversarialLib.studies.papers.pervin2023.tables import EPSILONS, FGSM, INVERSE, PLAIN, TABLE_3
 
 _OTHERS = tuple(name for (name,) in TABLE_3.rows if name != INVERSE)
@@ -85,7 +85,7 @@ def _of_augmentations(m: Measured) -> list[Claim]:
 
 def clean(m: Measured, network: str) -> Values:
     """IoU of background and object without attack."""
-    return _both(m.clean(lambda row: row["network"] == network, STRUCTURES, "iou_before"))
+    return _both(m.clean(lambda row: row["network"] == network, m.structures, "iou_before"))
 
 
 def attacked(m: Measured, network: str, attack: str, epsilon: float) -> Values:
@@ -94,16 +94,18 @@ def attacked(m: Measured, network: str, attack: str, epsilon: float) -> Values:
     def chosen(row: Row) -> bool:
         return row["network"] == network and row["attack"] == attack and is_setting(row, "epsilon", epsilon)
 
-    return _both(m.attacked(chosen, STRUCTURES, "iou_after"))
+    return _both(m.attacked(chosen, m.structures, "iou_after"))
 
 
 def _both(values: Values) -> Values:
     """Only of cases in which both could be measured: a mean of one of the two is no mean IoU."""
-    return {key: x for key, x in values.items() if all((*key[:2], name) in values for name in STRUCTURES)}
+    structures = {key[2] for key in values}
+    return {key: x for key, x in values.items() if all((*key[:2], name) in values for name in structures)}
 
 
 def _on_useful(m: Measured, comparisons: Callable[[], Iterable[Comparison]]) -> list[Comparison]:
-    found = m.clean(lambda row: row["network"] == PLAIN, STRUCTURES[1:], "iou_before")
+    objects = [x for x in m.structures if x != BACKGROUND]
+    found = m.clean(lambda row: row["network"] == PLAIN, objects, "iou_before")
     return guarded(by_patient(found), "IoU of the object by the plain network", comparisons)
 
 

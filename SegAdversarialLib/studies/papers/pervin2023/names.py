@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from SegAdversarialLib.studies.papers.pervin2023.tables import EPOCHS, FGSM, INVERSE, PLAIN
 
-STRUCTURES = ("background", "object")
-"""Those over which IoU is averaged: the paper's 0.4955 before any learning can only be the mean with the background."""
+BACKGROUND, OBJECT, TUMOUR = "background", "object", "whole tumour"
+"""IoU is averaged over the background and what is to be found, a picture's object or the phantom's tumour: the paper's 0.4955
+before any learning can only be the mean with the background."""
 
 BY_FGSM, BY_INVERSE = "FGSM", "InvFGSM"
 EARLY = {epoch: max(epoch, 1) for epoch in EPOCHS[:-1]}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from SegAdversarialLib.studies.papers.pervin2023.names import BY_FGSM, BY_INVERSE, EARLY, STRUCTURES, after
+from SegAdversarialLib.studies.papers.pervin2023.names import BACKGROUND, BY_FGSM, BY_INVERSE, EARLY, OBJECT, TUMOUR, after
 from SegAdversarialLib.studies.papers.pervin2023.tables import EPSILONS, FGSM, INVERSE, PLAIN
 from SegAdversarialLib.studies.papers.scales import CohortLike, Data, Scale, parts
 
@@ -16,6 +16,9 @@ _DESCRIPTION = (
 )
 _CLASSIC = {"Flipping": "flip", "Rotating": "rotate", "Cropping": "crop", "Color Jitter": "jitter"}
 _GENERATOR = "GAN"
+_PHANTOM: Data = {"name": TUMOUR, "stands_for": [1, 2, 4]}
+_PICTURES: Data = {"name": OBJECT}
+"""What is to be found; white in the masks of pictures."""
 _EPSILON = 0.1
 """Of the copies: Section 4.4."""
 
@@ -29,8 +32,6 @@ class _Size:
     preprocessing: Data
     generator: Data | None
     """How a generator is trained; None: the built-in one."""
-    labels: tuple[int, ...] = (1, 2, 4)
-    """What the object is in the reference."""
 
 
 def _small(kernels: list[int]) -> Data:
@@ -52,7 +53,6 @@ _SIZES = {
         {"batch_size": 16, "loss": "ce", "optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.99},
         {"size": [128, 128, 1]},
         {"settings": {"epochs": 50}},
-        (1,),
     ),
 }
 
@@ -61,15 +61,14 @@ def study(scale: Scale, cohort: CohortLike | None) -> Data:
     """The study file's content. A network of an earlier epoch is a training of its own: fewer epochs, the same seed."""
     size = _SIZES[scale]
     learned, attacked = parts(scale, cohort, size.phantoms, 0.2)
-    given = cohort is not None and scale != "paper"
-    labels = (1,) if given else size.labels
+    wanted = _PHANTOM if cohort is None else _PICTURES
     networks: Data = {}
-    for name, recipe in _recipes(size.generator is not None or given).items():
-        networks[name] = _network(size, learned, labels, recipe, size.epochs)
+    for name, recipe in _recipes(cohort is not None).items():
+        networks[name] = _network(size, learned, wanted, recipe, size.epochs)
         if name in (PLAIN, FGSM, INVERSE):
             for epoch, epochs in EARLY.items():
                 shorter = max(1, round(epochs * size.epochs / 30))
-                networks[after(name, epoch)] = _network(size, learned, labels, recipe, shorter)
+                networks[after(name, epoch)] = _network(size, learned, wanted, recipe, shorter)
     found = {
         "study": "pervin2023",
         "description": _DESCRIPTION,
@@ -77,10 +76,10 @@ def study(scale: Scale, cohort: CohortLike | None) -> Data:
         "cohort": attacked,
         "networks": networks,
         "attacks": _attacks(),
-        "regions": {STRUCTURES[0]: [0]},
+        "regions": {BACKGROUND: [0]},
         "audit": False,
     }
-    if size.generator is not None or given:
+    if cohort is not None:
         found["generators"] = {
             _GENERATOR: {"network": PLAIN, "cohort": learned, **(size.generator or {"settings": {"epochs": 2}})}
         }
@@ -108,10 +107,9 @@ def _recipes(own_generator: bool) -> dict[str, Data]:
     }
 
 
-def _network(size: _Size, cohort: Data, labels: tuple[int, ...], recipe: Data, epochs: int) -> Data:
-    background, name = STRUCTURES
-    classes = [{"label": 0, "name": background}, {"label": 1, "name": name, "stands_for": list(labels)}]
-    preprocessing = {**size.preprocessing, "normalization": "zscore", "axes": "ji"}
+def _network(size: _Size, cohort: Data, wanted: Data, recipe: Data, epochs: int) -> Data:
+    classes = [{"label": 0, "name": BACKGROUND}, {"label": 1, **wanted}]
+    preprocessing = {**size.preprocessing, "normalization": {"kind": "zscore"}, "axes": "ji"}
     how = {
         "cohort": cohort,
         "network": size.network,

@@ -1,0 +1,164 @@
+"""The report of a study as a file: all that it must say, nothing that it must not be, the same bytes, whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_helpers as made_up
+from hypothesis import given
+from hypothesis import strategies as st
+from report_helpers import HOSTILE, MadeUpStore, MadeUpStudy
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.studies import report
+from SegAdversarialLib.studies.report.markup import element, escaped
+from SegAdversarialLib.studies.report.summary import effects, findings, limits
+from SegAdversarialLib.studies.report.tables import table
+from SegAdversarialLib.studies.report.writing import render
+from SegAdversarialLib.studies.tables import Table
+
+DAY = datetime.date(2026, 11, 28)
+
+
+class Seen(HTMLParser):
+    """What a browser makes of a page: its elements with their attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a small study."""
+    rows = made_up.results(patients=6, epsilons=(0.0, 0.1))
+    path: Path = report.write(MadeUpStudy(), MadeUpStore(rows), tmp_path_factory.mktemp("study") / "report.html")  # type: ignore[arg-type]
+    return path
+
+
+@given(st.text())
+def test_any_text_comes_out_as_text(text: str) -> None:
+    seen = Seen(element("p", text, title=text))
+    assert [tag for tag, _ in seen.elements] == ["p"]
+    # what no browser shows is replaced; line ends are as HTML reads them
+    assert "<" not in escaped(text) and html.unescape(escaped(text)) == seen.text
+    assert len(seen.text) == len(text)
+    escaped(text).encode()
+
+
+def test_the_page_is_one_file_with_one_program_and_nothing_from_elsewhere(written: Path) -> None:
+    seen = Seen(written.read_text(encoding="utf-8"))
+    assert [tag for tag, _ in seen.elements].count("script") == 1
+    for tag, attributes in seen.elements:
+        assert not any(name.startswith("on") or name == "style" for name in attributes), (tag, attributes)
+        address = attributes.get("src") or attributes.get("href") or ""
+        assert not re.match(r"(?!data:image/)[a-z]+:|//", address), address
+        if tag == "a" and not address.startswith("#"):
+            assert (written.parent / address).is_file(), address
+
+
+def test_it_says_what_was_run(written: Path) -> None:
+    text = Seen(written.read_text(encoding="utf-8")).text
+    for word in (
+        *(
+            "case-99",
+            "there is no T2",
+            f"{HOSTILE}.nii.gz holds NaN.",
+            "The worker died three times.",
+            "2.13.0",
+            "builtin:U-Net",
+        ),
+        *("epsilon 0 / 0.1", "U-Net learns from 2 of the cases", "6 cases of 6 patients", "What happens & why."),
+    ):
+        assert word in text, word
+
+
+def test_all_rows_and_tables_lie_beside_it(written: Path) -> None:
+    lines = (written.parent / "tables" / "results.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(made_up.results(patients=6, epsilons=(0.0, 0.1)))
+    assert {"dice_after", "settings", "hd95_after"} <= set(lines[0].split(","))
+    assert {x.suffix for x in (written.parent / "figures").iterdir()} == {".svg", ".png"}
+
+
+def test_the_same_store_makes_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    rows = made_up.results(patients=6, epsilons=(0.0, 0.1))
+    again = report.write(MadeUpStudy(), MadeUpStore(rows), tmp_path / "report.html")  # type: ignore[arg-type]
+    assert again.read_bytes() == written.read_bytes()
+    for one in sorted(x for x in written.parent.rglob("*") if x.is_file()):
+        assert (tmp_path / one.relative_to(written.parent)).read_bytes() == one.read_bytes(), one.name
+
+
+def test_only_the_date_differs_from_day_to_day() -> None:
+    found = made_up.material()
+    one, other = (render(found, date=x) for x in (DAY, DAY + datetime.timedelta(1)))
+    assert one != other and one.replace("2026-11-28", "2026-11-29") == other
+
+
+def test_whole_or_not_at_all(tmp_path: Path) -> None:
+    place = tmp_path / "report.html"
+    place.mkdir()
+    (place / "mine").write_text("kept")
+    rows = made_up.results(patients=2, epsilons=(0.1,), structures=("WT",))
+    with pytest.raises(InputError, match="Cannot write"):
+        report.write(MadeUpStudy(), MadeUpStore(rows), place)  # type: ignore[arg-type]
+    assert (place / "mine").read_text() == "kept" and not list(tmp_path.glob(".partial*"))
+
+
+def test_a_study_without_results_has_a_report(tmp_path: Path) -> None:
+    class Empty(MadeUpStore):
+        def checks(self) -> Any:
+            return iter(())
+
+        audited = cells = checks
+
+    path = report.write(MadeUpStudy(), Empty([]), tmp_path / "report.html")  # type: ignore[arg-type]
+    assert "There are no results yet." in path.read_text(encoding="utf-8")
+
+
+def test_numbers_sort_by_themselves_and_what_is_missing_is_marked() -> None:
+    page = table(
+        Table("T", ("Name", "Value"), (("a", 0.5), ("b", None), ("c", float("inf")), ("d", float("nan")), ("e", 12.25)))
+    )
+    cells = [attributes for tag, attributes in Seen(page).elements if tag == "td"]
+    values = [x.get("data-value") for x in cells[1::2]]
+    assert values == ["0.5", None, "Infinity", None, "12.25"]
+    assert [x.get("class") for x in cells[1::2]] == ["number", "number missing", "number", "number missing", "number"]
+    headers = [x for tag, x in Seen(page).elements if tag == "th"]
+    assert [x["aria-sort"] for x in headers] == ["none", "none"]
+
+
+def test_a_long_table_is_cut_and_says_so() -> None:
+    page = table(Table("Long", ("n",), tuple((float(n),) for n in range(1500))))
+    assert Seen(page).text.count("more rows are not shown") == 1 and page.count("<tr") == 1001
+
+
+def test_findings_name_the_strongest_attack_of_each_network() -> None:
+    found = made_up.material()
+    said = "\n".join(findings(found, effects(found.results)))
+    assert re.search(
+        r"^U-Net: mean Dice 0\.9\d\d without an attack, 0\.\d+ .* under the strongest .*, epsilon = 0\.1\.$", said, re.M
+    )
+    assert "the audit warns (More steps do more)" in said and "U-Net: no check of the audit warns." in said
+    assert "3 networks segmented 8 cases" in said
+
+
+def test_limits_say_what_few_patients_cannot_show() -> None:
+    few, many = ("\n".join(limits(made_up.material(patients=n))) for n in (5, 8))
+    assert "With 5 patients the least p-value that a signed-rank test can have is 0.0625" in few
+    assert "least p-value" not in many
+    assert "synthetic" in many and "2 jobs came to nothing" in many and "1 case could not be used" in many
+    assert "No audit" in "\n".join(limits(made_up.material(checks=[], audited=[])))
