@@ -7,6 +7,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.attacks import GROUPS, Attack, attack_class
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies.reading import Misplaced, Place
@@ -63,11 +64,13 @@ def spanned(
         place: where the settings stand.
 
     Raises:
-        Misplaced: a list is empty, or the grid too large.
+        Misplaced: the attack has no such setting, a list is empty, or the grid is too large.
     """
     axes: list[list[tuple[Any, Place]]] = []
     size = 1
     for name, given in settings.items():
+        if name not in cls.model_fields:
+            raise Misplaced((*place, name), f"{cls.title} has no setting {name}{nearest(name, cls.model_fields)}")
         axis = _axis(cls, name, given, channels, (*place, name))
         size *= len(axis)
         if size > MOST:

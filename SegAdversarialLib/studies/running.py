@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.studies.estimate import first_ones
@@ -66,7 +67,13 @@ def run_study(
             on_begin(planned, store)
         waiting = store.waiting()
         some, keep = (waiting, study.keep) if first is None else (first_ones(waiting, first), "tables")
-        how = {"scheduler": scheduler, "workers": workers, "threads": threads, "cancel": cancel, "on_outcome": on_outcome}
+        how: dict[str, Any] = {
+            "scheduler": scheduler,
+            "workers": workers,
+            "threads": threads,
+            "cancel": cancel,
+            "on_outcome": on_outcome,
+        }
         return execution.run(store, some, where.path, keep=keep, progress=_part(progress, _LOOKING, 1.0, "jobs"), **how)
 
 
