@@ -1,4 +1,4 @@
-"""An attack's result as a folder of files, written whole or not at all; `jobs.results` reads it."""
+"""An attack's result as a folder of files, written whole or not at all; `jobs.results` reads all of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN, write_measured
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import file_name, whole_folder
+from SegAdversarialLib.volumes.reading import read_channel
 from SegAdversarialLib.volumes.writing import stored, write_volume
 
 if TYPE_CHECKING:
@@ -88,6 +89,19 @@ def _write_changed(folder: Path, start: str, case: Case, image: np.ndarray, endi
             write_volume(folder / f"{start}{name}{ending}", stored(image[n], case.dtypes[n]), case.affine, case.space)
             changed.append(channel)
     return changed
+
+
+def changed_image(folder: Path, start: str, case: Case, changed: Sequence[str], ending: str) -> np.ndarray:
+    """Read back the image (C, K, J, I) of which `changed` channels were written; the others are the case's.
+
+    Raises:
+        InputError: a file is missing, damaged, or lies on another grid.
+    """
+    image = case.image.copy()
+    for n, (channel, name) in enumerate(zip(case.channels, file_names(case.channels))):
+        if channel in changed:
+            image[n] = read_channel(folder / f"{start}{name}{ending}", case.grid)
+    return image
 
 
 def file_names(channels: Sequence[str]) -> list[str]:

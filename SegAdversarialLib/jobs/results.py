@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.attacks import Attack, AttackResult, Snapshot, make_attack
-from SegAdversarialLib.attacks.files import ITERATIONS, MOVED_LABEL, REGION, file_names
+from SegAdversarialLib.attacks.files import ITERATIONS, MOVED_LABEL, REGION, changed_image, file_names
 from SegAdversarialLib.changes.files import read_parts
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
@@ -25,7 +25,7 @@ from SegAdversarialLib.evaluation.files import ATTACKED, CLEAN
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import RESULT_MARKER
 from SegAdversarialLib.volumes.json_data import number
-from SegAdversarialLib.volumes.reading import read_channel, read_label, read_mask
+from SegAdversarialLib.volumes.reading import read_label, read_mask
 from SegAdversarialLib.volumes.writing import write_volume
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
     record = _record(folder, case)
     try:
         attack = _attack(folder, record, case)
-        image = _changed_image(folder, "", case, record["changed"], record["ending"])
+        image = changed_image(folder, "", case, record["changed"], record["ending"])
         adversarial = case.with_image(image)
         if record.get("label_moved"):
             adversarial = replace(adversarial, label=read_label(folder / f"{MOVED_LABEL}{record['ending']}", case.grid))
@@ -178,16 +178,8 @@ def _perturbation(folder: Path, record: Mapping[str, Any], adversarial: Case, ca
 
 def _snapshot(folder: Path, case: Case, record: Mapping[str, Any], ending: str) -> Snapshot:
     start = f"{record['iteration']:04d}-"
-    image = _changed_image(folder, start, case, record["changed"], ending)
+    image = changed_image(folder, start, case, record["changed"], ending)
     return Snapshot(record["iteration"], image, read_label(folder / f"{start}segmentation{ending}", case.grid))
-
-
-def _changed_image(folder: Path, start: str, case: Case, changed: Sequence[str], ending: str) -> np.ndarray:
-    image = case.image.copy()
-    for n, (channel, name) in enumerate(zip(case.channels, file_names(case.channels))):
-        if channel in changed:
-            image[n] = read_channel(folder / f"{start}{name}{ending}", case.grid)
-    return image
 
 
 def _evaluation(folder: Path, record: Mapping[str, Any], case: Case) -> Evaluation:

@@ -39,6 +39,11 @@ def structure_rows(evaluation: Evaluation) -> list[Row]:
         of |= {f"{name}_before": float(row["before"]), f"{name}_after": float(row["after"])}
         if row["metric"] == "Dice":
             of |= {"drop": float(row["drop"]), "success": bool(row["success"])}
+    for of in found.values():
+        for when in ("before", "after"):
+            # no overlap and no distance: one of both is empty, and the structure missed or made up
+            if math.isnan(of[f"hd95_{when}"]) and of[f"dice_{when}"] == 0:
+                of[f"hd95_{when}"] = math.inf
     return list(found.values())
 
 

@@ -56,42 +56,53 @@ def rate(rounds: int, jobs: int, size: int = 64) -> None:
     for turn in range(rounds):
         for workers in (1, 2) if turn % 2 == 0 else (2, 1):
             cells = [attack(case, size, e / 100) for case in range(2 * workers) for e in range(jobs // 2)]
-            warm, times = 4 * workers, []
+            done: list[tuple[float, float, float]] = []
             with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "study.sqlite", "scale") as store:
                 store.add(cells)
                 execution.run(
                     *(store, store.waiting(), folder),
                     **{"workers": workers, "threads": 1},
-                    on_outcome=lambda *_, times=times: times.append(time.perf_counter()),
+                    on_outcome=lambda _, x, done=done: done.append((time.perf_counter(), x.seconds, time.process_time())),
                 )
             # from when all are warm until the first worker may have nothing left
-            counted = times[warm : len(times) - workers]
-            found[workers].append(60 * (len(counted) - 1) / (counted[-1] - counted[0]))
+            counted = done[4 * workers : len(done) - workers]
+            elapsed, number = counted[-1][0] - counted[0][0], len(counted) - 1
+            found[workers].append(60 * number / elapsed)
+            busy = sum(seconds for _, seconds, _ in counted[1:]) / (workers * elapsed)
+            client = 1000 * (counted[-1][2] - counted[0][2]) / number
             load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
-            print(f"  {workers} worker(s): {found[workers][-1]:.1f} jobs a minute (load of the machine {load})", flush=True)
+            print(
+                f"  {workers} worker(s): {found[workers][-1]:.1f} jobs a minute; workers are at a job {busy:.0%} of the time; "
+                f"{client:.0f} ms of the client's CPU for each job; load of the machine {load}",
+                flush=True,
+            )
     one, two = (float(np.median(found[n])) for n in (1, 2))
     print(f"Median: {one:.1f} with one, {two:.1f} with two: {two / one:.2f} times.")
 
 
 def single_jobs() -> None:
-    """Seconds of single jobs in this process, by voxels, by structures, and of the first and the later ones of a case."""
+    """CPU seconds of single jobs in this process, by voxels, by structures, and of the first and the later ones of a case."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        run_cell(attack(99, 32, 0.01), folder, threads=1)  # imports, and the network is opened
+
+        def took(cell: Cell) -> float:
+            begun = time.process_time()  # which a busy machine does not change
+            run_cell(cell, folder, threads=1)
+            return round(time.process_time() - begun, 2)
+
+        took(attack(99, 32, 0.01))  # imports, and the network is opened
         for size in (32, 64, 96):
-            first = run_cell(attack(1, size, 0.01), folder, threads=1).seconds
-            later = [run_cell(attack(1, size, e / 100), folder, threads=1).seconds for e in (2, 3)]
-            many = run_cell(attack(1, size, 0.01, attack="i-fgsm", steps=10), folder, threads=1).seconds
-            told = {"first of a case, s": first, "further FGSM, s": min(later), "i-FGSM of 10 steps, s": many}
-            rows.append({"voxels": f"4x{size}^3", **{name: round(x, 2) for name, x in told.items()}})
+            rows.append({"voxels": f"4x{size}^3", "first FGSM of a case, s": took(attack(1, size, 0.01))})
+            rows[-1]["further ones, s"] = min(took(attack(1, size, e / 100)) for e in (2, 3))
+            if size <= 64:
+                rows[-1]["i-FGSM of 10 steps, s"] = took(attack(1, size, 0.01, attack="i-fgsm", steps=10))
             print(f"  {rows[-1]}", flush=True)
-        print(format_table(rows), flush=True)
         rows = []
         for classes in (2, 4, 8, 16):
             model = _network(Path(folder), classes)
-            run_cell(attack(1, 64, 0.01, model), folder, threads=1)
-            seconds = min(run_cell(attack(1, 64, e / 100, model), folder, threads=1).seconds for e in (2, 3))
-            rows.append({"classes": classes, "FGSM at 4x64^3, s": round(seconds, 2)})
+            took(attack(1, 32, 0.01, model))
+            seconds = min(took(attack(1, 32, e / 100, model)) for e in (2, 3))
+            rows.append({"classes": classes, "FGSM at 4x32^3, s": seconds})
     print(format_table(rows))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.studies.grouping import Results
-from SegAdversarialLib.studies.records import CHANNEL_COLUMNS
+from SegAdversarialLib.studies.records import CHANNEL_COLUMNS, Cell
 from SegAdversarialLib.studies.report.material import Account, Material, Trouble
 
 HOSTILE = '<script>alert("x")</script>'
@@ -158,11 +158,20 @@ class MadeUpStore:
     def cells(self) -> Iterator[dict[str, Any]]:
         """A cell for each key, one that failed and one that was given up."""
         cells = {row["key"]: row for row in self._rows}
-        done = {"kind": "attack", "state": "done", "error": "", "seconds": 2.0, "notes": [], "versions": {"torch": "2.13.0"}}
+        done = {"kind": "attack", "state": "done", "error": "", "seconds": 2.0, "notes": [], "kept": []}
+        done["versions"] = {"torch": "2.13.0"}
         yield from ({**row, **done} for row in cells.values())
         first = next(iter(cells.values()))
         yield {**first, **done, "state": "failed", "error": f"{HOSTILE}.nii.gz holds NaN."}
         yield {**first, **done, "kind": "audit", "state": "poisoned", "error": "The worker died three times."}
+
+    def planned(self) -> Iterator[Cell]:
+        """None whose images could be read."""
+        return iter(())
+
+    def cell(self, key: str) -> Cell:
+        """None is asked for: no volumes are kept."""
+        raise KeyError(key)
 
     def skipped(self) -> dict[str, str]:
         """One case."""

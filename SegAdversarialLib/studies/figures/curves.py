@@ -94,7 +94,7 @@ def _curve(axis: Any, places: Sequence[float], values: Sequence[Mapping[str, flo
     if ends.size:
         # no interval is no band, not one of width 0
         axis.fill_between(where, *ends[there].T, color=style["color"], alpha=0.15, linewidth=0)
-    axis.plot(where, means[there], markevery=max(1, len(where) // 12), **style)
+    axis.plot(where, means[there], markevery=max(1, len(where) // 12), clip_on=False, **style)
 
 
 def _budget_axis(axis: Any, doses: Sequence[Condition], numbers: Sequence[float]) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import layouts, modality_tables, robustness_tables
-from SegAdversarialLib.studies.grouping import ALL, Condition, Results, Row
+from SegAdversarialLib.studies.grouping import ALL, Condition, Results, Row, condition_of
+from SegAdversarialLib.studies.images import cases_of, read_kept
 from SegAdversarialLib.studies.report.material import Material
 from SegAdversarialLib.studies.tables import Table
 
 _MOST_FIGURES = 12
 """Of one kind."""
+
+_MOST_CASES = 20
+"""Whose intensities are shown: a distribution of twenty heads is that of a thousand."""
 
 _MOST_CURVES = 10
 """In the figure against the iteration: more cannot be told apart."""
@@ -67,7 +73,7 @@ def tables(material: Material) -> list[Chosen]:
 
 
 def figures(material: Material, traces: Iterable[Row]) -> Iterator[Drawn]:
-    """The figures that can be drawn from rows."""
+    """The figures that are drawn from rows."""
     from SegAdversarialLib.studies.figures import by_budget, by_iteration, modality_bars
 
     results = material.results
@@ -84,6 +90,32 @@ def figures(material: Material, traces: Iterable[Row]) -> Iterator[Drawn]:
     if followed := _followed(results, traces):
         title = "Dice and PSNR against the iteration"
         yield Drawn("by-iteration", title, f"The largest budget of each attack. {bands}", by_iteration(followed))
+
+
+def images(store: Any, folder: Path) -> Iterator[Drawn]:
+    """The figures that are drawn from images: intensities of the cohort, and the worst slices of kept attacks.
+
+    Args:
+        store: the study's.
+        folder: the study's, where its kept volumes lie.
+    """
+    from SegAdversarialLib.studies.figures import foreground_intensities, histograms, quantile_plots, worst_slice
+
+    intensities = foreground_intensities(cases_of(store.planned(), _MOST_CASES))
+    if any(x.size for values in intensities.values() for x in values):
+        of = f"Inside the foreground, of {max(map(len, intensities.values()))} cases: raw, and each case standardised."
+        yield Drawn("intensities", "Intensity histograms", of, histograms(intensities))
+        told = f"{of} The line is the least-squares fit; r, not slope or intercept, says how normal they are."
+        yield Drawn("normal-quantiles", "Normal QQ plots of the intensities", told, quantile_plots(intensities))
+    kept = ((row, place) for row in store.cells() for place in row["kept"][:1])
+    for n, (row, place) in enumerate(itertools.islice(kept, _MOST_FIGURES)):
+        try:
+            found = read_kept(store.cell(row["key"]), folder / place)
+        except InputError:  # what was moved or deleted since is not shown
+            continue
+        title = f"{row['network']} under {condition_of(row).label}: {row['case']}"
+        drawn = worst_slice(found.original, found.adversarial, found.before, found.after)
+        yield Drawn(f"worst-slice-{n + 1}", title, "The axial slice in which the answer changed most.", drawn)
 
 
 def _by_channel(results: Results) -> bool:

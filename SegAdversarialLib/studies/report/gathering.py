@@ -12,6 +12,7 @@ from SegAdversarialLib.studies.report.accounting import settings_in_words, value
 from SegAdversarialLib.studies.report.material import Account, Material, Row, Trouble
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.studies.records import Cell
     from SegAdversarialLib.studies.study import Study
 
 _SEED = "seed"
@@ -38,6 +39,12 @@ class StoreLike(Protocol):
 
     def cells(self) -> Iterator[dict[str, Any]]:
         """A row for each cell of the plan."""
+
+    def planned(self) -> Iterator[Cell]:
+        """The cells of the plan."""
+
+    def cell(self, key: str) -> Cell:
+        """One cell."""
 
     def skipped(self) -> Mapping[str, str]:
         """The cases that were left out, and why."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def write(study: Study, store: StoreLike, path: str | Path, *, progress: Progres
     files = write_tables(path.parent, [*(x.table for x in chosen), *compared])
     files |= write_rows(path.parent, store)
     tell(0.5, "figures")
-    figures = write_figures(path.parent, contents.figures(material, store.traces()))
+    drawn = itertools.chain(contents.figures(material, store.traces()), contents.images(store, path.parent))
+    figures = write_figures(path.parent, drawn)
     tell(0.9, "writing the page")
     write_page(render(material, chosen, figures, judged, compared, files), path)
     tell(1.0, "done")
