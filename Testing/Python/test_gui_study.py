@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import gui_helpers
 from gui_helpers import click, finish, messages, openModule, waitUntil
 
 STUDY = """
@@ -25,10 +26,14 @@ def panel(slicerHost: Any) -> Iterator[Any]:
     from host import slicer_module
 
     slicer_module.reset()
+    monkeypatch = pytest.MonkeyPatch()
+    # a study's own workers have to start, which takes long on a busy machine
+    monkeypatch.setattr(gui_helpers, "PATIENCE", 400)
     panel = openModule()
     panel.study.widget.collapsed = False
     slicerHost.processEvents(0.1)
     yield panel
+    monkeypatch.undo()
     slicer_module.reset()
 
 
@@ -106,7 +111,8 @@ def test_run_again_the_rows_are_there_at_once(slicerHost: Any, panel: Any, file:
 
 def test_cancelling_keeps_what_was_finished(slicerHost: Any, panel: Any, file: Path, tmp_path: Path) -> None:
     longer = tmp_path / "longer.yaml"
-    longer.write_text(STUDY.replace("study: tiny", "study: longer").replace("phantom:1-2@32", "phantom:1-40@32").replace("cases: 2", "cases: 40"))
+    text = STUDY.replace("study: tiny", "study: longer")
+    longer.write_text(text.replace("phantom:1-2@32", "phantom:1-40@32").replace("cases: 2", "cases: 40"), encoding="utf-8")
     panel.study.fileLine.currentPath = str(longer)
     panel.study.runButton.click()
     waitUntil(slicerHost, lambda: panel.study.table.rowCount > 1 or not panel.logic.runner.busy, "rows came in")
