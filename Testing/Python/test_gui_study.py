@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import gui_helpers
+import pytest
 from gui_helpers import click, finish, messages, openModule, waitUntil
 
 STUDY = """
@@ -79,15 +79,15 @@ def test_run_watched_reported_and_loaded(slicerHost: Any, panel: Any, file: Path
     from SegAdversarialGui import work
 
     panel.study.fileLine.currentPath = str(file)
-    assert panel.study.note.text.startswith("tiny: 1 networks and 1 attacks on phantom:1-2@32")
+    assert panel.study.note.text.startswith("tiny, on phantom:1-2@32; networks: 1, attacks: 1")
     click(slicerHost, panel, panel.study.runButton)
     assert not messages(), messages()
     assert "4 of 4 jobs are done" in panel.run.message.text
-    assert sorted(cells(panel, 1)) == 2 * ["Noise, epsilon 0.05"] + 2 * ["Noise, epsilon 0.1"]
-    before, after = ([float(x) for x in cells(panel, column)] for column in (3, 4))
+    assert sorted(cells(panel, 0)) == 2 * ["Noise, epsilon 0.05"] + 2 * ["Noise, epsilon 0.1"]
+    before, after = ([float(x) for x in cells(panel, column)] for column in (1, 2))
     assert all(0 <= y <= x <= 1 for x, y in zip(before, after))
-    panel.study.table.sortItems(4)
-    assert [float(x) for x in cells(panel, 4)] == sorted(after)
+    panel.study.table.sortItems(2)
+    assert [float(x) for x in cells(panel, 2)] == sorted(after)
     report = file.parent / "tiny" / "report.html"
     opened: list[str] = []
     monkeypatch.setattr(work.qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()) or True)

@@ -107,7 +107,10 @@ def test_tables_sort_by_the_keyboard(browser: Browser, sortable: Path) -> None:
     browser.run("document.querySelector('th button').focus()")
     browser.press("Enter")
     names = [x for x in texts(browser, "td:first-child") if x != HOSTILE]
-    assert names == ["a2", "a10", "b", "c"] and browser.run("document.getElementById('said').textContent") == "Sorted by Name, ascending"
+    assert (
+        names == ["a2", "a10", "b", "c"]
+        and browser.run("document.getElementById('said').textContent") == "Sorted by Name, ascending"
+    )
     browser.press("Space")
     assert [x for x in texts(browser, "td:first-child") if x != HOSTILE] == ["c", "b", "a10", "a2"]
 
