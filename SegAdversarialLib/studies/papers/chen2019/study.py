@@ -28,7 +28,7 @@ class _Size:
 
 _SIZES = {
     "ci": _Size(("", "phantom:100-101@32"), 1, None),
-    "phantom": _Size(("", "phantom:100-111@64"), 1, None),
+    "phantom": _Size(("", "phantom:100-107@64"), 1, None),
     "paper": _Size(
         ("", ""),
         1,

@@ -25,12 +25,14 @@ class _Size:
     cascaded: int
     """Features of each network's finest level; of the U-Net, of all levels."""
     settings: Data
+    grid: tuple[float, ...] = SIZES
+    """Of epsilon and of rad."""
 
 
 _SIZES = {
-    "ci": _Size(("phantom:0-1@32", "phantom:100-101@32"), 32, (4, 8), 8, 4, {"epochs": 1, "learning_rate": 3e-3}),
+    "ci": _Size(("phantom:0-1@32", "phantom:100-101@32"), 32, (4, 8), 8, 4, {"epochs": 1, "learning_rate": 3e-3}, SIZES[::2]),
     "phantom": _Size(
-        ("phantom:0-15@48", "phantom:100-111@48"),
+        ("phantom:0-11@48", "phantom:100-107@48"),
         48,
         (8, 16, 32),
         8,
@@ -63,8 +65,8 @@ def study(scale: Scale, cohort: CohortLike | None) -> Data:
             {
                 "attack": "universal-random-perturbation",
                 "name": ATTACK,
-                "epsilon": list(SIZES),
-                "radius": list(SIZES),
+                "epsilon": list(size.grid),
+                "radius": list(size.grid),
                 "channels": [*([x] for x in MODALITIES), ALL],
             }
         ],
