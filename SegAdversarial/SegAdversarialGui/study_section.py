@@ -14,8 +14,8 @@ from slicer.i18n import tr as _
 from SegAdversarialGui import trust, widgets
 from SegAdversarialGui.state import State
 
-_NETWORK, _ATTACK, _CASE, _BEFORE, _AFTER = range(5)
-_WIDTHS = (70, 130, 84, 54, 54)
+_ATTACK, _BEFORE, _AFTER, _CASE, _NETWORK = range(5)
+_WIDTHS = (140, 52, 52, 84, 90)
 _HEIGHT = 190
 _MOST_ROWS = 5000
 """More cannot be looked at; all of them stand in the report and the files beside it."""
@@ -141,7 +141,7 @@ class StudySection:
         self._rows[row["key"]] = row
         self.table.setRowCount(place + 1)
         failed = row["error"]
-        told = (row["network"], row["attack"], row["case"], row["before"], _("failed") if failed else row["after"])
+        told = (row["attack"], row["before"], _("failed") if failed else row["after"], row["case"], row["network"])
         for column, value in enumerate(told):
             self.table.setItem(place, column, _item(value, row["key"], failed or str(told[column] or "")))
         networks = {x["network"] for x in self._rows.values()}
@@ -167,7 +167,7 @@ class StudySection:
             _("Mean Dice of each attack before and after; a double click loads the case into the scene")
         )
         self.table.setColumnCount(len(_WIDTHS))
-        self.table.setHorizontalHeaderLabels([_("Network"), _("Attack"), _("Case"), _("Before"), _("After")])
+        self.table.setHorizontalHeaderLabels([_("Attack"), _("Before"), _("After"), _("Case"), _("Network")])
         for column, width in enumerate(_WIDTHS):
             self.table.setColumnWidth(column, width)
         self.table.horizontalHeader().setStretchLastSection(True)
@@ -231,10 +231,8 @@ def _described(path: str) -> tuple[str, str]:
         return "", str(error)
     except ImportError as error:
         return "", _("Studies need a package that is missing ({error}).").format(error=error)
-    text = _("{name}: {networks} networks and {attacks} attacks on {cohort}")
-    told = text.format(
-        name=study.study, networks=len(study.networks), attacks=len(study.attacks), cohort=study.cohort.cohort
-    )
+    text = _("{name}, on {cohort}; networks: {networks}, attacks: {attacks}")
+    told = text.format(name=study.study, networks=len(study.networks), attacks=len(study.attacks), cohort=study.cohort.cohort)
     return f"{told}\n{study.description}".strip(), ""
 
 

@@ -17,7 +17,9 @@ class StudyJob(Strict):
     study: str = Field(description="The study file (YAML), the folder in which a study works, or papers:NAME.")
     output: str = Field("", description="The folder in which it works; none: beside its file, called like it.")
     scheduler: str | None = Field(None, description="Address of a running Dask scheduler; none: workers of its own.")
-    workers: int | None = Field(None, ge=1, description="How many workers of its own; none: one for each GPU, or as cores allow.")
+    workers: int | None = Field(
+        None, ge=1, description="How many workers of its own; none: one for each GPU, or as cores allow."
+    )
     retry: bool = Field(False, description="Also try again what has failed too often.")
 
     def anywhere(self) -> StudyJob:

@@ -73,7 +73,9 @@ class _Teller:
             measured.setdefault(row["key"], []).append(row)
         for key in list(measured)[-_MOST_EARLIER:]:
             self._row(cells[key], measured[key])
-        self._emit({"event": "log", "level": "info", "message": f"{len(plan.cells):,} jobs, {len(measured):,} attacks are done."})
+        self._emit(
+            {"event": "log", "level": "info", "message": f"{len(plan.cells):,} jobs, {len(measured):,} attacks are done."}
+        )
 
     def tell(self, cell: Cell, outcome: Outcome) -> None:
         """Tell of a cell that has just been finished."""

@@ -23,8 +23,8 @@ CHANNEL_COLUMNS = (
     *("channel", "psnr", "ssim", "rmse", "perceptibility", "largest_change"),
     *("qq_slope_before", "qq_intercept_before", "qq_slope_after", "qq_intercept_after"),
 )
-"""Of one channel: PSNR in dB, perceptibility in SD, RMSE and largest change in intensities; slope and intercept of the normal
-QQ plot of its intensities inside the foreground, in intensities."""
+"""Of one channel: PSNR in dB, perceptibility in SD, RMSE as a share of the range, largest change in intensities; slope and
+intercept of the normal QQ plot of its intensities inside the foreground, in intensities."""
 
 AUDITED_COLUMNS = ("epsilon", "structure", "plain", "audited", "strongest")
 """Of an audit: mean Dice at a relative epsilon under the plain attack and under the strongest one, and which that was."""

@@ -40,8 +40,7 @@ def run_study(
     """Run a study, or go on where it stood: what is in its store already is not done again.
 
     Args:
-        file, folder: see `StudyFolder.of`.
-        scale, cohort: of a paper's study; see `StudyFolder.study`.
+        file, folder, scale, cohort: see `StudyFolder`; the last two are for a paper's study.
         scheduler, workers, threads, on_outcome: see `execution.run`.
         only_resume: refuse to begin.
         retry: also try again what failed too often.
@@ -57,14 +56,10 @@ def run_study(
 
     where = StudyFolder.of(file, folder)
     study = where.study(scale, cohort)
-    if only_resume and not where.store.exists():
-        raise InputError(f"The study {study.study} has not been begun in {where.path}; run it.")
+    _check_begun(where, study, only_resume)
     planned = plan(study, progress=_part(progress, 0.0, _LOOKING), cancel=cancel)
     with _opened(where, study, planned) as store:
-        if retry:
-            store.forgive()
-        if on_begin is not None:
-            on_begin(planned, store)
+        _begin(planned, store, retry, on_begin)
         waiting = store.waiting()
         some, keep = (waiting, study.keep) if first is None else (first_ones(waiting, first), "tables")
         how: dict[str, Any] = {
@@ -75,6 +70,18 @@ def run_study(
             "on_outcome": on_outcome,
         }
         return execution.run(store, some, where.path, keep=keep, progress=_part(progress, _LOOKING, 1.0, "jobs"), **how)
+
+
+def _check_begun(where: StudyFolder, study: Study, only_resume: bool) -> None:
+    if only_resume and not where.store.exists():
+        raise InputError(f"The study {study.study} has not been begun in {where.path}; run it.")
+
+
+def _begin(planned: Plan, store: Store, retry: bool, on_begin: Callable[[Plan, Store], None] | None) -> None:
+    if retry:
+        store.forgive()
+    if on_begin is not None:
+        on_begin(planned, store)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from measuring import memory_bytes  # noqa: E402
 
 from SegAdversarialLib.cohorts.entry import Entry, PhantomSubject  # noqa: E402
 from SegAdversarialLib.evaluation.tables import format_table  # noqa: E402
+from SegAdversarialLib.phantom import LABEL_NAMES  # noqa: E402
 from SegAdversarialLib.studies import execution  # noqa: E402
 from SegAdversarialLib.studies.records import CHANNEL_COLUMNS, STRUCTURE_COLUMNS, Cell, Outcome  # noqa: E402
 from SegAdversarialLib.studies.schedule import Schedule  # noqa: E402
@@ -84,10 +85,11 @@ def single_jobs() -> None:
     """CPU seconds of single jobs in this process, by voxels, by structures, and of the first and the later ones of a case."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
 
         def took(cell: Cell) -> float:
             begun = time.process_time()  # which a busy machine does not change
-            run_cell(cell, folder, threads=1)
+            run_cell(cell, place, threads=1)
             return round(time.process_time() - begun, 2)
 
         took(attack(99, 32, 0.01))  # imports, and the network is opened
@@ -98,8 +100,8 @@ def single_jobs() -> None:
                 rows[-1]["i-FGSM of 10 steps, s"] = took(attack(1, size, 0.01, attack="i-fgsm", steps=10))
             print(f"  {rows[-1]}", flush=True)
         rows = []
-        for classes in (2, 4, 8, 16):
-            model = _network(Path(folder), classes)
+        for classes in (4, 8, 16):
+            model = _network(place, classes)
             took(attack(1, 32, 0.01, model))
             seconds = min(took(attack(1, 32, e / 100, model)) for e in (2, 3))
             rows.append({"classes": classes, "FGSM at 4x32^3, s": seconds})
@@ -107,7 +109,7 @@ def single_jobs() -> None:
 
 
 def _network(folder: Path, classes: int) -> dict[str, Any]:
-    """An untrained U-Net of so many classes, which know the phantom's labels by their values."""
+    """An untrained U-Net of four classes or more: the phantom's, and some that it has not."""
     import torch
     from monai.networks.nets import UNet
     from safetensors.torch import save_file
@@ -115,10 +117,8 @@ def _network(folder: Path, classes: int) -> dict[str, Any]:
     arguments = {"spatial_dims": 3, "in_channels": 4, "out_channels": classes, "channels": [8, 16], "strides": [2]}
     torch.manual_seed(0)
     save_file(UNet(**arguments).state_dict(), folder / f"of-{classes}.safetensors")
-    stands_for = [[1, 2, 4], *([] for _ in range(classes))]
-    named = [{"label": 0, "name": "background"}]
-    named += [{"label": 20 + n, "name": f"structure {n}"} for n in range(1, classes)]
-    named[1] |= {"stands_for": stands_for[0]}
+    named = [{"label": value, "name": name} for value, name in LABEL_NAMES.items()]
+    named += [{"label": 20 + n, "name": f"structure {n}"} for n in range(classes - len(named))]
     settings = {"network": {"name": "UNet", "arguments": arguments}, "channels": ["T1", "T1ce", "T2", "FLAIR"]}
     text = json.dumps({**settings, "classes": named})
     (folder / f"of-{classes}.json").write_text(text, encoding="utf-8")
