@@ -90,7 +90,7 @@ class LoadCaseTask(Task):
         self._enter("reading files")
         entry = Entry.model_validate(self._entry)
         self._case = yield from in_background(entry.read)
-        self._names = {int(value): name for value, name in entry.names.items() if value.lstrip("-").isdecimal()}
+        self._labelNames = {int(value): name for value, name in entry.names.items() if value.lstrip("-").isdecimal()}
 
     def job(self, folder: Path) -> None:
         """Nothing for the worker."""
@@ -100,4 +100,4 @@ class LoadCaseTask(Task):
         from SegAdversarialLib import scene
 
         self._enter("adding nodes")
-        self.nodes = yield from scene.case_steps(self._case, self._scene, names=self._names or None)
+        self.nodes = yield from scene.case_steps(self._case, self._scene, names=self._labelNames or None)

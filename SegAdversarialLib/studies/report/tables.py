@@ -39,8 +39,8 @@ def table(one: Table) -> Markup:
     more = [f"{left_out:,} more rows are not shown here; they are in the CSV file of this table."] if left_out > 0 else []
     texts, numbers = _texts(one)[:_MOST_ROWS], one.numbers[:_MOST_ROWS]
     shown = [n for n in range(len(one.columns)) if any(row[n] not in _MISSING for row in texts)]
-    columns, texts, numbers = ([[row[n] for n in shown] for row in rows] for rows in ([one.columns], texts, numbers))
-    body = sheet(one.title, columns[0], texts, numbers)
+    columns = [one.columns[n] for n in shown]
+    body = sheet(one.title, columns, [[row[n] for n in shown] for row in texts], [[row[n] for n in shown] for row in numbers])
     return Markup(heading(one.title) + body + bullets([*one.notes, *more], class_="notes"))
 
 
