@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,8 @@ def _repeated(
     first = attack.seed if "seed" in given else study.seed if random else 0
     if first + count - 1 > _LARGEST_SEED:
         raise Misplaced(places.get("seed", entry.place), f"the seeds of {count} repetitions go beyond {_LARGEST_SEED}.")
+    for key, known in (("generator", study.generators), ("source", study.networks), ("perturbation", ())):
+        _check_file(key, given.get(key), known, places.get(key, entry.place))
     files = tuple(x for key in _FILES if isinstance(x := given.get(key), str) and Path(x).is_absolute() and Path(x).exists())
     for repeat in range(count):
         settings = attack.model_copy(update={"seed": first + repeat}).describe()
@@ -104,6 +106,13 @@ def _made(cls: type[Attack], given: dict[str, Any], places: dict[str, Place], pl
     if cls.needs and getattr(attack, cls.needs) is None:
         raise Misplaced(place, f"{cls.title} needs the setting {cls.needs}; give it.")
     return attack
+
+
+def _check_file(setting: str, value: Any, known: Iterable[str], place: Place) -> None:
+    """A setting that can only be a file, or a name of the study, must be one that is there."""
+    if isinstance(value, str) and value not in known and not value.startswith("builtin:") and not Path(value).exists():
+        names = ", ".join(known)
+        raise Misplaced(place, f'there is no file "{value}"{f", and the study has only {names}" if names else ""}.')
 
 
 def _check_channels(attack: Attack, channels: Sequence[str], places: dict[str, Place], place: Place) -> None:

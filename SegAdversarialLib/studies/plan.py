@@ -149,6 +149,9 @@ class _Planner:
 
     def _notes(self, entries: tuple[Entry, ...]) -> Iterator[str]:
         """Cases that a network both learns from and is attacked on flatter it."""
+        asked, used = self._study.cohort.cases, len(entries)
+        if isinstance(asked, int) and used < asked:
+            yield f"{asked:,} cases of {self._study.cohort.cohort} were asked for; {used:,} can be used."
         attacked = {chosen_cases(x) for x in entries}
         for name, network in self._study.networks.items():
             shared = attacked & {chosen_cases(x) for x in trains_on(network, self._cohorts, ("networks", name))}

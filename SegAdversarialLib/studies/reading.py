@@ -227,6 +227,7 @@ class _Builder:
         for key, value in node.value:
             if key.id != "scalar":
                 raise self._wrong(key, "a key must be a word or a text, not a list or a mapping")
+            self._check_characters(key)
             line = key.start_mark.line + 1
             if key.value == "<<" and key.style is None:
                 merged += value.value if value.id == "sequence" else [value]
@@ -244,11 +245,17 @@ class _Builder:
 
     def _scalar(self, node: Any) -> Any:
         text: str = node.value
+        self._check_characters(node)
         if node.style is not None:  # in quotes, or a block
             return text
         if len(text) > _LONGEST_NUMBER and _WHOLE.fullmatch(text):
             raise self._wrong(node, "this number has too many digits")
         return _read(text)
+
+    def _check_characters(self, node: Any) -> None:
+        """Halves of characters, which escapes such as \\ud800 write, can be neither stored nor shown."""
+        if half := [x for x in node.value if "\ud800" <= x <= "\udfff"]:
+            raise self._wrong(node, f"U+{ord(half[0]):04X} is half a character; write the character itself")
 
     def _wrong(self, node: Any, problem: str) -> InputError:
         return InputError(f"{self._path}, line {node.start_mark.line + 1}: {problem}.")

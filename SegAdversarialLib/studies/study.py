@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -115,6 +116,8 @@ class Study(Strict):
         folder = Path(folder).absolute()
         _check_names(data)
         study = validated(cls, data)
+        _check_one_line(study.study, ("study",))
+        _check_paper(study.paper)
         networks = {name: _network(x, ("networks", name)) for name, x in study.networks.items()}
         generators = {name: validated(GeneratorSource, x, ("generators", name)) for name, x in study.generators.items()}
         attacks = tuple(_entry(x, ("attacks", n)) for n, x in enumerate(study.attacks))
@@ -205,6 +208,7 @@ def _entry(data: Any, place: Place) -> AttackEntry:
         raise Misplaced((*place, "name"), f"one name cannot stand for {len(attacks)} attacks; give each an entry of its own.")
     if entry.name is not None and not entry.name.strip():
         raise Misplaced((*place, "name"), "the name is empty; give one, or leave it out.")
+    _check_one_line(entry.name or "", (*place, "name"))
     return entry
 
 
@@ -252,9 +256,24 @@ def _check_names(data: Mapping[str, Any]) -> None:
             plain = " ".join(str(name).split()).casefold()
             if not plain:
                 raise Misplaced((part, name), "the name is empty; give one.")
+            _check_one_line(str(name), (part, name))
             if plain in seen:
                 raise Misplaced((part, name), f'this is called like "{seen[plain]}" but for capitals or spaces; rename one.')
             seen[plain] = str(name)
+
+
+def _check_one_line(name: str, place: Place) -> None:
+    """Names stand in tables, in figures and on terminals, which line breaks and control characters would take apart."""
+    if wrong := [x for x in name if unicodedata.category(x) in ("Cc", "Cs", "Zl", "Zp")]:
+        raise Misplaced(place, f"the name holds a line break or a control character (U+{ord(wrong[0]):04X}); leave it out.")
+
+
+def _check_paper(paper: str | None) -> None:
+    """A report compares with papers that are known."""
+    from SegAdversarialLib.studies import papers
+
+    if paper is not None and paper not in papers.NAMES:
+        raise Misplaced(("paper",), f'there is no paper "{paper}"{nearest(paper, papers.NAMES)}')
 
 
 def _check_references(study: Study) -> None:

@@ -63,6 +63,10 @@ def test_a_right_file_is_read(tmp_path: Path) -> None:
         (("study: one", "study: one\nregions: {tumour: []}"), 2, "no label value"),
         (("study: one", "study: one\nregions: {tumour: [core]}"), 2, "regions.tumour"),
         (("study: one", "study: ''"), 1, "study"),
+        (("study: one", "study: one\npaper: liu2012"), 2, "the nearest name is liu2021"),
+        (("study: one", 'study: "one\\nline"'), 1, "a line break or a control character (U+000A)"),
+        (("  unet: builtin:", '  "u\\aet": builtin:'), 4, "a line break or a control character (U+0007)"),
+        (("    epsilon: 0.05", '    name: "F\\u2028M"'), 7, "a line break or a control character (U+2028)"),
         (("attacks:\n", "attacks:\n  - 7\n"), 6, "an attack is given with its name"),
     ],
 )
@@ -95,6 +99,8 @@ def test_what_is_wrong_is_said_with_line_and_key(tmp_path: Path, change: tuple[s
         ("study: one\n---\nstudy: two\n", "line 3: a second document begins"),
         ("? [a, b]\n: c\n", "line 1: a key must be a word"),
         ("study: one\x07\n", "line 1: a character stands here that no YAML file may hold"),
+        ('study: one\ndescription: "a\\ud800b"\n', "line 2: U+D800 is half a character"),
+        ('study: one\n"a\\udfff": b\n', "line 2: U+DFFF is half a character"),
         ("<<: 7\n", "line 1: << takes a mapping"),
     ],
 )

@@ -298,3 +298,22 @@ def test_a_part_of_a_cohort_by_patient() -> None:
 def test_a_budget_is_kept_exactly(epsilon: float) -> None:
     (cell,) = planned(attacks=[{"attack": "fgsm", "epsilon": epsilon}], cohort="phantom:1@32").cells
     assert cell.settings["epsilon"] == epsilon and math.isfinite(epsilon)
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"attack": "transfer", "source": "nobody", "epsilon": 0.1},
+        {"attack": "generative", "generator": ["nobody.safetensors"]},
+    ],
+)
+def test_a_file_that_an_attack_needs_and_that_is_not_there_is_said_before_the_run(attack: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match='there is no file "nobody'):
+        planned(attacks=[attack])
+
+
+def test_fewer_cases_than_were_asked_for_are_told() -> None:
+    attacks = [{"attack": "fgsm", "epsilon": 0.1}]
+    few = planned(cohort={"cohort": "phantom:0-1@32", "cases": 50}, attacks=attacks)
+    assert few.notes == ("50 cases of phantom:0-1@32 were asked for; 2 can be used.",)
+    assert planned(cohort={"cohort": "phantom:0-1@32", "cases": 2}, attacks=attacks).notes == ()
