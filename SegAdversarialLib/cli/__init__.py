@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 0 done, 2 something that the user gave is wrong, 130 stopped."""
+    """Run one command and return the exit status: 0 done, 1 some jobs of a study failed, 2 something that the user gave is
+    wrong, 130 stopped."""
     from SegAdversarialLib.cli.arguments import build_parser
     from SegAdversarialLib.cli.console import Console
 

@@ -78,7 +78,7 @@ class Progress:
 
     def _remaining(self) -> str:
         spent = self._clock() - self._started
-        if self._fraction < _SOONEST or spent < LINE_EVERY:
+        if not _SOONEST <= self._fraction < 1 or spent < LINE_EVERY:
             return ""
         from SegAdversarialLib.attacks.cost import duration
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _SHOWN = 10
 """Cases, attacks or errors that are listed at most."""
 
+SOME_FAILED = 1
+"""The exit status of a run after which jobs of the study have failed."""
+
 _RECENT = 600.0
 """Seconds over which a running study's rate is counted."""
 
@@ -73,6 +76,8 @@ def _run_or_resume(options: argparse.Namespace, console: Console, **which: Any) 
         _say_failures(store, console)
     if not options.no_report and counts.done:
         _report(options, console)
+    if counts.failed or counts.poisoned:
+        console.status = SOME_FAILED
 
 
 def _status(options: argparse.Namespace, console: Console) -> None:
@@ -179,9 +184,9 @@ def _say_plan(planned: Plan, console: Console) -> None:
     jobs = {kind: planned.count(kind) for kind in ("train", "generator", "attack", "audit")}
     console.emit({"event": "plan", "study": study.study, "jobs": len(cells), **jobs, "skipped": planned.skipped})
     cases = len(planned.cohort)
-    console.say(f"{study.study}: {len(cells):,} jobs on {cases} case{'s' if cases != 1 else ''} of {study.cohort.cohort}.")
-    words = {"train": "networks to train", "generator": "generators to train", "attack": "attacks", "audit": "audits"}
-    console.say("Of them " + ", ".join(f"{count:,} {words[kind]}" for kind, count in jobs.items() if count) + ".")
+    console.say(f"{study.study}: {_counted(len(cells), 'job')} on {_counted(cases, 'case')} of {study.cohort.cohort}.")
+    words = {"train": "training", "generator": "training of a generator", "attack": "attack", "audit": "audit"}
+    console.say(", ".join(_counted(count, words[kind]) for kind, count in jobs.items() if count) + ".")
     rows = Counter((x.network, x.attack) for x in cells if x.kind == "attack")
     table = [{"network": network, "attack": attack, "jobs": count} for (network, attack), count in rows.items()]
     if table:
@@ -189,6 +194,12 @@ def _say_plan(planned: Plan, console: Console) -> None:
     for note in planned.notes:
         console.say(note)
     _say_skipped(planned.skipped, console)
+
+
+def _counted(count: int, noun: str) -> str:
+    """A number of things: "1 job", "2 trainings of a generator"."""
+    first, space, rest = noun.partition(" ")
+    return f"{count:,} {first}{'' if count == 1 else 's'}{space}{rest}"
 
 
 def _say_skipped(skipped: dict[str, str], console: Console) -> None:
@@ -215,7 +226,7 @@ def _say_failures(store: Store, console: Console) -> None:
             parts = (row["network"], row["attack"], row["variant"], row["case"])
             errors.setdefault(row["error"], []).append(", ".join(x for x in parts if x))
     for error, names in list(errors.items())[:_SHOWN]:
-        others = f" and {len(names) - 1} other jobs" if len(names) > 1 else ""
+        others = f" and {_counted(len(names) - 1, 'job')} more" if len(names) > 1 else ""
         console.say(f"Failed: {names[0]}{others}: {error}")
     if len(errors) > _SHOWN:
         console.say(f"... and {len(errors) - _SHOWN} other errors.")

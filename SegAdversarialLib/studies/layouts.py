@@ -22,7 +22,7 @@ QUALITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE", "perceptibility"
 def unattacked(rows: Rows, metric: str = "dice") -> Table:
     """What each network makes of the unchanged images: networks x structures (Cheng's Table 1, Pervin's Table 3)."""
     results = Results.of(rows)
-    shown = [*results.structures, *([MEAN] if len(results.structures) > 1 else [])]
+    shown = [*([MEAN] if len(results.structures) > 1 else []), *results.structures]
     body = [(x, *(measure(results.values(x, UNCHANGED, y, metric)) for y in shown)) for x in results.networks]
     return Table(f"{TITLES.get(metric, metric)} without an attack", ("Network", *shown), tuple(body))
 

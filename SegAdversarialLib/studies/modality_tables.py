@@ -36,14 +36,15 @@ def perturbations(
 def modalities(rows: Rows, *, metric: str = "dice", correction: Correction = "bonferroni") -> Table:
     """Every network under the same attack on each choice of channels, one beside the other; tested against no attack."""
     results = Results.of(rows)
+    structures = (MEAN, *results.structures)
     body: list[tuple[Entry, ...]] = []
     for network in results.networks:
         for attack, dose in in_order((x.attack, x.dose) for x in results.conditions):
             chosen = [x for x in results.conditions if (x.attack, x.dose) == (attack, dose)]
             for condition in sorted(chosen, key=lambda x: x.channels == ALL):
-                entries = _against_clean(results, network, condition, metric, [*results.structures, MEAN])
+                entries = _against_clean(results, network, condition, metric, structures)
                 body.append((network, attack, dose, condition.channels, *entries))
-    shown = (f"{TITLES.get(metric, metric)} {x}" for x in (*results.structures, MEAN))
+    shown = (f"{TITLES.get(metric, metric)} {x}" for x in structures)
     table = Table("By attacked modality", ("Network", "Attack", "Parameters", "Channels", *shown), tuple(body))
     return marked(table, "no attack", correction)
 

@@ -10,6 +10,7 @@ from typing import Any
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.describing import describe_file
+from SegAdversarialLib.formats.monai_network import architecture_class
 from SegAdversarialLib.formats.settings import NetworkSettings
 from SegAdversarialLib.studies.cases import Cases, FileStates
 from SegAdversarialLib.studies.reading import Misplaced, Place
@@ -139,7 +140,11 @@ class NetworkPlan:
 
     def _trained(self, name: str, network: TrainedNetwork, place: Place) -> Use:
         how, inside = network.train, (*place, "train")
-        validated(NetworkSettings, how.network, (*inside, "network"))
+        chosen = validated(NetworkSettings, how.network, (*inside, "network"))
+        try:
+            architecture_class(chosen.name)
+        except InputError as error:
+            raise Misplaced((*inside, "network", "name"), str(error)) from None
         settings = {"seed": self._study.seed, **how.settings}
         validated(TrainingSettings, settings, (*inside, "settings"))
         if unknown := [x for x in how.described if x not in DESCRIBED]:

@@ -15,6 +15,7 @@ import yaml
 from conftest import ROOT
 
 from SegAdversarialLib.cli import main
+from SegAdversarialLib.cli.study import SOME_FAILED
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import execution, papers
 from SegAdversarialLib.studies.budgets import Budgets
@@ -128,13 +129,13 @@ def test_a_study_runs_once_and_goes_on_where_it_was_edited(
     file: Path, capsys: pytest.CaptureFixture[str], done: list[Cell]
 ) -> None:
     assert command(capsys, "resume", file)[0] == 2
-    assert command(capsys, "run", file, "--no-report")[0] == 0
+    assert command(capsys, "run", file, "--no-report")[0] == SOME_FAILED
     assert len(done) == 4
     counts = run_study(file)
     assert (len(done), counts.done, counts.poisoned) == (4, 3, 1)
     file.write_text(SMALL.replace("[0.01, 0.05]", "[0.05, 0.1]"), encoding="utf-8")
     status, out, _ = command(capsys, "resume", file, "--no-report")
-    assert status == 0 and len(done) == 6
+    assert status == SOME_FAILED and len(done) == 6
     assert "2 finished jobs are no longer in the study file: they are kept, but not reported." in out
     assert "1 failed too often (--retry tries them again)" in out and "Failed: unet, fgsm, phantom-001: no memory" in out
     assert run_study(file.with_suffix(""), retry=True).poisoned == 1 and len(done) == 7

@@ -218,6 +218,10 @@ def test_networks_that_need_each_other_are_refused() -> None:
         ({"networks": {"a": {"path": NETWORK, "changes": {"hed": 1}}}}, r"networks.a.changes: .*the nearest name is head"),
         ({"networks": {"a": {"train": {"cohort": "phantom:1@32", "settings": {"epoch": 1}}}}}, "the nearest name is epochs"),
         (
+            {"networks": {"a": {"train": {"cohort": "phantom:1@32", "network": {"name": "UNett"}}}}},
+            r'networks.a.train.network.name: .*no network "UNett"',
+        ),
+        (
             {"networks": {"a": {"train": {"cohort": "phantom:1@32", "recipe": "standart"}}}},
             r"networks.a.train.recipe: .*standard",
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import html
 import re
 from html.parser import HTMLParser
@@ -17,6 +18,7 @@ from report_helpers import HOSTILE, MadeUpStore, MadeUpStudy
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import report
+from SegAdversarialLib.studies.report import writing
 from SegAdversarialLib.studies.report.markup import element, escaped
 from SegAdversarialLib.studies.report.summary import effects, findings, limits
 from SegAdversarialLib.studies.report.tables import table
@@ -116,6 +118,33 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Cannot write"):
         report.write(MadeUpStudy(), MadeUpStore(rows), place)  # type: ignore[arg-type]
     assert (place / "mine").read_text() == "kept" and not list(tmp_path.glob(".partial*"))
+
+
+def test_a_full_disk_leaves_the_earlier_report_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = made_up.results(patients=2, epsilons=(0.1,), structures=("WT",))
+    path = report.write(MadeUpStudy(), MadeUpStore(rows), tmp_path / "report.html")  # type: ignore[arg-type]
+    before = {x.relative_to(tmp_path): x.read_bytes() for x in tmp_path.rglob("*") if x.is_file()}
+
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writing, "write_page", full)
+    more = made_up.results(patients=3, epsilons=(0.1, 0.2), structures=("WT", "TC"))
+    with pytest.raises(InputError, match="No space left"):
+        report.write(MadeUpStudy(), MadeUpStore(more), path)  # type: ignore[arg-type]
+    assert {x.relative_to(tmp_path): x.read_bytes() for x in tmp_path.rglob("*") if x.is_file()} == before
+
+
+def test_what_an_earlier_report_alone_had_beside_it_goes(tmp_path: Path) -> None:
+    more = made_up.results(patients=3, epsilons=(0.1, 0.2), structures=("WT", "TC"))
+    path = report.write(MadeUpStudy(), MadeUpStore(more), tmp_path / "report.html")  # type: ignore[arg-type]
+    (tmp_path / "study.sqlite").write_text("stays")
+    fewer = made_up.results(patients=3, epsilons=(0.1,), structures=("WT",))
+    report.write(MadeUpStudy(), MadeUpStore(fewer), path)  # type: ignore[arg-type]
+    text = path.read_text(encoding="utf-8")
+    beside = [x.name for folder in ("tables", "figures") for x in (tmp_path / folder).iterdir() if x.suffix == ".csv"]
+    assert beside and all(name in text for name in beside)
+    assert (tmp_path / "study.sqlite").read_text() == "stays" and not list(tmp_path.glob(".*"))
 
 
 def test_a_study_without_results_has_a_report(tmp_path: Path) -> None:

@@ -126,6 +126,9 @@ def test_perturbations_by_modality_in_cheng_s_layout() -> None:
     assert column(beside, "Channels")[:2] == ["T1", "all"]
     one, every = column(beside, "Dice mean")[:2]
     assert isinstance(one, Measure) and isinstance(every, Measure) and one.number > every.number
+    whole = [mean_of("plain", "0.02 all", x) for x in ("TC", "WT")]
+    found = [column(beside, f"Dice {x}")[1] for x in ("TC", "WT", "mean")]
+    assert [x.number for x in found if isinstance(x, Measure)] == pytest.approx([*whole, np.mean(whole)])
     lines = modality_tables.quantile_lines(channel_rows(made))
     assert [x[0] for x in lines.texts] == ["T1", "T2"]
     assert [[x.number for x in row[1:] if isinstance(x, Measure)] for row in lines.rows] == [[200, 300], [201, 310]]

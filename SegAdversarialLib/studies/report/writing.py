@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from SegAdversarialLib import __version__
-from SegAdversarialLib.errors import ProgressCallback
+from SegAdversarialLib.errors import InputError, ProgressCallback
 from SegAdversarialLib.studies.report import accounting, audits, claims, contents, summary
 from SegAdversarialLib.studies.report.contents import Chosen
-from SegAdversarialLib.studies.report.files import write_figures, write_rows, write_tables
+from SegAdversarialLib.studies.report.files import FIGURES, TABLES, write_figures, write_rows, write_tables
 from SegAdversarialLib.studies.report.gathering import StoreLike, gather
 from SegAdversarialLib.studies.report.markup import Markup
 from SegAdversarialLib.studies.report.material import Material
 from SegAdversarialLib.studies.report.page import Section, folded, page, paragraph
 from SegAdversarialLib.studies.report.pictures import gallery
 from SegAdversarialLib.studies.report.tables import table
-from SegAdversarialLib.volumes.files import whole_file
+from SegAdversarialLib.volumes.files import whole_change, whole_file
 
 if TYPE_CHECKING:
     from SegAdversarialLib.studies.papers.judging import Claim
@@ -42,22 +42,25 @@ def write(study: Study, store: StoreLike, path: str | Path, *, progress: Progres
         progress: told the finished fraction and what is done.
 
     Raises:
-        InputError: a file cannot be written. Each is written whole or not at all, the page last.
+        InputError: a file cannot be written; then the earlier report and what lies beside it are as they were.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"Cannot write the report {path}: it is a folder; give a file's name.")
     tell = progress or (lambda fraction, message: None)
     tell(0.0, "reading results")
     material = gather(study, store, _text_beside(path))
     tell(0.2, "tables")
     chosen = contents.tables(material)
     judged, compared = _beside_the_paper(material, store)
-    files = write_tables(path.parent, [*(x.table for x in chosen), *compared])
-    files |= write_rows(path.parent, store)
-    tell(0.5, "figures")
-    drawn = itertools.chain(contents.figures(material, store.traces()), contents.images(store, path.parent))
-    figures = write_figures(path.parent, drawn)
-    tell(0.9, "writing the page")
-    write_page(render(material, chosen, figures, judged, compared, files), path)
+    with whole_change(path.parent, [path.parent / TABLES, path.parent / FIGURES]) as folder:
+        files = write_tables(folder, [*(x.table for x in chosen), *compared])
+        files |= write_rows(folder, store)
+        tell(0.5, "figures")
+        drawn = itertools.chain(contents.figures(material, store.traces()), contents.images(store, path.parent))
+        figures = write_figures(folder, drawn)
+        tell(0.9, "writing the page")
+        write_page(render(material, chosen, figures, judged, compared, files), folder / path.name)
     tell(1.0, "done")
     return path
 
