@@ -18,6 +18,7 @@ from report_helpers import HOSTILE, MadeUpStore, MadeUpStudy
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import report
+from SegAdversarialLib.studies.grouping import Results
 from SegAdversarialLib.studies.report import writing
 from SegAdversarialLib.studies.report.markup import element, escaped
 from SegAdversarialLib.studies.report.summary import effects, findings, limits
@@ -191,3 +192,14 @@ def test_limits_say_what_few_patients_cannot_show() -> None:
     assert "least p-value" not in many
     assert "synthetic" in many and "2 jobs came to nothing" in many and "1 case could not be used" in many
     assert "No audit" in "\n".join(limits(made_up.material(checks=[], audited=[])))
+
+
+def test_a_network_that_finds_nothing_is_named() -> None:
+    rows = made_up.results(patients=6, epsilons=(0.0, 0.1))
+    blind = rows[0]["network"]
+    for row in rows:
+        if row["network"] == blind:
+            row["dice_before"] = row["dice_after"] = 0.01
+    said = [x for x in limits(made_up.material(results=Results.of(rows))) if "finds hardly anything" in x]
+    assert len(said) == 1 and f"1 network ({blind})" in said[0]
+    assert not any("finds hardly anything" in x for x in limits(made_up.material()))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from SegAdversarialLib.evaluation.statistics import Interval, interval, paired, summary
 from SegAdversarialLib.studies import robustness_tables
 from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order, patients
+from SegAdversarialLib.studies.papers.judging import USEFUL
 from SegAdversarialLib.studies.report.audits import warned
 from SegAdversarialLib.studies.report.markup import Markup, element
 from SegAdversarialLib.studies.report.material import Material
@@ -90,6 +91,7 @@ def limits(material: Material) -> list[str]:
             f"With {_several(patients_here, 'patient')} the least p-value that a signed-rank test can have is {least:.3g}: "
             "nothing here can be statistically significant, whatever it is."
         )
+    said += _useless(material.results)
     if account.synthetic:
         said.append("The cases are synthetic: a network may behave otherwise on images of patients.")
     missed = sum(_is_infinite(row.get("hd95_after")) for row in rows)
@@ -108,6 +110,19 @@ def limits(material: Material) -> list[str]:
             "adapt to it get around (Carlini & Wagner 2017)."
         )
     return [*said, "For research only; nothing here says whether a network is safe to be used on patients."]
+
+
+def _useless(results: Results) -> list[str]:
+    """Of networks that find hardly anything in the unchanged images."""
+    clean = {x: summary(results.values(x, UNCHANGED, MEAN)).mean for x in results.networks}
+    names = [x for x, dice in clean.items() if dice < USEFUL]
+    if not names:
+        return []
+    shown = ", ".join(names[:_MOST_NETWORKS]) + (" and others" if len(names) > _MOST_NETWORKS else "")
+    return [
+        f"On unchanged images mean Dice is below {USEFUL:g} for {_several(len(names), 'network')} ({shown}): what attacks do "
+        "to a network that finds hardly anything means little."
+    ]
 
 
 def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
