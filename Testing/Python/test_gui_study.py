@@ -123,11 +123,21 @@ def test_cancelling_keeps_what_was_finished(slicerHost: Any, panel: Any, file: P
     assert 0 < panel.study.table.rowCount < 80
 
 
-def test_trust_that_a_file_claims_is_asked_for(panel: Any, tmp_path: Path) -> None:
+def test_trust_that_a_file_claims_is_asked_for(panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SegAdversarialGui import trust
+
+    asked: list[str] = []
+
+    def no(network: Any) -> bool:
+        asked.append(network.path)
+        return False
+
+    monkeypatch.setattr(trust, "askTrust", no)
     (tmp_path / "net.pt").write_bytes(b"not a network")
     path = tmp_path / "stranger.yaml"
     path.write_text(STUDY.replace("builtin:brain-tumour-phantom", f"{{path: '{tmp_path / 'net.pt'}', trust: true}}"))
     panel.study.fileLine.currentPath = str(path)
     assert panel.study.runButton.enabled, panel.study.runButton.toolTip
     panel.study.runButton.click()
+    assert asked == [str(tmp_path / "net.pt")]
     assert not panel.logic.runner.busy and not (tmp_path / "stranger").exists()
