@@ -175,7 +175,8 @@ def test_what_is_kept_does_not_grow_with_the_number_of_draws() -> None:
 
     votes = vote(model, case, noise, questions, 3, 60, look)
     assert votes.counts.nbytes == 2 * 2 * 16**3 and votes.guesses.nbytes == 2 * 16**3
-    assert held[-1] == held[len(held) // 4]  # after the guesses: nothing is added by a copy
+    # after the guesses: 45 copies add less than one would that is kept; what others hold meanwhile comes and goes
+    assert held[-1] - held[len(held) // 4] < case.image.nbytes
 
 
 def test_cancelling_stops_between_two_copies() -> None:
