@@ -58,7 +58,7 @@ class SelfTest:
     def checkPanel(self) -> None:
         """All sections are there, and nothing can be started from nothing."""
         panel = self._panel
-        assert len(panel.sections) == 6
+        assert len(panel.sections) == 7
         assert not panel.run.segmentButton.enabled and panel.run.segmentButton.toolTip
         assert not panel.run.attackButton.enabled and panel.run.attackButton.toolTip
         assert not panel.run.cancelButton.enabled
