@@ -19,6 +19,7 @@ _WIDTHS = (140, 52, 52, 84, 90)
 _HEIGHT = 190
 _MOST_ROWS = 5000
 """More cannot be looked at; all of them stand in the report and the files beside it."""
+_PACKAGES = 'slicer.util.pip_install("dask distributed PyYAML matplotlib")'
 
 
 class StudySection:
@@ -230,7 +231,8 @@ def _described(path: str) -> tuple[str, str]:
     except InputError as error:
         return "", str(error)
     except ImportError as error:
-        return "", _("Studies need a package that is missing ({error}).").format(error=error)
+        told = _("Studies need packages that are missing ({error}); in Slicer's Python console: {command}")
+        return "", told.format(error=error, command=_PACKAGES)
     text = _("{name}, on {cohort}; networks: {networks}, attacks: {attacks}")
     told = text.format(name=study.study, networks=len(study.networks), attacks=len(study.attacks), cohort=study.cohort.cohort)
     return f"{told}\n{study.description}".strip(), ""
