@@ -28,10 +28,11 @@ from measuring import memory_bytes  # noqa: E402
 from SegAdversarialLib.cohorts.entry import Entry, PhantomSubject  # noqa: E402
 from SegAdversarialLib.evaluation.tables import format_table  # noqa: E402
 from SegAdversarialLib.phantom import LABEL_NAMES  # noqa: E402
-from SegAdversarialLib.studies import execution  # noqa: E402
+from SegAdversarialLib.studies import execution, report  # noqa: E402
 from SegAdversarialLib.studies.records import CHANNEL_COLUMNS, STRUCTURE_COLUMNS, Cell, Outcome  # noqa: E402
 from SegAdversarialLib.studies.schedule import Schedule  # noqa: E402
 from SegAdversarialLib.studies.store import Store  # noqa: E402
+from SegAdversarialLib.studies.study import Study  # noqa: E402
 from SegAdversarialLib.studies.work import run_cell  # noqa: E402
 
 BUILTIN = {"path": "builtin:brain-tumour-phantom", "device": "cpu"}
@@ -197,6 +198,11 @@ def store_of(rows: int, structures: int = 5) -> None:
             begun = time.perf_counter()
             found = sum(1 for _ in store.results()), sum(1 for _ in store.channels())
             told(f"read one after the other: {found[0]:,} of structures, {found[1]:,} of channels", begun)
+            begun = time.perf_counter()
+            attacks = [{"attack": "fgsm", "epsilon": [n / 100 for n in range(20)]}]
+            asked = {"study": "scale", "cohort": "phantom:0-1@64", "networks": {"unet": BUILTIN["path"]}, "attacks": attacks}
+            page = report.write(Study.of(asked, Path(folder)), store, Path(folder) / "report.html")
+            told(f"the report, {page.stat().st_size / 2**20:.1f} MiB", begun)
         print(f"  {path.stat().st_size / 2**20:.0f} MiB on disk, peak memory {memory_bytes('VmHWM') / 2**20:.0f} MiB")
 
 

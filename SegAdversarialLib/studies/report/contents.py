@@ -18,8 +18,8 @@ from SegAdversarialLib.studies.tables import Table
 _MOST_FIGURES = 12
 """Of one kind."""
 
-_MOST_CASES = 20
-"""Whose intensities are shown: a distribution of twenty heads is that of a thousand."""
+_MOST_CASES = 10
+"""Whose intensities are shown: a distribution of ten heads is that of a thousand."""
 
 _MOST_CURVES = 10
 """In the figure against the iteration: more cannot be told apart."""
