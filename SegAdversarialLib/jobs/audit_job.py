@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -31,8 +30,4 @@ class AuditJob(Overwriting, WithOutput):
     def anywhere(self) -> AuditJob:
         """Also the surrogate's file."""
         job: AuditJob = super().anywhere()
-        if job.surrogate is None or job.surrogate.path.startswith("builtin:"):
-            return job
-        path, settings = str(Path(job.surrogate.path).absolute()), job.surrogate.settings
-        update = {"path": path, "settings": None if settings is None else str(Path(settings).absolute())}
-        return job.model_copy(update={"surrogate": job.surrogate.model_copy(update=update)})
+        return job if job.surrogate is None else job.model_copy(update={"surrogate": job.surrogate.anywhere()})
