@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.arguments import checked
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import monai_network, torchscript
 from SegAdversarialLib.formats.describing import (
     NetworkDescription,
@@ -24,6 +25,7 @@ from SegAdversarialLib.formats.describing import (
 from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.model.devices import choose_device
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
+from SegAdversarialLib.model.treatment import say
 
 if TYPE_CHECKING:
     import torch
@@ -72,9 +74,8 @@ def _opened(found: NetworkFile, name: str, trust: bool, place: torch.device) -> 
     chosen = found.settings
     assert chosen.channels is not None
     classes = chosen.covering_classes
-    program = found.content.kind == "torchscript"
     model = SegmentationModel.from_network(
-        torchscript.load(found.data, trust, place) if program else monai_network.load(found.data, chosen),
+        _network(found, trust, place),
         channels=chosen.channels,
         classes={x.label: x.name for x in classes},
         regions={x.label: x.stands_for for x in classes if x.stands_for},
@@ -92,13 +93,37 @@ def _opened(found: NetworkFile, name: str, trust: bool, place: torch.device) -> 
         name=name,
         acceleration=chosen.acceleration,
     )
-    model.examine(_hash_of(found.data, chosen))
+    files = (found.data,) if found.foreign is None else found.foreign.files
+    model.examine(_hash_of(files, chosen))
     return model
 
 
-def _hash_of(file: Path, settings: ModelSettings) -> str:
-    """What identifies a network: the contents of its file, and the architecture where the file holds weights alone."""
-    with file.open("rb") as stream:
-        contents = hashlib.file_digest(stream, "sha256").hexdigest()
+def _network(found: NetworkFile, trust: bool, place: torch.device) -> torch.nn.Module:
+    """The torch network in a file.
+
+    Raises:
+        InputError: it is not trusted, or damaged.
+    """
+    if found.foreign is not None:
+        if found.runs and not trust:
+            raise InputError(
+                f"{found.file} is {found.content.what}, and could run {', '.join(found.runs)}; if you trust its source, say "
+                "so (--trust, or trust=True)."
+            )
+        say(found.foreign.warnings)
+        return found.foreign.load(found.settings, place)
+    if found.content.kind == "torchscript":
+        return torchscript.load(found.data, trust, place)
+    return monai_network.load(found.data, found.settings)
+
+
+def _hash_of(files: tuple[Path, ...], settings: ModelSettings) -> str:
+    """What identifies a network: the contents of its files, and the architecture where they hold weights alone."""
+    contents = "".join(_digest(x) for x in files)
     named = "" if settings.network is None else settings.network.model_dump_json()
     return f"{contents}{named}{settings.weights_within or ''}"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

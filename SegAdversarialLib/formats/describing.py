@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin
+from SegAdversarialLib.formats.described import Described, described
 from SegAdversarialLib.formats.finding import described_file, network_file
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.formats.settings import (
@@ -37,6 +38,7 @@ class NetworkFile:
         data: the file with the weights or the program.
         content: what that file is.
         members: of an ensemble, by what it calls them; its own `data` is the file that names them.
+        foreign: what another tool's file or folder says of it; None: it is none.
     """
 
     file: Path
@@ -44,6 +46,15 @@ class NetworkFile:
     data: Path
     content: Content
     members: tuple[tuple[str, NetworkFile], ...] = ()
+    foreign: Described | None = None
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """What in its files, or its members', could run code, in words."""
+        if self.members:
+            return tuple(dict.fromkeys(y for _, x in self.members for y in x.runs))
+        own = self.foreign.runs if self.foreign is not None else ()
+        return own or (("the program in it (TorchScript)",) if self.content.kind == "torchscript" else ())
 
     @property
     def first(self) -> NetworkFile:
@@ -114,7 +125,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     head_of(chosen.covering_classes, chosen.head)
     if found.members:
         check_agreement([_member(member, x.first.settings) for member, x in found.members])
-    source = Path(settings) if settings is not None else settings_beside(found.file)
+    source = Path(settings) if settings is not None else settings_beside(found.file, itself=found.foreign is None)
     return NetworkDescription(
         name=name,
         channels=chosen.channels,
@@ -124,7 +135,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         window=chosen.window,
         size_bytes=sum(x.data.stat().st_size for x in found.parts),
         content=found.content.what,
-        needs_trust=any(x.content.kind == "torchscript" for x in found.parts),
+        needs_trust=bool(found.runs),
         description=found.settings.description,
         file=found.file,
         files=tuple(dict.fromkeys(_files(found, source))),
@@ -149,10 +160,12 @@ def _member(name: str, settings: ModelSettings) -> Member:
 def _files(found: NetworkFile, source: Path | None) -> Iterator[Path]:
     """All files of a network: weights, programs and settings."""
     yield found.data
+    if found.foreign is not None:
+        yield from found.foreign.files
     if source is not None:
         yield source
     for _, member in found.members:
-        yield from _files(member, settings_beside(member.file))
+        yield from _files(member, settings_beside(member.file, itself=member.foreign is None))
 
 
 def resolve(
@@ -170,6 +183,10 @@ def resolve(
         InputError: there is no such file, it is none that this software opens, or its settings are damaged or wrong; an
             ensemble names itself.
     """
+    if not builtin.is_builtin(str(path)) and (foreign := described(Path(path))) is not None:
+        chosen = read_settings(Path(path), settings, changes, foreign.settings)
+        if chosen.network is None and chosen.members is None:
+            return NetworkFile(Path(path), chosen, foreign.data, foreign.content, foreign=foreign)
     file = network_file(path)
     chosen = read_settings(file, settings, changes)
     if chosen.members is not None:

@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.pickles import PickleContent, read_pickle
 
-Kind = Literal["torchscript", "weights", "ensemble", "other"]
+Kind = Literal["torchscript", "weights", "ensemble", "foreign", "other"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Content:
     """What a file is.
 
     Attributes:
-        kind: "torchscript" (a program), "weights" (tensors by name), "ensemble" (settings that name other networks), or
-            "other": no network that this software opens.
+        kind: "torchscript" (a program), "weights" (tensors by name), "ensemble" (settings that name other networks),
+            "foreign" (another tool's network, which one of `described.READERS` reads), or "other": no network that this
+            software opens.
         what: it in words that go on from "FILE is".
         way_out: what would open it today, as a part of a sentence.
     """

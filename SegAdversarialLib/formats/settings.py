@@ -141,14 +141,22 @@ class ModelSettings(Strict):
         return covers
 
 
-def read_settings(path: Path, settings: str | Path | None, changes: Mapping[str, Any]) -> ModelSettings:
+def read_settings(
+    path: Path, settings: str | Path | None, changes: Mapping[str, Any], said: Mapping[str, Any] | None = None
+) -> ModelSettings:
     """The settings of the network file `path`: from the JSON file named, or itself, or beside it, then the caller's changes.
+
+    Args:
+        path: the network's file, or another tool's folder.
+        settings: the JSON file named.
+        changes: the caller's.
+        said: what another tool's network says of itself, before all others; None: it is no such network.
 
     Raises:
         InputError: the JSON file is missing, damaged or no description of a network, or a setting is unknown or wrong.
     """
-    source = Path(settings) if settings is not None else settings_beside(path)
-    data = _content(source) if source is not None else {}
+    source = Path(settings) if settings is not None else settings_beside(path, itself=said is None)
+    data = {**(said or {}), **(_content(source) if source is not None else {})}
     if source is not None and source == path and not _is_ours(data):
         raise recognise_json(data).refusal(path)
     if changes.get("classes") is not None:
@@ -174,14 +182,14 @@ def _content(source: Path) -> dict[str, Any]:
     return data
 
 
-def settings_beside(path: Path) -> Path | None:
+def settings_beside(path: Path, itself: bool = True) -> Path | None:
     """The JSON file that belongs to a network file: itself, or the one beside it, named like it; None: there is none.
 
     Other software has files of such names, too (model.json): what does not describe a network in our words is passed over.
     """
-    if path.suffix == ".json":
+    if path.suffix == ".json" and itself:
         return path
-    return next((x for x in candidates_beside(path) if is_file(x) and _may_be_ours(x)), None)
+    return next((x for x in candidates_beside(path) if x != path and is_file(x) and _may_be_ours(x)), None)
 
 
 def candidates_beside(path: Path) -> tuple[Path, Path]:
