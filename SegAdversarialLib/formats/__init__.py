@@ -25,7 +25,6 @@ from SegAdversarialLib.formats.describing import (
 from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.model.devices import choose_device
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
-from SegAdversarialLib.model.treatment import say
 
 if TYPE_CHECKING:
     import torch
@@ -110,6 +109,8 @@ def _network(found: NetworkFile, trust: bool, place: torch.device) -> torch.nn.M
                 f"{found.file} is {found.content.what}, and could run {', '.join(found.runs)}; if you trust its source, say "
                 "so (--trust, or trust=True)."
             )
+        from SegAdversarialLib.model.treatment import say
+
         say(found.foreign.warnings)
         return found.foreign.load(found.settings, place)
     if found.content.kind == "torchscript":
