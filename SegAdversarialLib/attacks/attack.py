@@ -14,7 +14,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import ConfigDict, field_serializer, field_validator
+from pydantic import ConfigDict, ValidationInfo, field_serializer, field_validator
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.cost import Cost
@@ -102,6 +102,14 @@ class Attack(Documented, ABC):
         label="Whole numbers",
     )
     seed: int = parameter(0, "Seed of every random draw.", advanced=True, ge=0, le=2**63 - 1)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truths_are_no_numbers(cls, value: Any, about: ValidationInfo) -> Any:
+        """true counts as 1 in Python; nobody means it where a number belongs."""
+        if isinstance(value, bool) and cls.model_fields[str(about.field_name)].annotation in (int, float):
+            raise ValueError(f"{about.field_name} must be a number, not {str(value).lower()}")
+        return value
 
     @field_validator("channels", mode="before")
     @classmethod

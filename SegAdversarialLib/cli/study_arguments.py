@@ -45,12 +45,18 @@ def _add_workers(parser: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="threads of each worker (default: the cores shared out)")
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f'give a whole number, 0 or more; it is "{text}"')
+    return int(text)
+
+
 def _add_plan(parser: Any) -> None:
     _add_paper(parser)
     _add_workers(parser)
     parser.add_argument(
         "--first",
-        type=int,
+        type=_count,
         default=0,
         metavar="N",
         help="run the first N jobs, different ones first, and tell from them how long all will take; their results are kept",

@@ -86,6 +86,7 @@ def _repeated(
         raise Misplaced(places.get("seed", entry.place), f"the seeds of {count} repetitions go beyond {_LARGEST_SEED}.")
     for key, known in (("generator", study.generators), ("source", study.networks), ("perturbation", ())):
         _check_file(key, given.get(key), known, places.get(key, entry.place))
+    _check_region(given.get("region"), places.get("region", entry.place))
     files = tuple(x for key in _FILES if isinstance(x := given.get(key), str) and Path(x).is_absolute() and Path(x).exists())
     for repeat in range(count):
         settings = attack.model_copy(update={"seed": first + repeat}).describe()
@@ -113,6 +114,12 @@ def _check_file(setting: str, value: Any, known: Iterable[str], place: Place) ->
     if isinstance(value, str) and value not in known and not value.startswith("builtin:") and not Path(value).exists():
         names = ", ".join(known)
         raise Misplaced(place, f'there is no file "{value}"{f", and the study has only {names}" if names else ""}.')
+
+
+def _check_region(region: Any, place: Place) -> None:
+    """A region is an image file that is there, unless it is one of the words that mean one."""
+    if isinstance(region, str) and region not in ("foreground", "reference") and not Path(region).exists():
+        raise Misplaced(place, f'the region "{region}" is no image file that is there; give one, or foreground or reference.')
 
 
 def _check_channels(attack: Attack, channels: Sequence[str], places: dict[str, Place], place: Place) -> None:

@@ -10,6 +10,7 @@ from paper_helpers import patients, result
 from test_paper_claims import ENOUGH, WORLDS
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.metrics import psnr, rmse
 from SegAdversarialLib.studies import papers
 from SegAdversarialLib.studies.papers.chen2019 import names as chen
 from SegAdversarialLib.studies.papers.liu2021 import tables as liu
@@ -82,6 +83,19 @@ def test_here_is_the_mean_over_patients_and_the_difference_to_the_paper() -> Non
     assert math.isclose(here.number, 0.55) and here.text == f"0.550 ± {np.std(list(values.values()), ddof=1):.3f}"
     assert difference == round(0.55 - 0.676, 3)
     assert found["Tumor core", "No defense", "ε = 0.1"][1] is None
+
+
+def test_the_error_in_table_1_is_a_share_of_the_range_as_psnr_is() -> None:
+    """By their definitions in the paper, RMSE is 10 to the power of -PSNR / 20."""
+    original = np.random.default_rng(0).uniform(0, 800, (6, 6, 6)).astype(np.float32)
+    changed = original + np.float32(30)
+    quality = {"psnr": psnr(original, changed), "ssim": 0.7, "rmse": rmse(original, changed), "largest_change": 30.0}
+    about = {"network": liu.NOTHING, "attack": FGSM, "repeat": 0, "channels": "all", "settings": {"epsilon": 0.05}}
+    rows = [{**about, "patient": x, "case": x, "channel": "T1", **quality} for x in patients(4)]
+    table_1, *_ = papers.compared("liu2021", [], channels=rows)
+    here = {row[1]: row[3] for row in table_1.rows if row[0] == "FGSM"}
+    assert math.isclose(here["RMSE"].number, 10 ** (-here["PSNR"].number / 20), rel_tol=1e-6)
+    assert here["RMSE"].text.startswith("0.038")
 
 
 def test_chen_s_table_is_in_percent_and_has_a_row_for_structures_that_the_paper_lacks() -> None:

@@ -316,6 +316,18 @@ def test_a_file_that_an_attack_needs_and_that_is_not_there_is_said_before_the_ru
         planned(attacks=[attack])
 
 
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"region": "tumor"}, 'the region "tumor" is no image file'),
+        ({"epsilon": [True]}, "epsilon must be a number, not true"),
+    ],
+)
+def test_a_setting_that_no_job_could_use_is_said_before_the_run(setting: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        planned(attacks=[{"attack": "fgsm", "epsilon": 0.1, **setting}])
+
+
 def test_fewer_cases_than_were_asked_for_are_told() -> None:
     attacks = [{"attack": "fgsm", "epsilon": 0.1}]
     few = planned(cohort={"cohort": "phantom:0-1@32", "cases": 50}, attacks=attacks)

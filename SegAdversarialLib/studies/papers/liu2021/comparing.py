@@ -5,7 +5,7 @@ from __future__ import annotations
 from SegAdversarialLib.evaluation.statistics import paired
 from SegAdversarialLib.studies.papers.comparing import Found, beside
 from SegAdversarialLib.studies.papers.liu2021.claims import clean, left
-from SegAdversarialLib.studies.papers.liu2021.names import ATTACKS, FGSM, in_2d
+from SegAdversarialLib.studies.papers.liu2021.names import ATTACKS, in_2d
 from SegAdversarialLib.studies.papers.liu2021.tables import EPSILONS, NOTHING, REGIONS, TABLE_1, TABLE_3, TABLES
 from SegAdversarialLib.studies.papers.measured import Measured, Row, Values, by_patient, is_setting, together
 from SegAdversarialLib.studies.papers.printed import PrintedTable
@@ -30,19 +30,12 @@ def _attack(m: Measured, attack: str, column: str) -> Found:
         region = (_REGION[column],)
         values = left(m, NOTHING, region, _USUAL, attack) if attack in ATTACKS else clean(m, NOTHING, region)
         return by_patient(values)
-    return by_patient(_quality(m, attack, column)) if attack in ATTACKS else None
-
-
-def _quality(m: Measured, attack: str, column: str) -> Values:
-    """PSNR, SSIM, or RMSE as a share of the channel's largest intensity, which FGSM's largest change gives away."""
-    values = _of_channels(m, attack, column.lower())
-    if column != "RMSE":
-        return values
-    units = {key: x / _USUAL for key, x in _of_channels(m, FGSM, "largest_change").items() if x > 0}
-    return {key: x / units[key] for key, x in values.items() if key in units}
+    return by_patient(_of_channels(m, attack, column.lower())) if attack in ATTACKS else None
 
 
 def _of_channels(m: Measured, attack: str, column: str) -> Values:
+    """PSNR, SSIM or RMSE, the latter as a share of the range."""
+
     def chosen(row: Row) -> bool:
         return row["network"] == NOTHING and row["attack"] == attack and is_setting(row, "epsilon", _USUAL)
 
