@@ -2,8 +2,8 @@
 
     python Testing/Benchmarks/study_scale.py [rate] [jobs] [parts] [store] [--rounds 2] [--jobs 40]
 
-`rate` runs the same jobs with one worker and with two in turns, and counts them once the workers are warm. `jobs` does single
-jobs in this process. `parts` says what of a job at BraTS' size no GPU makes quicker. `store` writes and reads a store of
+`rate` runs the same jobs with one worker and with two in turns, and counts them once the workers are warm; then in processes
+without a study, for the machine's own share in this. `jobs` does single jobs in this process. `parts` says what of a job at BraTS' size no GPU makes quicker. `store` writes and reads a store of
 made-up rows. Memory needs Linux.
 """
 
@@ -80,6 +80,29 @@ def rate(rounds: int, jobs: int, size: int = 64) -> None:
             )
     one, two = (float(np.median(found[n])) for n in (1, 2))
     print(f"Median: {one:.1f} with one, {two:.1f} with two: {two / one:.2f} times.")
+
+
+def bare_rate(rounds: int, jobs: int, size: int) -> None:
+    """The same jobs in one and in two processes that know nothing of studies: what the machine itself allows."""
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    found: dict[int, list[float]] = {1: [], 2: []}
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        list(pool.map(_loop, (0, 1), (4, 4), (size, size)))  # imports, and the network is opened
+        for turn in range(rounds):
+            for processes in (1, 2) if turn % 2 == 0 else (2, 1):
+                began = time.perf_counter()
+                list(pool.map(_loop, range(processes), [jobs] * processes, [size] * processes))
+                found[processes].append(60 * jobs * processes / (time.perf_counter() - began))
+    one, two = (float(np.median(found[n])) for n in (1, 2))
+    print(f"Without a study: {one:.1f} jobs a minute in one process, {two:.1f} in two: {two / one:.2f} times.")
+
+
+def _loop(case: int, jobs: int, size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for n in range(jobs):
+            run_cell(attack(2 * case + n % 2, size, n / 100), Path(folder), threads=1)
 
 
 def single_jobs() -> None:
@@ -241,6 +264,7 @@ def main() -> None:
     if "rate" in wanted:
         print(f"Jobs of FGSM at 4x{given.size}^3, one thread for each worker:")
         rate(given.rounds, given.jobs, given.size)
+        bare_rate(given.rounds, given.jobs, given.size)
 
 
 if __name__ == "__main__":
