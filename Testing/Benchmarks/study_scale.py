@@ -3,8 +3,8 @@
     python Testing/Benchmarks/study_scale.py [rate] [jobs] [parts] [store] [--rounds 2] [--jobs 40]
 
 `rate` runs the same jobs with one worker and with two in turns, and counts them once the workers are warm; then in processes
-without a study, for the machine's own share in this. `jobs` does single jobs in this process. `parts` says what of a job at BraTS' size no GPU makes quicker. `store` writes and reads a store of
-made-up rows. Memory needs Linux.
+without a study, for the machine's own share in this. `jobs` does single jobs in this process. `parts` says what of a job at
+BraTS' size no GPU makes quicker. `store` writes and reads a store of made-up rows. Memory needs Linux.
 """
 
 from __future__ import annotations
