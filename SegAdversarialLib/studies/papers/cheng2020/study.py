@@ -32,12 +32,12 @@ class _Size:
 _SIZES = {
     "ci": _Size(("phantom:0-1@32", "phantom:100-101@32"), 32, (4, 8), 8, 4, {"epochs": 1, "learning_rate": 3e-3}, SIZES[::2]),
     "phantom": _Size(
-        ("phantom:0-11@48", "phantom:100-107@48"),
-        48,
+        ("phantom:0-11@40", "phantom:100-107@40"),
+        40,
         (8, 16, 32),
         8,
         4,
-        {"epochs": 12, "learning_rate": 3e-3, "schedule": "one-cycle"},
+        {"epochs": 16, "learning_rate": 3e-3, "schedule": "one-cycle"},
     ),
     "paper": _Size(
         ("", ""),
