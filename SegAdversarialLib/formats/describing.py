@@ -21,7 +21,7 @@ from SegAdversarialLib.formats.settings import (
 )
 from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
-from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead, Painting
 from SegAdversarialLib.volumes.files import is_file
 
 # what the command line calls the settings that every network needs
@@ -85,6 +85,7 @@ class NetworkDescription:
         file: the file that was meant: the settings of a network, or the network itself.
         files: all files that make it what it is: weights or program, and settings.
         members: what an ensemble calls its members.
+        painting: which of overlapping outputs a label map shows; see `OutputHead`.
     """
 
     name: str
@@ -100,10 +101,11 @@ class NetworkDescription:
     file: Path
     files: tuple[Path, ...]
     members: tuple[str, ...] = ()
+    painting: Painting = "largest first"
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
-        return head_of(self.classes, self.head)
+        return head_of(self.classes, self.head, self.painting)
 
 
 def describe_file(path: str | Path, settings: str | Path | None = None, **changes: Any) -> NetworkDescription:
@@ -122,7 +124,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     check_complete(found)
     chosen = found.first.settings
     assert chosen.channels is not None
-    head_of(chosen.covering_classes, chosen.head)
+    head_of(chosen.covering_classes, chosen.head, chosen.painting)
     if found.members:
         check_agreement([_member(member, x.first.settings) for member, x in found.members])
     source = Path(settings) if settings is not None else settings_beside(found.file, itself=found.foreign is None)
@@ -140,6 +142,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         file=found.file,
         files=tuple(dict.fromkeys(_files(found, source))),
         members=tuple(x for x, _ in found.members),
+        painting=chosen.painting,
     )
 
 
@@ -149,11 +152,13 @@ def _member(name: str, settings: ModelSettings) -> Member:
     return Member(
         name=name,
         channels=settings.channels,
-        head=head_of(settings.covering_classes, settings.head),
+        head=head_of(settings.covering_classes, settings.head, settings.painting),
         preprocessing=settings.preprocessing,
         window=settings.window,
         overlap=settings.overlap,
         size_multiple=settings.size_multiple,
+        window_places=settings.window_places,
+        mirror=settings.mirror,
     )
 
 
@@ -261,11 +266,11 @@ def check_complete(found: NetworkFile) -> None:
         )
 
 
-def head_of(classes: tuple[ClassSettings, ...], kind: Literal["softmax", "sigmoid"]) -> OutputHead:
+def head_of(classes: tuple[ClassSettings, ...], kind: Literal["softmax", "sigmoid"], painting: Painting) -> OutputHead:
     """The output head that class settings mean.
 
     Raises:
         InputError: the classes do not fit together.
     """
     stands_for = {x.label: x.stands_for for x in classes if x.stands_for}
-    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for)
+    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for, painting)

@@ -22,6 +22,8 @@ class Member:
     window: tuple[int, ...] | None
     overlap: float
     size_multiple: int
+    window_places: str = "dense"
+    mirror: str = ""
 
 
 def check_agreement(members: Sequence[Member]) -> None:
@@ -71,6 +73,9 @@ _TOLD: dict[str, Callable[[Member], Any]] = {
     "window": lambda x: x.window,
     "overlap": lambda x: x.overlap,
     "size multiple": lambda x: x.size_multiple,
+    "window places": lambda x: x.window_places,
+    "mirror": lambda x: "".join(sorted(x.mirror)) or "none",
+    "painting": lambda x: x.head.painting,
 }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model.devices import GpuMemory
     from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
+    from SegAdversarialLib.model.window_grid import WindowPlaces
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -33,6 +34,8 @@ class HowToAsk:
     window: tuple[int, ...] | None
     overlap: float
     size_multiple: int
+    window_places: WindowPlaces
+    mirror: str
     window_batch: int
     most_windows: int
     memory: GpuMemory | None
@@ -74,7 +77,15 @@ class BoundModel:
         self._steps = how.preprocessing.on_grid(case.shape, case.affine)
         self._unflipped, self._flips = self._steps.without_flips()
         dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
-        grid = WindowGrid(self._steps.network_shape, how.window, how.overlap, how.size_multiple, dimensions)
+        grid = WindowGrid(
+            self._steps.network_shape,
+            how.window,
+            how.overlap,
+            how.size_multiple,
+            dimensions,
+            how.window_places,
+            [3 - dimensions + how.preprocessing.axes.index(letter) for letter in how.mirror],
+        )
         self._window = grid.window[3 - grid.dimensions :]
         image = torch.from_numpy(case.image)
         is_lent = grid.sees_all and self._is_taken_as_it_is(image)

@@ -49,6 +49,9 @@ def ensemble(members: Sequence[SegmentationModel], *, name: str = "ensemble") ->
         window=first.window,
         overlap=first.overlap,
         size_multiple=first.size_multiple,
+        window_places=first.window_places,
+        mirror=first.mirror,
+        painting=first.head.painting,
         window_batch=min(batches, default=None),
         outputs="logits",
         in_place=False,
@@ -70,4 +73,6 @@ def _member(model: SegmentationModel) -> Member:
         window=model.window,
         overlap=model.overlap,
         size_multiple=model.size_multiple,
+        window_places=model.window_places,
+        mirror=model.mirror,
     )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.model.treatment import Said, Treatment
+    from SegAdversarialLib.model.window_grid import WindowPlaces
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
@@ -51,6 +52,8 @@ class _Windows(NamedTuple):
     overlap: float
     size_multiple: int
     batch: int | None
+    spread: WindowPlaces = "dense"
+    mirror: str = ""
 
 
 class SegmentationModel:
@@ -95,6 +98,7 @@ class SegmentationModel:
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
         self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
         self.overlap, self.size_multiple = windows.overlap, windows.size_multiple
+        self.window_places, self.mirror = windows.spread, windows.mirror
         self._check()
         check_weights(network, name)
         self.device = choose_device(device)
@@ -140,6 +144,9 @@ class SegmentationModel:
         regions: Mapping[int, Sequence[int]] | None = None,
         size_multiple: int = 1,
         window_batch: int | None = None,
+        window_places: Literal["dense", "even"] = "dense",
+        mirror: str = "",
+        painting: Literal["largest first", "in order"] = "largest first",
         outputs: Literal["logits", "probabilities"] | None = None,
         output: int | str | None = None,
         in_place: bool | None = None,
@@ -164,6 +171,10 @@ class SegmentationModel:
             size_multiple: sizes that it takes are multiples of this; volumes are zero-padded to it.
             window_batch: windows in one go; None: 1 on a CPU (16 slices), on a CUDA GPU as many as its free memory holds, 4
                 on others (64 slices).
+            window_places: "dense", at equal steps, the last window shifted back to the edge, or "even", spread evenly.
+            mirror: letters of `preprocessing.axes` along which each window is shown flipped, too; the answer is the mean of
+                the logits of all combinations.
+            painting: which of overlapping regions a label map shows; see `OutputHead.painting`.
             device: "cpu", "cuda", "cuda:1", "mps" or "auto".
             name: what results call it.
             acceleration: switches for running it faster, by the names of `Acceleration`.
@@ -173,14 +184,16 @@ class SegmentationModel:
         """
         from SegAdversarialLib.model.treatment import Said
 
-        said, windows = Said(outputs, output, in_place, allow_random), _Windows(window, overlap, size_multiple, window_batch)
-        meaning, steps = OutputHead.of(classes, head, regions), preprocessing or Preprocessing()
+        said = Said(outputs, output, in_place, allow_random)
+        windows = _Windows(window, overlap, size_multiple, window_batch, window_places, mirror)
+        meaning, steps = OutputHead.of(classes, head, regions, painting), preprocessing or Preprocessing()
         switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
         """The same model with another network of the same channels and outputs, moved to the same device."""
-        windows = _Windows(self.window, self.overlap, self.size_multiple, self._settled_batch)
+        pieces = (self.window, self.overlap, self.size_multiple, self._settled_batch)
+        windows = _Windows(*pieces, self.window_places, self.mirror)
         common = (self.channels, self.head, self.preprocessing, windows)
         switches, device = self._accelerated.settings, str(self.device)
         return SegmentationModel(network, *common, said=self._said, device=device, name=self.name, acceleration=switches)
@@ -322,6 +335,8 @@ class SegmentationModel:
             window=self.window,
             overlap=self.overlap,
             size_multiple=self.size_multiple,
+            window_places=self.window_places,
+            mirror=self.mirror,
             window_batch=self.window_batch,
             most_windows=self.most_windows,
             memory=self.memory,
@@ -365,6 +380,9 @@ class SegmentationModel:
             "window": list(self.window) if self.window else None,
             "overlap": self.overlap,
             "size_multiple": self.size_multiple,
+            "window_places": self.window_places,
+            "mirror": self.mirror,
+            "painting": self.head.painting,
             "window_batch": self._settled_batch,
             "outputs": "probabilities" if outputs.are_probabilities else "logits",
             "output": outputs.key,
@@ -386,6 +404,11 @@ class SegmentationModel:
             )
         if self.window is not None and (len(self.window) != dimensions or min(self.window) < 1):
             raise InputError(f"The window must be {dimensions} sizes of at least 1 voxel; it is {list(self.window)}.")
+        if len(set(self.mirror)) != len(self.mirror) or set(self.mirror) - set(self.preprocessing.axes):
+            raise InputError(
+                f"Windows are mirrored along different axes of {self.preprocessing.axes}, those of the network; "
+                f'mirror is "{self.mirror}".'
+            )
         if not 0 <= self.overlap < 1:
             raise InputError(f"The overlap must be at least 0 and below 1; it is {self.overlap}.")
         if self.size_multiple < 1:

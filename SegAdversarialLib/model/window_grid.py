@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
+WindowPlaces = Literal["dense", "even"]
+"""How windows are laid: at equal steps, the last one shifted back to the edge (MONAI), or spread evenly (nnU-Net)."""
+
+
+class View(NamedTuple):
+    """A window as the network is shown it: where it lies, and the axes of (C, *window) along which it is flipped."""
+
+    place: Slices
+    flips: tuple[int, ...] = ()
 
 
 class WindowGrid:
@@ -21,12 +32,15 @@ class WindowGrid:
         overlap: share of a window that its neighbour sees too, in [0, 1).
         multiple: sizes that the network takes are multiples of this.
         dimensions: 2 or 3.
+        spread: how the windows are laid.
+        mirror: axes of the volumes (0 to 2) along which the network is shown each window flipped, too: all combinations.
 
     Attributes:
         dimensions: 2 or 3.
         window: the size of a window with all three axes.
         padded: the shape of the volumes once they are padded.
         places: the windows in a padded volume.
+        views: each window with each combination of flips.
     """
 
     def __init__(
@@ -36,6 +50,8 @@ class WindowGrid:
         overlap: float = 0.5,
         multiple: int = 1,
         dimensions: Literal[2, 3] = 3,
+        spread: WindowPlaces = "dense",
+        mirror: Sequence[int] = (),
     ) -> None:
         self._shape, self.dimensions = shape, dimensions
         wanted = list(window) if window is not None else list(shape[-dimensions:])
@@ -44,7 +60,9 @@ class WindowGrid:
         missing = [max(0, size - have) for size, have in zip(self.window, shape)]
         self._before = tuple(gap // 2 for gap in missing)
         self.padded = tuple(have + gap for have, gap in zip(shape, missing))
-        self.places = self._places(overlap)
+        self.places = self._places(overlap) if spread == "dense" else self._even_places(overlap)
+        combinations = [x for n in range(len(mirror) + 1) for x in itertools.combinations([1 + axis for axis in mirror], n)]
+        self.views = [View(place, flips) for place in self.places for flips in combinations]
         self._weights: tuple[torch.Tensor, torch.Tensor] | None = None
         """Importance of a voxel in a window, and the sum of it over all windows at each voxel of the volume."""
 
@@ -54,7 +72,7 @@ class WindowGrid:
         return self.window[3 - self.dimensions :] == self.padded[3 - self.dimensions :]
 
     def share(self, place: Slices, out: torch.Tensor) -> torch.Tensor:
-        """What a window has to say about its voxels, in `out` (*window): its importance over that of all windows there.
+        """What a view has to say about its voxels, in `out` (*window): its importance over that of all views there.
 
         Importance is MONAI's Gaussian with a sigma of 1/8 of the window.
         """
@@ -67,6 +85,7 @@ class WindowGrid:
             total = weights.new_zeros(self.padded)
             for other in self.places:
                 total[other] += weights
+            total *= len(self.views) / len(self.places)
             self._weights = weights, total
         weights, total = self._weights
         return torch.div(weights, total[place], out=out)
@@ -96,3 +115,11 @@ class WindowGrid:
             for size, whole in zip(self.window, self.padded)
         ]
         return [tuple(place) for place in dense_patch_slices(self.padded, self.window, steps)]
+
+    def _even_places(self, overlap: float) -> list[Slices]:
+        """As few windows as overlap by at least this share, spread evenly along each axis (Isensee et al. 2021)."""
+        starts = []
+        for size, whole in zip(self.window, self.padded):
+            gaps = math.ceil((whole - size) / max(1.0, size * (1 - overlap)) - 1e-9)
+            starts.append([round((whole - size) / max(gaps, 1) * n) for n in range(gaps + 1)])
+        return [tuple(slice(x, x + size) for x, size in zip(start, self.window)) for start in itertools.product(*starts)]

@@ -13,6 +13,8 @@ from SegAdversarialLib.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+Painting = Literal["largest first", "in order"]
+
 
 @dataclass(frozen=True)
 class OutputHead:
@@ -20,18 +22,20 @@ class OutputHead:
 
     Attributes:
         kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
-            own logit is above 0; label maps are painted with the regions of many reference labels first, those of few on
-            top, and equal ones in the order of the outputs).
+            own logit is above 0).
         labels: the label value that each output writes into a label map.
         names: the outputs' names.
         regions: the reference label values that each output stands for; several where the network merges what the
             reference tells apart.
+        painting: which of the outputs that claim the same voxel a label map shows: "largest first", that of the fewest
+            reference labels, and of equal ones the last; or "in order", the last.
     """
 
     kind: Literal["softmax", "sigmoid"]
     labels: tuple[int, ...]
     names: tuple[str, ...]
     regions: tuple[tuple[int, ...], ...]
+    painting: Painting = "largest first"
 
     @classmethod
     def of(
@@ -39,6 +43,7 @@ class OutputHead:
         classes: Mapping[int, str] | Sequence[str],
         kind: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
+        painting: Painting = "largest first",
     ) -> OutputHead:
         """Make a head from `{label value: name}` in the order of the outputs, and the outputs' reference labels where they
         are not just their own value. A list of names counts from 0, which is the background, or for sigmoid from 1.
@@ -62,7 +67,8 @@ class OutputHead:
             )
         if min(labels) < 0 or max(labels) > 32767:
             raise InputError(f"Label values must lie between 0 and 32767; they are {list(labels)}.")
-        head = cls(kind, labels, tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels))
+        names, stand_for = tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels)
+        head = cls(kind, labels, names, stand_for, painting)
         if not all(head.regions) or not head.foreground:
             raise InputError(
                 f"Each class must stand for some reference label, and one of them for something other than 0; they are "
@@ -151,7 +157,7 @@ class OutputHead:
 
         painted = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
         claimed = self.predicted(logits)
-        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+        for n in self._painted():
             painted.masked_fill_(claimed[n], self.labels[n])
         return painted
 
@@ -160,6 +166,11 @@ class OutputHead:
         if all(region == (value,) for region, value in zip(self.regions, self.labels)):
             return label
         merged = np.zeros_like(label)
-        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+        for n in self._painted():
             merged[np.isin(label, self.regions[n])] = self.labels[n]
         return merged
+
+    def _painted(self) -> list[int]:
+        """The outputs in the order in which they are painted into a label map, each over those before it."""
+        places = range(len(self.labels))
+        return list(places) if self.painting == "in order" else sorted(places, key=lambda n: -len(self.regions[n]))
