@@ -66,7 +66,9 @@ def describe(path: Path) -> Described | None:
     if (files := find(path)) is None:
         return None
     if not files.config:
-        raise InputError(f"The MONAI bundle {path} has no configs/inference.json or .yaml, which says how its network is asked.")
+        raise InputError(
+            f"The MONAI bundle {path} has no configs/inference.json or .yaml, which says how its network is asked."
+        )
     source = str(files.path / files.config)
     config = parsed(files.text(files.config) or "", source)
     if config is None or not any(name in config for name in ("network_def", "network", "inferer")):
@@ -347,7 +349,9 @@ class _Weights:
             if self.runs:
                 return torchscript.load(file, True, device)
             if self.network is None:
-                raise InputError(f"{self.name} in {self.files.path} holds weights alone, and its configuration names no network.")
+                raise InputError(
+                    f"{self.name} in {self.files.path} holds weights alone, and its configuration names no network."
+                )
             arguments = _known(self.network)
             named = NetworkSettings(name=self.network.name, arguments=arguments)
             return monai_network.load(file, settings.model_copy(update={"network": named}))

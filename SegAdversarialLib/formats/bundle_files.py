@@ -83,7 +83,9 @@ class BundleFiles:
                 with self._open(name) as packed, copy.open("wb") as stream:
                     shutil.copyfileobj(packed, stream, 1 << 20)
             except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-                raise InputError(f"{name} in {self.path} cannot be unpacked ({detail_of(error)}); download it again.") from error
+                raise InputError(
+                    f"{name} in {self.path} cannot be unpacked ({detail_of(error)}); download it again."
+                ) from error
             yield copy
 
     @contextmanager

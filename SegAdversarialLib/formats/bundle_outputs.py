@@ -109,7 +109,9 @@ def asked(inferer: Any) -> Asked:
             f"Where an image is smaller than a window MONAI pads it ({padding}, {inferer.get('cval', 0.0)}); here with zeros."
         )
     if inferer.get("sigma_scale", 0.125) != 0.125 and found.settings["blending"] == "gaussian":
-        found.warnings.append(f"Its windows are blended with a sigma of {inferer.get('sigma_scale')} of a window, here of 0.125.")
+        found.warnings.append(
+            f"Its windows are blended with a sigma of {inferer.get('sigma_scale')} of a window, here of 0.125."
+        )
     return found
 
 
@@ -147,7 +149,9 @@ def _read(transform: Component, found: Outputs, done: list[str]) -> None:
                 found.head = found.head or head
                 done.append("activation")
         if "other" in transform:
-            raise InputError(f"The bundle's {transform.entry}::other is a function of its own; sigmoid and softmax can be said.")
+            raise InputError(
+                f"The bundle's {transform.entry}::other is a function of its own; sigmoid and softmax can be said."
+            )
     elif name == "Invert":
         done.append("invert")
         found.nearest = bool(transform.get("nearest_interp", True))
@@ -198,7 +202,9 @@ def _brought_back(found: Outputs, done: list[str]) -> None:
     if "discrete" in before:
         found.restores = "labels"
         if not found.nearest:
-            found.warnings.append("It interpolates between label values (Invertd with nearest_interp false); here the nearest counts.")
+            found.warnings.append(
+                "It interpolates between label values (Invertd with nearest_interp false); here the nearest counts."
+            )
         found.nearest = True
     else:
         found.restores = "probabilities" if "activation" in before else "logits"

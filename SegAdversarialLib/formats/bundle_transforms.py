@@ -146,7 +146,9 @@ class _Reader:
         if self._channels == 1 or _said(transform.get("channel_wise", unless_said)):
             return
         how_many = "an unknown number of" if self._channels is None else str(self._channels)
-        raise _cannot(transform, f"it takes {how_many} channels together (channel_wise is false), here each is taken by itself")
+        raise _cannot(
+            transform, f"it takes {how_many} channels together (channel_wise is false), here each is taken by itself"
+        )
 
     # -- geometry --
 
@@ -237,7 +239,9 @@ class _Reader:
             raise _cannot(transform, "it must name three numbers of voxels")
         self.found.settings["crop"] = {"kind": "center", "size": [int(x) for x in sizes]}
         if "roi_size" in transform:
-            self.found.warnings.append("CenterSpatialCrop cuts only what is larger; here a smaller image is padded with zeros.")
+            self.found.warnings.append(
+                "CenterSpatialCrop cuts only what is larger; here a smaller image is padded with zeros."
+            )
 
     def pad(self, transform: Component) -> None:
         self._refuse_unless(transform, mode="constant", method="symmetric", value=0, constant_values=0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model.devices import GpuMemory
     from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
+    from SegAdversarialLib.model.window_grid import Blending
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -32,6 +33,7 @@ class HowToAsk:
     preprocessing: Preprocessing
     window: tuple[int, ...] | None
     overlap: float
+    blending: Blending
     size_multiple: int
     window_batch: int
     most_windows: int
@@ -74,7 +76,8 @@ class BoundModel:
         self._steps = how.preprocessing.on_grid(case.shape, case.affine)
         self._unflipped, self._flips = self._steps.without_flips()
         dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
-        grid = WindowGrid(self._steps.network_shape, how.window, how.overlap, how.size_multiple, dimensions)
+        shape = self._steps.network_shape
+        grid = WindowGrid(shape, how.window, how.overlap, how.size_multiple, dimensions, how.blending)
         self._window = grid.window[3 - grid.dimensions :]
         image = torch.from_numpy(case.image)
         is_lent = grid.sees_all and self._is_taken_as_it_is(image)

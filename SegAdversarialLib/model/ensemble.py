@@ -45,9 +45,11 @@ def ensemble(members: Sequence[SegmentationModel], *, name: str = "ensemble") ->
         classes=dict(zip(first.head.labels, first.head.names)),
         regions=dict(zip(first.head.labels, first.head.regions)),
         head=first.head.kind,
+        threshold=first.head.threshold,
         preprocessing=first.preprocessing,
         window=first.window,
         overlap=first.overlap,
+        blending=first.blending,
         size_multiple=first.size_multiple,
         window_batch=min(batches, default=None),
         outputs="logits",
@@ -69,5 +71,6 @@ def _member(model: SegmentationModel) -> Member:
         preprocessing=model.preprocessing,
         window=model.window,
         overlap=model.overlap,
+        blending=model.blending,
         size_multiple=model.size_multiple,
     )
