@@ -147,8 +147,8 @@ def _sizes(steps: Prepared, manner: Asked, network: _Network | None, ways: Mappi
         return {}
     if steps.padding is not None:
         raise InputError(
-            f"The bundle pads images to {list(steps.padding)} voxels (SpatialPadd) and asks its network once; here a crop to that "
-            "size (ResizeWithPadOrCropd) or windows (SlidingWindowInferer) can be said."
+            f"The bundle pads images to {list(steps.padding)} voxels (SpatialPadd) and asks its network once; here a crop to "
+            "that size (ResizeWithPadOrCropd) or windows (SlidingWindowInferer) can be said."
         )
     inputs = ways.get("inputs")
     shapes = [x.get("spatial_shape") for x in inputs.values() if isinstance(x, dict)] if isinstance(inputs, dict) else []
@@ -179,7 +179,7 @@ def _network(config: Config) -> _Network | None:
         inner = next((x for x in _parts(value) if isinstance(x, Component)), None)
         if inner is not None:
             raise InputError(
-                f"In {config.source} the network's argument {key} is made by {inner.target}; numbers and words can be said here."
+                f"In {config.source} the network's argument {key} is made by {inner.target}; it must be numbers and words."
             )
     return _Network(name, arguments)
 
@@ -195,13 +195,13 @@ def base_name_of_network(found: Component) -> str:
         return name
     if room and room.partition(".")[0] != "monai":
         raise InputError(
-            f"The bundle's network is {found.target}, Python code that comes with the bundle or another package; such a program is "
-            "not run here: make the network in Python and give it to SegmentationModel.from_network, or export it as TorchScript "
-            "(monai.bundle ckpt_export)."
+            f"The bundle's network is {found.target}, Python code of the bundle's own or another package's; such a program is "
+            "not run here: make the network in Python and give it to SegmentationModel.from_network, or export it as "
+            "TorchScript (monai.bundle ckpt_export)."
         )
     raise InputError(
-        f"The bundle's network is {found.target}, which is none of MONAI's networks for segmentation that are made here "
-        f"({', '.join(sorted({x for x in NETWORKS if 'net' not in x}))})."
+        f"The bundle's network is {found.target}, which is none of MONAI's networks for segmentation that are made here: UNet, "
+        "DynUNet, SegResNet, SwinUNETR and others of their kind."
     )
 
 
@@ -250,7 +250,7 @@ def _weights_name(config: Config) -> str:
     name = posixpath.normpath(str(said).replace("\\", "/"))
     if name.startswith(("../", "/")) or ":" in name or name == "..":
         raise InputError(
-            f"The bundle's weights are said to be in {said}, outside of its folder; write a path that begins with @bundle_root."
+            f"The bundle's weights are said to be in {said}, outside of its folder; write a path inside it (@bundle_root)."
         )
     return name
 
@@ -285,7 +285,7 @@ def _metadata(files: BundleFiles) -> dict[str, Any]:
 
 
 def _named(formats: Any, usual: str) -> list[str]:
-    """The names of channels in their order, from a part of the metadata; none where they are not all there, or not different."""
+    """The names of channels in their order, from a part of the metadata; none where some are missing, or two the same."""
     if not isinstance(formats, dict) or not formats:
         return []
     chosen = formats.get(usual, next(iter(formats.values())))

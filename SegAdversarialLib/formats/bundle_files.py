@@ -1,4 +1,4 @@
-"""Where a MONAI bundle's files are: in a folder, in a zip archive that is read as it is, or inside an exported TorchScript file."""
+"""Where a MONAI bundle's files are: in a folder, in a zip archive that is read as it is, or in an exported TorchScript file."""
 
 from __future__ import annotations
 
@@ -170,6 +170,6 @@ def _check(path: Path, members: list[zipfile.ZipInfo]) -> None:
             raise InputError(f'The archive {path} holds "{member.filename}", a link to somewhere else; it is not opened.')
         if member.file_size > _LARGEST_WEIGHTS or member.file_size > _STRONGEST * max(member.compress_size, 1024):
             raise InputError(
-                f'The archive {path} holds "{member.filename}", {member.file_size:,} bytes packed into {member.compress_size:,}; '
-                "it is not opened."
+                f'The archive {path} holds "{member.filename}", {member.file_size:,} bytes packed into '
+                f"{member.compress_size:,}; it is not opened."
             )

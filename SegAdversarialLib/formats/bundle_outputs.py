@@ -95,7 +95,7 @@ def asked(inferer: Any) -> Asked:
     whole = [x is None or x <= 0 for x in sizes]
     if any(whole) and not all(whole) or len(sizes) != len(axes):
         raise InputError(
-            f"The bundle's {inferer.entry}::roi_size is {sizes}; here windows have {len(axes)} sizes, each above 0: write them."
+            f"The bundle's {inferer.entry}::roi_size is {sizes}; a window has {len(axes)} sizes, each above 0: write them."
         )
     if not any(whole):
         found.settings["window"] = [int(x) for x in sizes]
@@ -166,8 +166,8 @@ def _read(transform: Component, found: Outputs, done: list[str]) -> None:
         found.warnings.append(f"Its step {transform.target}, which {what}, is left out: no gradient goes through it.")
     elif name not in _NOTHING_TO_DO:
         raise InputError(
-            f"The bundle's {transform.entry}, {transform.target}, cannot be said here; take it out of the configuration, or wrap "
-            "the network in Python (SegmentationModel.from_network)."
+            f"The bundle's {transform.entry}, {transform.target}, cannot be said here; take it out of the configuration, or "
+            "wrap the network in Python (SegmentationModel.from_network)."
         )
 
 

@@ -73,8 +73,8 @@ def base_name(target: str, entry: str) -> str:
     room, _, name = target.rpartition(".")
     if room and room.partition(".")[0] != "monai":
         raise InputError(
-            f"The bundle's {entry} is {target}, Python code that comes with the bundle; such a program is not run here: do what "
-            "it does to the cases beforehand and take it out of the configuration, or wrap the network in Python "
+            f"The bundle's {entry} is {target}, Python code that comes with the bundle; such a program is not run here: do "
+            "what it does to the cases beforehand and take it out of the configuration, or wrap the network in Python "
             "(SegmentationModel.from_network)."
         )
     if name in _ARRAYS_IN_D:

@@ -21,8 +21,8 @@ class OutputHead:
 
     Attributes:
         kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
-            own probability is above the threshold; label maps are painted with the regions of many reference labels first, those of few on
-            top, and equal ones in the order of the outputs).
+            own probability is above the threshold; label maps are painted with the regions of many reference labels first,
+            those of few on top, and equal ones in the order of the outputs).
         labels: the label value that each output writes into a label map.
         names: the outputs' names.
         regions: the reference label values that each output stands for; several where the network merges what the
