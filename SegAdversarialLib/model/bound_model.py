@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model.devices import GpuMemory
     from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
-    from SegAdversarialLib.model.window_grid import WindowPlaces
+    from SegAdversarialLib.model.window_grid import Blending, WindowPlaces
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -33,6 +33,7 @@ class HowToAsk:
     preprocessing: Preprocessing
     window: tuple[int, ...] | None
     overlap: float
+    blending: Blending
     size_multiple: int
     window_places: WindowPlaces
     mirror: str
@@ -83,6 +84,7 @@ class BoundModel:
             how.overlap,
             how.size_multiple,
             dimensions,
+            how.blending,
             how.window_places,
             [3 - dimensions + how.preprocessing.axes.index(letter) for letter in how.mirror],
         )

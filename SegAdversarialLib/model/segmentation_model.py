@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.model.treatment import Said, Treatment
-    from SegAdversarialLib.model.window_grid import WindowPlaces
+    from SegAdversarialLib.model.window_grid import Blending, WindowPlaces
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
@@ -50,6 +50,7 @@ class _Windows(NamedTuple):
 
     size: Sequence[int] | None
     overlap: float
+    blending: Blending
     size_multiple: int
     batch: int | None
     spread: WindowPlaces = "dense"
@@ -97,7 +98,7 @@ class SegmentationModel:
 
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
         self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
-        self.overlap, self.size_multiple = windows.overlap, windows.size_multiple
+        self.overlap, self.blending, self.size_multiple = windows.overlap, windows.blending, windows.size_multiple
         self.window_places, self.mirror = windows.spread, windows.mirror
         self._check()
         check_weights(network, name)
@@ -140,8 +141,10 @@ class SegmentationModel:
         preprocessing: Preprocessing | None = None,
         window: Sequence[int] | None = None,
         overlap: float = 0.5,
+        blending: Blending = "gaussian",
         head: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
+        threshold: float = 0.5,
         size_multiple: int = 1,
         window_batch: int | None = None,
         window_places: Literal["dense", "even"] = "dense",
@@ -166,8 +169,11 @@ class SegmentationModel:
             preprocessing: what it wants done to a case; None: nothing.
             window: size that it sees at once, in its own axis order, in voxels; None: the whole volume (or slice).
             overlap: share of a window that its neighbour sees too, in [0, 1).
+            blending: how much the voxels of a window count where several overlap: "gaussian" (less towards its faces), or
+                "constant".
             head: "softmax" for exclusive classes, "sigmoid" for overlapping regions.
             regions: `{label value: reference label values}` where a class stands for others than its own value.
+            threshold: for "sigmoid", the probability above which a region is present.
             size_multiple: sizes that it takes are multiples of this; volumes are zero-padded to it.
             window_batch: windows in one go; None: 1 on a CPU (16 slices), on a CUDA GPU as many as its free memory holds, 4
                 on others (64 slices).
@@ -185,14 +191,14 @@ class SegmentationModel:
         from SegAdversarialLib.model.treatment import Said
 
         said = Said(outputs, output, in_place, allow_random)
-        windows = _Windows(window, overlap, size_multiple, window_batch, window_places, mirror)
-        meaning, steps = OutputHead.of(classes, head, regions, painting), preprocessing or Preprocessing()
+        windows = _Windows(window, overlap, blending, size_multiple, window_batch, window_places, mirror)
+        meaning, steps = OutputHead.of(classes, head, regions, threshold, painting), preprocessing or Preprocessing()
         switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
         """The same model with another network of the same channels and outputs, moved to the same device."""
-        pieces = (self.window, self.overlap, self.size_multiple, self._settled_batch)
+        pieces = (self.window, self.overlap, self.blending, self.size_multiple, self._settled_batch)
         windows = _Windows(*pieces, self.window_places, self.mirror)
         common = (self.channels, self.head, self.preprocessing, windows)
         switches, device = self._accelerated.settings, str(self.device)
@@ -334,6 +340,7 @@ class SegmentationModel:
             preprocessing=self.preprocessing,
             window=self.window,
             overlap=self.overlap,
+            blending=self.blending,
             size_multiple=self.size_multiple,
             window_places=self.window_places,
             mirror=self.mirror,
@@ -376,9 +383,11 @@ class SegmentationModel:
                 for label, name, region in zip(self.head.labels, self.head.names, self.head.regions)
             ],
             "head": self.head.kind,
+            "threshold": self.head.threshold,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "window": list(self.window) if self.window else None,
             "overlap": self.overlap,
+            "blending": self.blending,
             "size_multiple": self.size_multiple,
             "window_places": self.window_places,
             "mirror": self.mirror,
@@ -411,6 +420,8 @@ class SegmentationModel:
             )
         if not 0 <= self.overlap < 1:
             raise InputError(f"The overlap must be at least 0 and below 1; it is {self.overlap}.")
+        if self.blending not in ("gaussian", "constant"):
+            raise InputError(f'The blending of windows is "gaussian" or "constant"; it is "{self.blending}".')
         if self.size_multiple < 1:
             raise InputError(f"The size multiple must be at least 1; it is {self.size_multiple}.")
         chosen = self.preprocessing.normalization

@@ -1,8 +1,9 @@
 """A network over a whole volume in overlapping windows: blended logits, and their exact gradient at bounded memory.
 
 With windows f_w, importance weights m and their sum M over all windows, the blended logits are
-L = sum_w place(m * f_w(crop_w(z))) / M. A window that is shown flipped as well is so many windows in the same place. The gradient of a scalar of L with respect to z is therefore the sum over windows of
+L = sum_w place(m * f_w(crop_w(z))) / M. The gradient of a scalar of L with respect to z is therefore the sum over windows of
 place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, and memory for one will do, whatever the volume's.
+A window that is shown flipped as well is so many windows in the same place.
 
 Memory fresh from the system costs as much as what is done with it: windows are cut out and seeded where the ones before them
 were. The graphs of the last windows are kept from the forward pass, as far as they are small beside the volume.

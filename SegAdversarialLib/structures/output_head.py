@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -22,11 +23,12 @@ class OutputHead:
 
     Attributes:
         kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
-            own logit is above 0).
+            own probability is above the threshold).
         labels: the label value that each output writes into a label map.
         names: the outputs' names.
         regions: the reference label values that each output stands for; several where the network merges what the
             reference tells apart.
+        threshold: of a sigmoid head, the probability above which a region is present.
         painting: which of the outputs that claim the same voxel a label map shows: "largest first", that of the fewest
             reference labels, and of equal ones the last; or "in order", the last.
     """
@@ -35,6 +37,7 @@ class OutputHead:
     labels: tuple[int, ...]
     names: tuple[str, ...]
     regions: tuple[tuple[int, ...], ...]
+    threshold: float = 0.5
     painting: Painting = "largest first"
 
     @classmethod
@@ -43,6 +46,7 @@ class OutputHead:
         classes: Mapping[int, str] | Sequence[str],
         kind: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
+        threshold: float = 0.5,
         painting: Painting = "largest first",
     ) -> OutputHead:
         """Make a head from `{label value: name}` in the order of the outputs, and the outputs' reference labels where they
@@ -50,7 +54,7 @@ class OutputHead:
 
         Raises:
             InputError: there are no classes, two have the same name, a value does not fit a label map, a region is named
-                for a label that is no class, or nothing but background is left.
+                for a label that is no class, nothing but background is left, or the threshold is none.
         """
         first = 0 if kind == "softmax" else 1
         named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes, first))
@@ -67,8 +71,13 @@ class OutputHead:
             )
         if min(labels) < 0 or max(labels) > 32767:
             raise InputError(f"Label values must lie between 0 and 32767; they are {list(labels)}.")
+        if not 0 < threshold < 1 or (kind == "softmax" and threshold != 0.5):
+            raise InputError(
+                f"The threshold is a probability between 0 and 1 above which a region of a sigmoid head is present; it is "
+                f"{threshold} for {kind}."
+            )
         names, stand_for = tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels)
-        head = cls(kind, labels, names, stand_for, painting)
+        head = cls(kind, labels, names, stand_for, float(threshold), painting)
         if not all(head.regions) or not head.foreground:
             raise InputError(
                 f"Each class must stand for some reference label, and one of them for something other than 0; they are "
@@ -77,6 +86,11 @@ class OutputHead:
         if kind == "sigmoid" and len(head.foreground) != len(labels):
             raise InputError("A sigmoid head has no background: none of its outputs may have, or stand for, the label 0.")
         return head
+
+    @property
+    def limit(self) -> float:
+        """The logit above which a region of a sigmoid head is present."""
+        return math.log(self.threshold / (1 - self.threshold))
 
     @property
     def foreground(self) -> tuple[int, ...]:
@@ -139,7 +153,7 @@ class OutputHead:
         import torch
 
         if self.kind == "sigmoid":
-            return logits > 0
+            return logits > self.limit
         # torch's argmax over the first axis takes as long as a small network; the largest value and comparisons do not
         largest = logits.amax(0)
         claimed = torch.empty(logits.shape, dtype=torch.bool, device=logits.device)
@@ -153,10 +167,13 @@ class OutputHead:
 
     def label_map(self, logits: torch.Tensor) -> torch.Tensor:
         """The label map (K, J, I) int16 that the logits (N, K, J, I) say."""
+        return self.painted(self.predicted(logits))
+
+    def painted(self, claimed: torch.Tensor) -> torch.Tensor:
+        """The label map (K, J, I) int16 of what the outputs claim, (N, K, J, I) bool."""
         import torch
 
-        painted = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
-        claimed = self.predicted(logits)
+        painted = torch.zeros(claimed.shape[1:], dtype=torch.int16, device=claimed.device)
         for n in self._painted():
             painted.masked_fill_(claimed[n], self.labels[n])
         return painted
