@@ -19,7 +19,7 @@ LOGITS = torch.tensor([[1.0, -1, -1, -1], [1, 1, -1, -1], [1, 1, 1, -1]]).reshap
     [("largest first", [3, 1, 2, 0]), ("in order", [2, 2, 2, 0])],  # in order, the last output covers all before it
 )
 def test_label_map(painting, expected) -> None:
-    head = OutputHead.of(CLASSES, "sigmoid", REGIONS, painting)
+    head = OutputHead.of(CLASSES, "sigmoid", REGIONS, painting=painting)
     assert head.label_map(LOGITS).flatten().tolist() == expected
     # what a reference becomes is what a network without errors says of it
     reference = np.array([3, 1, 2, 0], np.int16).reshape(1, 1, 4)
