@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model.devices import GpuMemory
     from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
-    from SegAdversarialLib.model.window_grid import Blending
+    from SegAdversarialLib.model.windows import Windows
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -31,10 +31,7 @@ class HowToAsk:
     name: str
     head: OutputHead
     preprocessing: Preprocessing
-    window: tuple[int, ...] | None
-    overlap: float
-    blending: Blending
-    size_multiple: int
+    windows: Windows
     window_batch: int
     most_windows: int
     memory: GpuMemory | None
@@ -76,8 +73,8 @@ class BoundModel:
         self._steps = how.preprocessing.on_grid(case.shape, case.affine)
         self._unflipped, self._flips = self._steps.without_flips()
         dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
-        shape = self._steps.network_shape
-        grid = WindowGrid(shape, how.window, how.overlap, how.size_multiple, dimensions, how.blending)
+        shape, cut = self._steps.network_shape, how.windows
+        grid = WindowGrid(shape, cut.size, cut.overlap, cut.size_multiple, dimensions, cut.blending)
         self._window = grid.window[3 - grid.dimensions :]
         image = torch.from_numpy(case.image)
         is_lent = grid.sees_all and self._is_taken_as_it_is(image)

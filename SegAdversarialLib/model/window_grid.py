@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as functional
 
-Blending = Literal["gaussian", "constant"]
-"""How much the voxels of a window count: less towards its faces, or all the same."""
+from SegAdversarialLib.model.windows import Blending
 
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
