@@ -200,8 +200,8 @@ def base_name_of_network(found: Component) -> str:
             "TorchScript (monai.bundle ckpt_export)."
         )
     raise InputError(
-        f"The bundle's network is {found.target}, which is none of MONAI's networks for segmentation that are made here: UNet, "
-        "DynUNet, SegResNet, SwinUNETR and others of their kind."
+        f"The bundle's network is {found.target}, which is none of MONAI's networks for segmentation that are made here: "
+        "UNet, DynUNet, SegResNet, SwinUNETR and others of their kind."
     )
 
 

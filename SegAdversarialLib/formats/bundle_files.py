@@ -1,4 +1,4 @@
-"""Where a MONAI bundle's files are: in a folder, in a zip archive that is read as it is, or in an exported TorchScript file."""
+"""Where a MONAI bundle's files are: in a folder, in a zip archive, read as it is, or in an exported TorchScript file."""
 
 from __future__ import annotations
 

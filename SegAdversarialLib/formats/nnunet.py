@@ -237,8 +237,8 @@ def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -
     plans, dataset, configuration = (given.get(x) for x in ("plans", "dataset_json", "configuration"))
     if not (isinstance(plans, dict) and isinstance(dataset, dict) and isinstance(configuration, str)):
         raise InputError(
-            f"{checkpoints[0]} is a checkpoint of nnU-Net that does not say its plans, data set and configuration (init_args); "
-            "one that nnU-Net has saved itself would be right."
+            f"{checkpoints[0]} is a checkpoint of nnU-Net that does not say its plans, data set and configuration "
+            "(init_args); one that nnU-Net has saved itself would be right."
         )
     mirrored = said.get("inference_allowed_mirroring_axes")
     axes = tuple(x for x in mirrored if isinstance(x, int)) if isinstance(mirrored, (tuple, list)) else ()
@@ -260,6 +260,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _is_of_totalsegmentator(found: Trained) -> bool:
-    """Whether it is one of TotalSegmentator's: by its data set's name, or because it lies where TotalSegmentator keeps them."""
+    """Whether it is one of TotalSegmentator's: by its data set's name, or because it lies where that keeps its own."""
     named = "totalsegmentator" in str(found.plans.get("dataset_name", "")).lower()
     return named or any(x.name == ".totalsegmentator" for x in found.checkpoints[0].absolute().parents)

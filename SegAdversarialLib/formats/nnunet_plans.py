@@ -1,7 +1,7 @@
 """What nnU-Net's plans and its description of the data set say, in the words of our settings.
 
-nnU-Net's arrays are (slice, row, column) as they lie in the file; its axes are those after `transpose_forward`. It crops to what
-is not 0, normalises, resamples, asks the network in evenly spread windows, resamples the logits back, and paints.
+nnU-Net's arrays are (slice, row, column) as they lie in the file; its axes are those after `transpose_forward`. It crops to
+what is not 0, normalises, resamples, asks the network in evenly spread windows, resamples the logits back, and paints.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Plans:
             classes, has_regions = _classes(dataset, place)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"The dataset.json of {place} is damaged ({error!r}); it needs channel_names and labels as nnU-Net writes them."
+                f"The dataset.json of {place} is damaged ({error!r}); it needs channel_names and labels as nnU-Net has them."
             ) from error
         return cls(plans, planned, mirrored, place, channels, classes, has_regions, warnings)
 
@@ -110,8 +110,8 @@ class Plans:
     def _preprocessing(self, axes: str) -> dict[str, Any]:
         if (name := self.planned.get("preprocessor_name", _PREPROCESSOR)) != _PREPROCESSOR:
             raise InputError(
-                f"{self.place} was trained with a preprocessing of its own ({name}), which its files do not describe; networks "
-                f"with nnU-Net's own ({_PREPROCESSOR}) open."
+                f"{self.place} was trained with a preprocessing of its own ({name}), which its files do not describe; "
+                f"networks with nnU-Net's own ({_PREPROCESSOR}) open."
             )
         chosen: dict[str, Any] = {
             "axes": axes,
@@ -129,7 +129,7 @@ class Plans:
             back = self._resampling("probabilities", 1)
             if back is None:
                 raise InputError(
-                    f"{self.place} resamples images and not the answers (resampling_fn_probabilities); their grids would differ."
+                    f"{self.place} resamples images and not the answers (resampling_fn_probabilities); both must be resampled."
                 )
             chosen["output_resampling"] = back
         return chosen
@@ -139,8 +139,8 @@ class Plans:
         reader = self.plans.get("image_reader_writer", "SimpleITKIO")
         if reader not in _READERS:
             self.warnings.append(
-                f"It was trained on images of another kind (read by {reader}), whose voxels may lie in another order or have no "
-                "size in mm: check its answer on a known case."
+                f"It was trained on images of another kind (read by {reader}), whose voxels may lie in another order or have "
+                "no size in mm: check its answer on a known case."
             )
         return _READERS.get(reader)
 
@@ -150,8 +150,8 @@ class Plans:
         scheme = _SCHEMES.get(name)
         if scheme is None:
             raise InputError(
-                f"{self.place} normalises the channel {self.channels[channel]} in a way that is not known here ({name}); known "
-                f"are {', '.join(_SCHEMES)}."
+                f"{self.place} normalises the channel {self.channels[channel]} in a way that is not known here ({name}); "
+                f"known are {', '.join(_SCHEMES)}."
             )
         properties = self.plans.get("foreground_intensity_properties_per_channel")
         if properties is None:  # as the plans of the first 2.0 call it
@@ -171,8 +171,8 @@ class Plans:
             chosen = {"order": 1, "order_through": 0, "clip": False}
         else:
             raise InputError(
-                f"{self.place} resamples in a way that is not known here ({name}); known are resample_data_or_seg_to_shape and "
-                "resample_torch_fornnunet as nnU-Net's planners set them."
+                f"{self.place} resamples in a way that is not known here ({name}); known are resample_data_or_seg_to_shape "
+                "and resample_torch_fornnunet as nnU-Net's planners set them."
             )
         apart = how.get("force_separate_z", None if how else False)
         chosen["anisotropy"] = 0.0 if apart else float(how.get("separate_z_anisotropy_threshold", _ANISOTROPIC))
@@ -265,4 +265,4 @@ _SCHEMES: dict[str, Callable[[bool, dict[str, Any]], dict[str, Any]]] = {
     "RescaleTo01Normalization": lambda *_: {"kind": "rescale"},
     "RGBTo01Normalization": lambda *_: {"kind": "window", "std": 255.0},
 }
-"""nnU-Net's ways to normalise: what each does, given whether only the voxels that are not 0 count, and the training's numbers."""
+"""nnU-Net's ways to normalise: what each does, given whether only what is not 0 counts, and the training's numbers."""

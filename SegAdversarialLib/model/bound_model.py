@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model.devices import GpuMemory
     from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
-    from SegAdversarialLib.model.window_grid import Blending, WindowPlaces
+    from SegAdversarialLib.model.windows import Windows
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -31,12 +31,7 @@ class HowToAsk:
     name: str
     head: OutputHead
     preprocessing: Preprocessing
-    window: tuple[int, ...] | None
-    overlap: float
-    blending: Blending
-    size_multiple: int
-    window_places: WindowPlaces
-    mirror: str
+    windows: Windows
     window_batch: int
     most_windows: int
     memory: GpuMemory | None
@@ -78,15 +73,10 @@ class BoundModel:
         self._steps = how.preprocessing.on_grid(case.shape, case.affine)
         self._unflipped, self._flips = self._steps.without_flips()
         dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
+        shape, cut = self._steps.network_shape, how.windows
+        mirror = [3 - dimensions + how.preprocessing.axes.index(letter) for letter in cut.mirror]
         grid = WindowGrid(
-            self._steps.network_shape,
-            how.window,
-            how.overlap,
-            how.size_multiple,
-            dimensions,
-            how.blending,
-            how.window_places,
-            [3 - dimensions + how.preprocessing.axes.index(letter) for letter in how.mirror],
+            shape, cut.size, cut.overlap, cut.size_multiple, dimensions, cut.blending, spread=cut.places, mirror=mirror
         )
         self._window = grid.window[3 - grid.dimensions :]
         image = torch.from_numpy(case.image)

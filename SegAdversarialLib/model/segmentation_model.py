@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
 from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
 from SegAdversarialLib.model.preprocessing import Preprocessing
+from SegAdversarialLib.model.windows import Rarely, Windows
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -25,10 +26,21 @@ if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.model.treatment import Said, Treatment
-    from SegAdversarialLib.model.window_grid import Blending, WindowPlaces
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
+_SAID = (
+    "network",
+    "channels",
+    "classes",
+    "preprocessing",
+    "window",
+    "overlap",
+    "head",
+    "regions",
+    "size_multiple",
+    "window_batch",
+)
 MOST_WINDOWS = 32
 """Where memory decides, no more windows (of slices: 16 times as many) go through at once: more do not make a GPU faster."""
 
@@ -45,18 +57,6 @@ class Prediction:
         return f"<Prediction of {sizes(self.labels.shape)} voxels; its outputs claim {counts}>"
 
 
-class _Windows(NamedTuple):
-    """In what pieces a network sees a volume, as `SegmentationModel.from_network` takes them."""
-
-    size: Sequence[int] | None
-    overlap: float
-    blending: Blending
-    size_multiple: int
-    batch: int | None
-    spread: WindowPlaces = "dense"
-    mirror: str = ""
-
-
 class SegmentationModel:
     """A network with its preprocessing, its windows and the meaning of its outputs, on a device.
 
@@ -66,6 +66,7 @@ class SegmentationModel:
         channels: the case channels that the network takes, in its order.
         head: what its outputs stand for.
         preprocessing: what it wants done to a case.
+        windows: in what pieces it sees a volume; `window` is their size.
         device: where it runs.
         dtype: of images, preprocessing and objectives.
         network_dtype: of the network's weights.
@@ -85,7 +86,7 @@ class SegmentationModel:
         channels: Sequence[str],
         head: OutputHead,
         preprocessing: Preprocessing,
-        windows: _Windows,
+        windows: Windows,
         *,
         said: Said,
         device: str,
@@ -97,9 +98,7 @@ class SegmentationModel:
         from SegAdversarialLib.model.network_outputs import NetworkOutputs
 
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
-        self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
-        self.overlap, self.blending, self.size_multiple = windows.overlap, windows.blending, windows.size_multiple
-        self.window_places, self.mirror = windows.spread, windows.mirror
+        self.windows, self.window = windows, windows.size
         self._check()
         check_weights(network, name)
         self.device = choose_device(device)
@@ -141,22 +140,14 @@ class SegmentationModel:
         preprocessing: Preprocessing | None = None,
         window: Sequence[int] | None = None,
         overlap: float = 0.5,
-        blending: Blending = "gaussian",
         head: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
-        threshold: float = 0.5,
         size_multiple: int = 1,
         window_batch: int | None = None,
-        window_places: Literal["dense", "even"] = "dense",
-        mirror: str = "",
-        painting: Literal["largest first", "in order"] = "largest first",
-        outputs: Literal["logits", "probabilities"] | None = None,
-        output: int | str | None = None,
-        in_place: bool | None = None,
-        allow_random: bool = False,
         device: str = "cpu",
         name: str = "network",
         acceleration: Acceleration | Mapping[str, Any] | None = None,
+        **rarely: Any,
     ) -> SegmentationModel:
         """Wrap any torch network that maps (B, C, *window) to logits, or probabilities, (B, N, *window).
 
@@ -169,37 +160,32 @@ class SegmentationModel:
             preprocessing: what it wants done to a case; None: nothing.
             window: size that it sees at once, in its own axis order, in voxels; None: the whole volume (or slice).
             overlap: share of a window that its neighbour sees too, in [0, 1).
-            blending: how much the voxels of a window count where several overlap: "gaussian" (less towards its faces), or
-                "constant".
             head: "softmax" for exclusive classes, "sigmoid" for overlapping regions.
             regions: `{label value: reference label values}` where a class stands for others than its own value.
-            threshold: for "sigmoid", the probability above which a region is present.
             size_multiple: sizes that it takes are multiples of this; volumes are zero-padded to it.
             window_batch: windows in one go; None: 1 on a CPU (16 slices), on a CUDA GPU as many as its free memory holds, 4
                 on others (64 slices).
-            window_places: "dense", at equal steps, the last window shifted back to the edge, or "even", spread evenly.
-            mirror: letters of `preprocessing.axes` along which each window is shown flipped, too; the answer is the mean of
-                the logits of all combinations.
-            painting: which of overlapping regions a label map shows; see `OutputHead.painting`.
             device: "cpu", "cuda", "cuda:1", "mps" or "auto".
             name: what results call it.
             acceleration: switches for running it faster, by the names of `Acceleration`.
+            rarely: what few networks need said, by the names of `Rarely`: outputs, in_place, threshold, blending ...
 
         Raises:
             InputError: the settings do not fit together, or the network has no weights yet.
         """
         from SegAdversarialLib.model.treatment import Said
 
-        said = Said(outputs, output, in_place, allow_random)
-        windows = _Windows(window, overlap, blending, size_multiple, window_batch, window_places, mirror)
-        meaning, steps = OutputHead.of(classes, head, regions, threshold, painting), preprocessing or Preprocessing()
+        more, size = Rarely.of(rarely, _SAID), None if window is None else tuple(int(x) for x in window)
+        said = Said(more.outputs, more.output, more.in_place, more.allow_random)
+        cut = (more.blending, more.window_places, more.mirror)
+        windows, steps = Windows(size, overlap, size_multiple, window_batch, *cut), preprocessing or Preprocessing()
+        meaning = OutputHead.of(classes, head, regions, more.threshold, more.painting)
         switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
         """The same model with another network of the same channels and outputs, moved to the same device."""
-        pieces = (self.window, self.overlap, self.blending, self.size_multiple, self._settled_batch)
-        windows = _Windows(*pieces, self.window_places, self.mirror)
+        windows = replace(self.windows, batch=self._settled_batch)
         common = (self.channels, self.head, self.preprocessing, windows)
         switches, device = self._accelerated.settings, str(self.device)
         return SegmentationModel(network, *common, said=self._said, device=device, name=self.name, acceleration=switches)
@@ -282,7 +268,7 @@ class SegmentationModel:
         from SegAdversarialLib.model.examination import question_sizes
 
         if not self._is_examined:
-            self._examine_at(question_sizes(self.window, self.size_multiple, self.preprocessing), file_hash)
+            self._examine_at(question_sizes(self.window, self.windows.size_multiple, self.preprocessing), file_hash)
 
     def _examine_at(self, sizes: tuple[tuple[int, ...], ...], file_hash: str = "", last: bool = False) -> None:
         """Ask at these sizes; `last`: a network that takes none of them is not asked again."""
@@ -326,7 +312,7 @@ class SegmentationModel:
             self._examine_at((self._bound(case, positions).window,), last=True)
         with (
             frozen(self.network),
-            self._accelerated.folded(len(self.channels), dimensions, self.size_multiple),
+            self._accelerated.folded(len(self.channels), dimensions, self.windows.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
             yield bound
@@ -338,12 +324,7 @@ class SegmentationModel:
             name=self.name,
             head=self.head,
             preprocessing=self.preprocessing,
-            window=self.window,
-            overlap=self.overlap,
-            blending=self.blending,
-            size_multiple=self.size_multiple,
-            window_places=self.window_places,
-            mirror=self.mirror,
+            windows=self.windows,
             window_batch=self.window_batch,
             most_windows=self.most_windows,
             memory=self.memory,
@@ -386,12 +367,12 @@ class SegmentationModel:
             "threshold": self.head.threshold,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             "window": list(self.window) if self.window else None,
-            "overlap": self.overlap,
-            "blending": self.blending,
-            "size_multiple": self.size_multiple,
-            "window_places": self.window_places,
-            "mirror": self.mirror,
+            "overlap": self.windows.overlap,
+            "blending": self.windows.blending,
+            "window_places": self.windows.places,
+            "mirror": self.windows.mirror,
             "painting": self.head.painting,
+            "size_multiple": self.windows.size_multiple,
             "window_batch": self._settled_batch,
             "outputs": "probabilities" if outputs.are_probabilities else "logits",
             "output": outputs.key,
@@ -405,25 +386,12 @@ class SegmentationModel:
         }
 
     def _check(self) -> None:
-        dimensions = self.preprocessing.dimensions
         if not self.channels or len({x.lower() for x in self.channels}) != len(self.channels):
             raise InputError(
                 f"The network's channels must be named, each by another name (capitals do not count); they are "
                 f"{list(self.channels)}."
             )
-        if self.window is not None and (len(self.window) != dimensions or min(self.window) < 1):
-            raise InputError(f"The window must be {dimensions} sizes of at least 1 voxel; it is {list(self.window)}.")
-        if len(set(self.mirror)) != len(self.mirror) or set(self.mirror) - set(self.preprocessing.axes):
-            raise InputError(
-                f"Windows are mirrored along different axes of {self.preprocessing.axes}, those of the network; "
-                f'mirror is "{self.mirror}".'
-            )
-        if not 0 <= self.overlap < 1:
-            raise InputError(f"The overlap must be at least 0 and below 1; it is {self.overlap}.")
-        if self.blending not in ("gaussian", "constant"):
-            raise InputError(f'The blending of windows is "gaussian" or "constant"; it is "{self.blending}".')
-        if self.size_multiple < 1:
-            raise InputError(f"The size multiple must be at least 1; it is {self.size_multiple}.")
+        self.windows.check(self.preprocessing.axes)
         chosen = self.preprocessing.normalization
         if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
             raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")

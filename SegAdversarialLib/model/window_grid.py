@@ -10,13 +10,10 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as functional
 
-Blending = Literal["gaussian", "constant"]
-"""How much the voxels of a window count: less towards its faces, or all the same."""
+from SegAdversarialLib.model.windows import Blending, Places
 
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
-WindowPlaces = Literal["dense", "even"]
-"""How windows are laid: at equal steps, the last one shifted back to the edge (MONAI), or spread evenly (nnU-Net)."""
 
 
 class View(NamedTuple):
@@ -55,7 +52,7 @@ class WindowGrid:
         multiple: int = 1,
         dimensions: Literal[2, 3] = 3,
         blending: Blending = "gaussian",
-        spread: WindowPlaces = "dense",
+        spread: Places = "dense",
         mirror: Sequence[int] = (),
     ) -> None:
         self._shape, self.dimensions, self._blending = shape, dimensions, blending

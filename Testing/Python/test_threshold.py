@@ -79,6 +79,6 @@ def test_files_and_commands_say_it(tmp_path: Path, capsys: pytest.CaptureFixture
     file.with_suffix(".json").write_text(json.dumps(said))
     assert describe_file(file).output_head().threshold == 0.7
     opened = open_model(file, trust=True, device="cpu", threshold=0.8)
-    assert (opened.head.threshold, opened.blending) == (0.8, "constant")
+    assert (opened.head.threshold, opened.windows.blending) == (0.8, "constant")
     assert main(["info", "--model", str(file), "--trust", "--threshold", "0.6", "--device", "cpu"]) == 0
     assert re.search(r"threshold: +0\.6\n", capsys.readouterr().out)
