@@ -8,95 +8,54 @@ each channel on its own, so gradients can be pulled back one channel at a time.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from SegAdversarialLib.arguments import InOneSentence
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.crop import Crop
+from SegAdversarialLib.model.normalization import Normalization, graph_is_small, normalize
+from SegAdversarialLib.model.resampling import Resampling
+from SegAdversarialLib.model.strict_settings import StrictSettings
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
 
 if TYPE_CHECKING:
     import torch
-    from pydantic._internal._model_construction import ModelMetaclass
-
-    from SegAdversarialLib.model.standardization import Inside
-else:
-    ModelMetaclass = type(BaseModel)
 
 Shape = tuple[int, int, int]
-MaskKind = Literal["all", "positive", "nonzero", "above_mean"]
+Stage = Literal["crop", "resample", "normalize"]
 
 
-class _Called(InOneSentence, ModelMetaclass):
-    """What is given wrongly is said in one sentence."""
-
-
-class _Settings(BaseModel, metaclass=_Called):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ZScore(_Settings):
-    """Subtract the mean and divide by the standard deviation of the voxels inside a mask, channel by channel."""
-
-    kind: Literal["zscore"] = "zscore"
-    mask: MaskKind = Field("all", description="Voxels that count: all, above 0, other than 0, or above the channel's mean.")
-    background: float | None = Field(None, description="Value of the voxels outside the mask; none: standardised as well.")
-
-    def apply(self, volume: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Standardise one channel (K, J, I); into new memory, or into `out` as `standardize` says."""
-        from SegAdversarialLib.model.standardization import standardize
-
-        return standardize(volume, _inside(volume, self.mask), self.background, out)
-
-
-class Rescale(_Settings):
-    """Put the range between two percentiles of the channel onto [0, 1] (Liu et al. 2021 with the defaults)."""
-
-    kind: Literal["rescale"] = "rescale"
-    low: float = Field(0.0, ge=0, lt=100, description="Percentile that becomes 0.")
-    high: float = Field(100.0, gt=0, le=100, description="Percentile that becomes 1.")
-    clip: bool = Field(False, description="Cut off what lies beyond the two percentiles.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Rescale:
-        if self.low >= self.high:
-            raise ValueError(f"the low percentile ({self.low}) must be below the high one ({self.high})")
-        return self
-
-    def apply(self, volume: torch.Tensor) -> torch.Tensor:
-        """Rescale one channel (K, J, I)."""
-        low, high = _percentile(volume, self.low), _percentile(volume, self.high)
-        span = high - low
-        scaled = (volume - low) / span if span.item() > 0 else volume - low
-        return scaled.clamp(0, 1) if self.clip else scaled
-
-
-class IntensityWindow(_Settings):
-    """Cut to a fixed intensity range, then subtract and divide by fixed numbers, as for CT in Hounsfield units."""
-
-    kind: Literal["window"] = "window"
-    lower: float | None = Field(None, description="Lowest intensity kept, in scanner units.")
-    upper: float | None = Field(None, description="Highest intensity kept, in scanner units.")
-    mean: float = Field(0.0, description="Subtracted, in scanner units.")
-    std: float = Field(1.0, gt=0, description="Divided by, in scanner units.")
-
-    def apply(self, volume: torch.Tensor) -> torch.Tensor:
-        """Window one channel (K, J, I)."""
-        if self.lower is not None or self.upper is not None:
-            volume = volume.clamp(self.lower, self.upper)
-        return (volume - self.mean) / self.std
-
-
-Normalization = Annotated[ZScore | Rescale | IntensityWindow, Field(discriminator="kind")]
-
-
-class Preprocessing(_Settings):
+class Preprocessing(StrictSettings):
     """What a network wants done to a case before it sees it; `Preprocessing()` does nothing."""
 
     orientation: str | None = Field(None, description="Where the i, j, k axes point, such as RAS or LPS; none: as they are.")
-    spacing: tuple[float, float, float] | None = Field(None, description="Voxel size in mm along i, j, k, after orientation.")
+    order: tuple[Stage, Stage, Stage] = Field(
+        ("crop", "resample", "normalize"), description="In which order it is cropped, resampled and normalised."
+    )
+    crop: Crop | None = Field(None, description="The part that the network sees, found anew in each image; none: all.")
+    spacing: tuple[float | None, float | None, float | None] | None = Field(
+        None, description="Voxel size in mm along i, j, k, after orientation; null for an axis keeps the case's own."
+    )
+    spacing_kept: tuple[float, float] | None = Field(
+        None,
+        description="An axis whose own spacing is between these two multiples of the wanted one stays as it is, such as "
+        "[0.75, 1.25] (Auto3DSeg); none: all are resampled.",
+    )
     size: Shape | None = Field(None, description="Number of voxels along i, j, k, after orientation, instead of a spacing.")
+    grid: Literal["extent", "centers"] = Field(
+        "extent",
+        description="extent: the new voxels fill the same space, their number is rounded (nnU-Net); centers: the first voxel's "
+        "centre stays, and the spacing is exact (MONAI's Spacing).",
+    )
+    resampling: Resampling = Field(default_factory=Resampling, description="How images are interpolated.")
+    output_resampling: Resampling = Field(
+        default_factory=Resampling, description="How the network's outputs are interpolated on the way back."
+    )
+    restores: Literal["logits", "probabilities"] = Field(
+        "logits", description="What is interpolated on the way back: logits (nnU-Net), or probabilities (MONAI's Invert)."
+    )
     normalization: Normalization | tuple[Normalization, ...] | None = Field(
         None, description="What is done to the intensities; one for all channels, or one for each in the network's order."
     )
@@ -118,12 +77,23 @@ class Preprocessing(_Settings):
             raise ValueError(f'axes must be two or three different letters of i, j, k, such as "kji"; they are "{axes}"')
         return axes
 
+    @field_validator("order")
+    @classmethod
+    def _each_stage_once(cls, order: tuple[Stage, Stage, Stage]) -> tuple[Stage, Stage, Stage]:
+        if len(set(order)) != len(order):
+            raise ValueError(f"order must name crop, resample and normalize once each; it is {', '.join(order)}")
+        return order
+
     @model_validator(mode="after")
     def _one_resampling(self) -> Preprocessing:
         if self.spacing is not None and self.size is not None:
             raise ValueError("give a spacing or a size, not both")
-        if self.spacing is not None and min(self.spacing) <= 0:
-            raise ValueError(f"spacings must be above 0 mm; they are {self.spacing}")
+        if self.spacing is not None and any(x is not None and x <= 0 for x in self.spacing):
+            raise ValueError(f"spacings must be above 0 mm, or null; they are {self.spacing}")
+        if self.spacing is None and (self.grid != "extent" or self.spacing_kept is not None):
+            raise ValueError('grid "centers" and spacing_kept are about a spacing; give one')
+        if self.spacing_kept is not None and not 0 < self.spacing_kept[0] <= self.spacing_kept[1]:
+            raise ValueError(f"spacing_kept must be two multiples, the smaller first; it is {self.spacing_kept}")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"sizes must be at least 1 voxel; they are {self.size}")
         return self
@@ -135,6 +105,8 @@ class Preprocessing(_Settings):
 
     def on_grid(self, shape: Shape, affine: np.ndarray) -> PreprocessingOnGrid:
         """The steps worked out for volumes of `shape` (K, J, I) at `affine`."""
+        if (self.crop, self.grid, self.resampling, self.output_resampling) != (None, "extent", Resampling(), Resampling()):
+            raise InputError("Crops, grids by centres and other interpolation than linear are not there yet.")
         have = orientation_of(affine)
         turn = Reorientation.between(have, self.orientation or have)
         turned = turn.shape(shape)
@@ -146,7 +118,7 @@ class Preprocessing(_Settings):
             # turned array axes are (k, j, i); the native spacing is counted the other way round
             native = spacing_of(affine)[::-1]
             mm = [turned[axis] * native[turn.permutation[axis]] for axis in range(3)]
-            k, j, i = (max(1, round(length / step)) for length, step in zip(mm, self.spacing[::-1]))
+            k, j, i = (max(1, round(x / (step or x / n))) for x, step, n in zip(mm, self.spacing[::-1], turned))
             target = (k, j, i)
         first_slices = "".join(x for x in "kji" if x not in self.axes)
         order = tuple("kji".index(x) for x in first_slices + self.axes)
@@ -196,13 +168,7 @@ class PreprocessingOnGrid:
         volume = resize(self.turn.apply(volume)[None], self.resampled_shape)[0]
         chosen = self.settings.normalization
         normalization = chosen[index] if isinstance(chosen, tuple) else chosen
-        if isinstance(normalization, ZScore):
-            return normalization.apply(volume, target).permute(self.order)
-        if normalization is not None:
-            volume = normalization.apply(volume)
-        if target is not None:
-            target.copy_(volume.detach())
-        return volume.permute(self.order)
+        return normalize(volume, normalization, None, target).permute(self.order)
 
     def without_flips(self) -> tuple[PreprocessingOnGrid, tuple[int, ...]]:
         """The same steps without the flips of `turn`, and the network's axes that are flipped after them.
@@ -216,7 +182,7 @@ class PreprocessingOnGrid:
     def graph_is_small(self, index: int) -> bool:
         """Whether autograd's graph of a channel holds little more than the channel before and after."""
         chosen = self.settings.normalization
-        return not isinstance(chosen[index] if isinstance(chosen, tuple) else chosen, Rescale)
+        return graph_is_small(chosen[index] if isinstance(chosen, tuple) else chosen)
 
     def restore(self, logits: torch.Tensor) -> torch.Tensor:
         """Bring logits (N, *network_shape) back onto the case's own grid (N, K, J, I)."""
@@ -226,29 +192,3 @@ class PreprocessingOnGrid:
         inverse = [1 + self.order.index(axis) for axis in range(3)]
         return self.turn.undo(resize(logits.permute(0, *inverse), self.turned_shape))
 
-
-def _inside(volume: torch.Tensor, kind: MaskKind) -> Inside | None:
-    """What tells the voxels that count: 1 or 0 in the volume's own type, as torch compares into booleans several times more
-    slowly."""
-    import torch
-
-    if kind == "all":
-        return None
-    if kind == "nonzero":
-        return lambda some: torch.ne(some, 0, out=torch.empty_like(some))
-    threshold = volume.detach().mean() if kind == "above_mean" else 0
-    return lambda some: torch.gt(some, threshold, out=torch.empty_like(some))
-
-
-def _percentile(volume: torch.Tensor, percent: float) -> torch.Tensor:
-    """Linear interpolation between the two nearest ranks, as numpy; differentiable in those voxels."""
-    flat = volume.flatten()
-    if percent == 0:
-        return flat.amin()
-    if percent == 100:
-        return flat.amax()
-    rank = percent / 100 * (flat.numel() - 1)
-    below = int(rank)
-    low = flat.kthvalue(below + 1).values
-    high = flat.kthvalue(min(below + 2, flat.numel())).values
-    return low + (high - low) * (rank - below)
