@@ -114,7 +114,7 @@ def _at(path: Path) -> Trained | None:
 
 def _of_checkpoint(path: Path) -> Trained | None:
     said = _header(path)
-    return None if said is None else _trained(path, (path,), said)
+    return None if said is None or not said.get("init_args") else _trained(path, (path,), said)
 
 
 def _of_fold(folder: Path) -> Trained | None:

@@ -23,8 +23,8 @@ _READERS = {
 """How nnU-Net's readers of medical images turn them; the others read pictures without orientation."""
 
 _PREPROCESSOR = "DefaultPreprocessor"
-_ANISOTROPIC = 3.0
-"""Ratio of spacings above which nnU-Net resamples the slices, and then between them."""
+_ANISOTROPIC, _ALWAYS = 3.0, 1.000001
+"""Ratio of spacings above which nnU-Net resamples the slices, and then between them; and where it is told to do so always."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,8 @@ class Plans:
                 "and resample_torch_fornnunet as nnU-Net's planners set them."
             )
         apart = how.get("force_separate_z", None if how else False)
-        chosen["anisotropy"] = 0.0 if apart else float(how.get("separate_z_anisotropy_threshold", _ANISOTROPIC))
+        threshold = float(how.get("separate_z_anisotropy_threshold", _ANISOTROPIC))
+        chosen["anisotropy"] = _ALWAYS if apart else threshold
         if apart is False:
             chosen["order_through"] = None
         return chosen
@@ -242,9 +243,7 @@ def _classes(dataset: dict[str, Any], place: Path) -> tuple[list[dict[str, Any]]
 
 
 def _zscore(within_mask: bool, _: dict[str, Any]) -> dict[str, Any]:
-    if within_mask:
-        return {"kind": "zscore", "mask": "filled", "background": 0.0}
-    return {"kind": "zscore"}
+    return {"kind": "zscore", "mask": "filled"} if within_mask else {"kind": "zscore"}
 
 
 def _ct(_: bool, known: dict[str, Any]) -> dict[str, Any]:
