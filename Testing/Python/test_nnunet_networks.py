@@ -141,11 +141,19 @@ def test_a_network_that_the_package_lacks(tmp_path: Path, name: str) -> None:
         open_model(path, device="cpu")
 
 
+class Missing:
+    """Makes Python believe that the package is not installed."""
+
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name.partition(".")[0] == "dynamic_network_architectures":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
+
+
 def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_checkpoint(tmp_path / "a.pth", weights=plain().state_dict())
     for name in [x for x in sys.modules if x.startswith("dynamic_network_architectures")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "dynamic_network_architectures", None)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     assert describe(path) is not None  # what it is can be said all the same
     with pytest.raises(InputError, match="not installed: pip install --no-deps dynamic_network_architectures"):
         open_model(path, device="cpu")
