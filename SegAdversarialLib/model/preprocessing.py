@@ -101,6 +101,16 @@ class Preprocessing(StrictSettings):
         """3, or 2 for a network that sees slices."""
         return len(self.axes)
 
+    @property
+    def fixed_size(self) -> Shape | None:
+        """The size along i, j, k of what the network sees, where it is the same for all cases."""
+        comes_last = "crop" if self.order.index("crop") > self.order.index("resample") else "resample"
+        if isinstance(self.crop, CenterCrop) and self.crop.only is None and None not in self.crop.size:
+            if comes_last == "crop" or (self.spacing is None and self.size is None):
+                i, j, k = (int(x or 0) for x in self.crop.size)
+                return i, j, k
+        return self.size if self.crop is None or comes_last == "resample" else None
+
     def on_grid(self, shape: Shape, affine: np.ndarray) -> PreprocessingOnGrid:
         """The steps worked out for volumes of `shape` (K, J, I) at `affine`, as far as they do not depend on the image."""
         have = orientation_of(affine)
@@ -117,33 +127,32 @@ class Preprocessing(StrictSettings):
 
     def _resampled(self, affine: np.ndarray, native: Spacing, flips: tuple[int, ...], shape: Shape) -> ResampleStep:
         """The step for volumes of a shape (K, J, I) before any flips; `affine` is theirs after these, without its origin."""
-        if self.grid == "centers":
-            spacing = self._target(native, tolerance=_SAME_SPACING)
+        centers = self.grid == "centers"
+        if centers:
+            reached = spacing = self._target(native, tolerance=_SAME_SPACING)
             wanted = _voxels_by_centers(shape, affine, spacing)
-            steps = [want / have for want, have in zip(spacing, native)]
-            reached = spacing
         else:
             wanted = self._voxels_by_extent(shape, native)
-            steps = [have / want for have, want in zip(shape, wanted)]
             k, j, i = (have * mm / want for have, mm, want in zip(shape, native, wanted))
             reached = (k, j, i)
             spacing = reached if self.spacing is None else self._target(native)
-        centers = self.grid == "centers"
 
-        def interpolation(rule: Resampling, back: bool) -> Interpolation:
-            pair = (spacing, native) if back else (native, spacing)
-            apart = rule.axis_apart(*pair)
+        def interpolation(
+            rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing]
+        ) -> Interpolation:
+            """From voxels of the first shape and spacing to those of the second."""
+            apart = rule.axis_apart(*spacings)
             axes: list[Axis | None] = []
-            for n, (have, want, step) in enumerate(zip(shape, wanted, steps)):
-                order = rule.order if n != apart or rule.order_through is None else rule.order_through
-                counts, length = ((want, have), 1 / step) if back else ((have, want), step)
-                stays = have == want and (step == 1 or not centers)
-                axes.append(None if stays else Axis(*counts, length, centers, order, n in flips))
-            return Interpolation(shape if back else wanted, (axes[0], axes[1], axes[2]), apart, rule.clip)
+            for n, (have, want, old, new) in enumerate(zip(*shapes, *spacings)):
+                order = rule.order_through if n == apart and rule.order_through is not None else rule.order
+                # which side a nearest voxel is on hangs on the last bit: have / want first
+                step = new / old if centers else have / want
+                axes.append(None if step == 1 and have == want else Axis(have, want, step, centers, order, n in flips))
+            return Interpolation(shapes[1], (axes[0], axes[1], axes[2]), apart, rule.clip)
 
-        return ResampleStep(
-            shape, interpolation(self.resampling, False), interpolation(self.output_resampling, True), reached
-        )
+        into = interpolation(self.resampling, (shape, wanted), (native, spacing))
+        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native))
+        return ResampleStep(shape, into, out_of, reached)
 
     def _target(self, native: Spacing, tolerance: float = 0.0) -> Spacing:
         """The spacing that is wanted (K, J, I) in mm; the case's own where it is near enough."""

@@ -177,7 +177,7 @@ class PreprocessingOnGrid:
     @property
     def does_nothing(self) -> bool:
         """Whether the network sees the volumes as they are."""
-        return self.steps == () and self.turn == Reorientation((0, 1, 2), ()) and self.order == (0, 1, 2)
+        return not self.stages.needs_image and self.steps == () and self.turn == Reorientation((0, 1, 2), ()) and self.order == (0, 1, 2)
 
     @property
     def network_shape(self) -> Shape:
