@@ -41,11 +41,15 @@ class ForegroundCrop(StrictSettings):
 
     kind: Literal["foreground"] = "foreground"
     above: float = Field(0.0, description="Voxels above this count.")
-    margin: tuple[int, int, int] = Field((0, 0, 0), description="Voxels along i, j, k by which the box is larger, on both sides.")
+    margin: tuple[int, int, int] = Field(
+        (0, 0, 0), description="Voxels along i, j, k by which the box is larger, on both sides."
+    )
     channels: tuple[int, ...] | None = Field(
         None, min_length=1, description="Places, from 0, of the channels that count among the network's; none: all."
     )
-    multiple: int = Field(1, ge=1, description="The box's sizes are made multiples of this, padded with 0 over the image's edge.")
+    multiple: int = Field(
+        1, ge=1, description="The box's sizes are made multiples of this, padded with 0 over the image's edge."
+    )
     padded: bool = Field(False, description="A margin goes over the image's edge, padded with 0; false: it ends there.")
 
     @model_validator(mode="after")
@@ -81,7 +85,9 @@ class CenterCrop(StrictSettings):
     """Crop, and pad with 0, to a size about the middle (MONAI's CenterSpatialCrop, SpatialPad, ResizeWithPadOrCrop)."""
 
     kind: Literal["center"] = "center"
-    size: tuple[int | None, int | None, int | None] = Field(description="Voxels along i, j, k; null: that axis stays as it is.")
+    size: tuple[int | None, int | None, int | None] = Field(
+        description="Voxels along i, j, k; null: that axis stays as it is."
+    )
     only: Literal["crop", "pad"] | None = Field(
         None, description="crop: smaller volumes are not padded; pad: larger ones are not cropped; none: all get the size."
     )

@@ -99,7 +99,10 @@ def steps_of(normalization: Normalization | None) -> tuple[ZScore | Rescale | In
 
 
 def normalize(
-    volume: torch.Tensor, normalization: Normalization | None, filled: torch.Tensor | None = None, out: torch.Tensor | None = None
+    volume: torch.Tensor,
+    normalization: Normalization | None,
+    filled: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Normalise one channel (K, J, I).
 

@@ -137,9 +137,7 @@ class Preprocessing(StrictSettings):
             reached = (k, j, i)
             spacing = reached if self.spacing is None else self._target(native)
 
-        def interpolation(
-            rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing]
-        ) -> Interpolation:
+        def interpolation(rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing]) -> Interpolation:
             """From voxels of the first shape and spacing to those of the second."""
             apart = rule.axis_apart(*spacings)
             axes: list[Axis | None] = []

@@ -46,9 +46,7 @@ class Stages:
         chosen = self.normalization
         return any(map(needs_filled, chosen if isinstance(chosen, tuple) else (chosen,)))
 
-    def steps(
-        self, shape: Shape, channels: Sequence[torch.Tensor] = (), like: tuple[Step, ...] = ()
-    ) -> tuple[Step, ...]:
+    def steps(self, shape: Shape, channels: Sequence[torch.Tensor] = (), like: tuple[Step, ...] = ()) -> tuple[Step, ...]:
         """The steps for volumes of a shape.
 
         Args:
@@ -118,9 +116,7 @@ def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.device == other.device and torch.equal(one, other)
 
 
-def _through(
-    steps: Sequence[Step], volume: torch.Tensor, channel: int, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def _through(steps: Sequence[Step], volume: torch.Tensor, channel: int, out: torch.Tensor | None = None) -> torch.Tensor:
     """A channel (K, J, I) after some steps; written into `out`, too, as `NormalizeStep.forward` says."""
     for n, step in enumerate(steps):
         if isinstance(step, NormalizeStep):
@@ -177,7 +173,12 @@ class PreprocessingOnGrid:
     @property
     def does_nothing(self) -> bool:
         """Whether the network sees the volumes as they are."""
-        return not self.stages.needs_image and self.steps == () and self.turn == Reorientation((0, 1, 2), ()) and self.order == (0, 1, 2)
+        return (
+            not self.stages.needs_image
+            and self.steps == ()
+            and self.turn == Reorientation((0, 1, 2), ())
+            and self.order == (0, 1, 2)
+        )
 
     @property
     def network_shape(self) -> Shape:

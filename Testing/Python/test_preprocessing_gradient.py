@@ -32,7 +32,11 @@ CASES: dict[str, dict[str, Any]] = {
         "orientation": "SAR",
         "normalization": {
             "kind": "chain",
-            "steps": [{"kind": "window", "lower": 150, "upper": 400}, {"kind": "rescale", "low": 1, "clip": True}, {"kind": "zscore"}],
+            "steps": [
+                {"kind": "window", "lower": 150, "upper": 400},
+                {"kind": "rescale", "low": 1, "clip": True},
+                {"kind": "zscore"},
+            ],
         },
         "axes": "jki",
     },
