@@ -103,6 +103,7 @@ class Plans:
             "window": window,
             "overlap": 0.5,
             "window_places": "even",
+            "blending": "voxel-gaussian",
             "mirror": "".join(axes[x] for x in self.mirrored),
             "outputs": "logits",
         }

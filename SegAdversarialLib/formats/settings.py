@@ -88,8 +88,10 @@ class ModelSettings(Strict):
         "largest first",
         description="Which of overlapping regions a label map shows: that of the fewest reference labels, or the last.",
     )
-    blending: Literal["gaussian", "constant"] = Field(
-        "gaussian", description="How much a window's voxels count where several overlap: less towards its faces, or the same."
+    blending: Literal["gaussian", "voxel-gaussian", "constant"] = Field(
+        "gaussian",
+        description="How much a window's voxels count where several overlap: less towards its faces (as in MONAI, or as in "
+        "nnU-Net, centred on a voxel), or the same.",
     )
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
     window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device and the network.")

@@ -5,7 +5,6 @@ Masks are taken as they stand: they are step functions of the image, flat wherev
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.standardization import Inside
 
 MaskKind = Literal["all", "positive", "nonzero", "above_mean", "filled"]
-Filled = Callable[[], "torch.Tensor"]
-"""Gives the voxels (K, J, I) bool that are not 0 in some channel of the network, and the holes between them."""
 
 
 class ZScore(StrictSettings):
@@ -35,7 +32,7 @@ class ZScore(StrictSettings):
         None, description="Value of the voxels outside the mask; none: standardised as well (filled: 0)."
     )
 
-    def apply(self, volume: torch.Tensor, filled: Filled | None = None, out: torch.Tensor | None = None) -> torch.Tensor:
+    def apply(self, volume: torch.Tensor, filled: torch.Tensor | None = None, out: torch.Tensor | None = None) -> torch.Tensor:
         """Standardise one channel (K, J, I); into new memory, or into `out` as `standardize` says."""
         from SegAdversarialLib.model.standardization import standardize
 
@@ -102,14 +99,18 @@ def steps_of(normalization: Normalization | None) -> tuple[ZScore | Rescale | In
 
 
 def normalize(
-    volume: torch.Tensor, normalization: Normalization | None, filled: Filled | None = None, out: torch.Tensor | None = None
+    volume: torch.Tensor,
+    normalization: Normalization | None,
+    filled: torch.Tensor | None = None,
+    out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Normalise one channel (K, J, I).
 
     Args:
         volume: the channel.
         normalization: what is done; None: nothing.
-        filled: see `Filled`; needed where a step `needs_filled`.
+        filled: the voxels (K, J, I) bool other than 0 in some channel of the network, and the holes between them; needed
+            where a step `needs_filled`.
         out: where the result is written, too, and perhaps its gradient later: until then it must stay as it is.
     """
     steps = steps_of(normalization)
@@ -137,7 +138,7 @@ def graph_is_small(normalization: Normalization | None) -> bool:
     return len(steps) <= 1 and not any(isinstance(x, Rescale) for x in steps)
 
 
-def _inside(volume: torch.Tensor, kind: MaskKind, filled: Filled | None) -> Inside | None:
+def _inside(volume: torch.Tensor, kind: MaskKind, filled: torch.Tensor | None) -> Inside | None:
     """What tells the voxels that count: 1 or 0 in the volume's own type, as torch compares into booleans several times more
     slowly."""
     import torch
@@ -146,8 +147,7 @@ def _inside(volume: torch.Tensor, kind: MaskKind, filled: Filled | None) -> Insi
         return None
     if kind == "filled":
         assert filled is not None
-        mask = filled()
-        return lambda some, piece: mask[piece].to(some.dtype)
+        return lambda some, piece: filled[piece].to(some.dtype)
     if kind == "nonzero":
         return lambda some, piece: torch.ne(some, 0, out=torch.empty_like(some))
     threshold = volume.detach().mean() if kind == "above_mean" else 0

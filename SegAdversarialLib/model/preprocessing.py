@@ -1,30 +1,28 @@
 """From a case's own grid to the grid and intensities that a network was trained on, and back; differentiable.
 
-The steps run in this order, each of them optional: orientation (axes permuted), spacing or size (linear resampling over the
-same extent), normalisation (for each channel), order of the tensor's axes, orientation (axes flipped). Every step treats
-each channel on its own, so gradients can be pulled back one channel at a time.
+The steps, each of them optional: orientation (axes permuted); in the order that is set crop, resampling, and normalisation (for
+each channel); order of the tensor's axes; orientation (axes flipped). Every step treats each channel on its own, so gradients
+can be pulled back one channel at a time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.model.crop import Crop
-from SegAdversarialLib.model.normalization import Normalization, graph_is_small, normalize
-from SegAdversarialLib.model.resampling import Resampling
+from SegAdversarialLib.model.crop import CenterCrop, Crop, Shape
+from SegAdversarialLib.model.normalization import Normalization
+from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid, Stage, Stages
+from SegAdversarialLib.model.preprocessing_steps import ResampleStep
+from SegAdversarialLib.model.resampling import Axis, Interpolation, Resampling, Spacing
 from SegAdversarialLib.model.strict_settings import StrictSettings
-from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
+from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
-if TYPE_CHECKING:
-    import torch
-
-Shape = tuple[int, int, int]
-Stage = Literal["crop", "resample", "normalize"]
+_SAME_SPACING = 1e-3
+"""mm within which MONAI's Spacing leaves an axis as it is."""
 
 
 class Preprocessing(StrictSettings):
@@ -103,92 +101,93 @@ class Preprocessing(StrictSettings):
         """3, or 2 for a network that sees slices."""
         return len(self.axes)
 
+    @property
+    def fixed_size(self) -> Shape | None:
+        """The size along i, j, k of what the network sees, where it is the same for all cases."""
+        comes_last = "crop" if self.order.index("crop") > self.order.index("resample") else "resample"
+        if isinstance(self.crop, CenterCrop) and self.crop.only is None and None not in self.crop.size:
+            if comes_last == "crop" or (self.spacing is None and self.size is None):
+                i, j, k = (int(x or 0) for x in self.crop.size)
+                return i, j, k
+        return self.size if self.crop is None or comes_last == "resample" else None
+
     def on_grid(self, shape: Shape, affine: np.ndarray) -> PreprocessingOnGrid:
-        """The steps worked out for volumes of `shape` (K, J, I) at `affine`."""
-        if (self.crop, self.grid, self.resampling, self.output_resampling) != (None, "extent", Resampling(), Resampling()):
-            raise InputError("Crops, grids by centres and other interpolation than linear are not there yet.")
+        """The steps worked out for volumes of `shape` (K, J, I) at `affine`, as far as they do not depend on the image."""
         have = orientation_of(affine)
         turn = Reorientation.between(have, self.orientation or have)
+        native = spacing_of(affine)[::-1]
+        k, j, i = (native[axis] for axis in turn.permutation)
+        resample = partial(self._resampled, _turned(affine, turn), (k, j, i), turn.flips)
+        stages = Stages(self.order, self.crop, resample, self.normalization, turn.flips)
         turned = turn.shape(shape)
-        target = turned
+        first_slices = "".join(x for x in "kji" if x not in self.axes)
+        a, b, c = ("kji".index(x) for x in first_slices + self.axes)
+        steps = None if stages.needs_image else stages.steps(turned)
+        return PreprocessingOnGrid(stages, turn, turned, (a, b, c), self.dimensions, (k, j, i), steps)
+
+    def _resampled(self, affine: np.ndarray, native: Spacing, flips: tuple[int, ...], shape: Shape) -> ResampleStep:
+        """The step for volumes of a shape (K, J, I) before any flips; `affine` is theirs after these, without its origin."""
+        centers = self.grid == "centers"
+        if centers:
+            reached = spacing = self._target(native, tolerance=_SAME_SPACING)
+            wanted = _voxels_by_centers(shape, affine, spacing)
+        else:
+            wanted = self._voxels_by_extent(shape, native)
+            k, j, i = (have * mm / want for have, mm, want in zip(shape, native, wanted))
+            reached = (k, j, i)
+            spacing = reached if self.spacing is None else self._target(native)
+
+        def interpolation(rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing]) -> Interpolation:
+            """From voxels of the first shape and spacing to those of the second."""
+            apart = rule.axis_apart(*spacings)
+            axes: list[Axis | None] = []
+            for n, (have, want, old, new) in enumerate(zip(*shapes, *spacings)):
+                order = rule.order_through if n == apart and rule.order_through is not None else rule.order
+                # which side a nearest voxel is on hangs on the last bit: have / want first
+                step = new / old if centers else have / want
+                axes.append(None if step == 1 and have == want else Axis(have, want, step, centers, order, n in flips))
+            return Interpolation(shapes[1], (axes[0], axes[1], axes[2]), apart, rule.clip)
+
+        into = interpolation(self.resampling, (shape, wanted), (native, spacing))
+        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native))
+        return ResampleStep(shape, into, out_of, reached)
+
+    def _target(self, native: Spacing, tolerance: float = 0.0) -> Spacing:
+        """The spacing that is wanted (K, J, I) in mm; the case's own where it is near enough."""
+        low, high = self.spacing_kept or (1.0, 1.0)
+        asked = (self.spacing or (None, None, None))[::-1]
+        k, j, i = (
+            own if mm is None or mm * min(low, 1) - tolerance <= own <= mm * max(high, 1) + tolerance else mm
+            for own, mm in zip(native, asked)
+        )
+        return k, j, i
+
+    def _voxels_by_extent(self, shape: Shape, native: Spacing) -> Shape:
         if self.size is not None:
             i, j, k = self.size
-            target = (k, j, i)
-        elif self.spacing is not None:
-            # turned array axes are (k, j, i); the native spacing is counted the other way round
-            native = spacing_of(affine)[::-1]
-            mm = [turned[axis] * native[turn.permutation[axis]] for axis in range(3)]
-            k, j, i = (max(1, round(x / (step or x / n))) for x, step, n in zip(mm, self.spacing[::-1], turned))
-            target = (k, j, i)
-        first_slices = "".join(x for x in "kji" if x not in self.axes)
-        order = tuple("kji".index(x) for x in first_slices + self.axes)
-        return PreprocessingOnGrid(self, turn, turned, target, order)
+            return k, j, i
+        if self.spacing is None:
+            return shape
+        pairs = list(zip(shape, native, self._target(native)))
+        if self.order[0] == "crop" and self.crop is not None:  # nnU-Net's rounding, which differs at halves
+            k, j, i = (max(1, round(mm / step * count)) for count, mm, step in pairs)
+        else:
+            k, j, i = (max(1, round(count * mm / step)) for count, mm, step in pairs)
+        return k, j, i
 
 
-@dataclass(frozen=True)
-class PreprocessingOnGrid:
-    """A `Preprocessing` on one grid: tensors in, tensors out, differentiable."""
+def _turned(affine: np.ndarray, turn: Reorientation) -> np.ndarray:
+    """The affine of volumes that are turned, but for its origin."""
+    columns = [affine[:3, 2 - turn.permutation[2 - n]] * (-1 if 2 - n in turn.flips else 1) for n in range(3)]
+    turned = np.eye(4)
+    turned[:3, :3] = np.stack(columns, axis=1)
+    return turned
 
-    settings: Preprocessing
-    turn: Reorientation
-    turned_shape: Shape
-    resampled_shape: Shape
-    order: tuple[int, ...]
 
-    @property
-    def does_nothing(self) -> bool:
-        """Whether the network sees the volumes as they are."""
-        return (
-            self.settings.normalization is None
-            and self.turn == Reorientation((0, 1, 2), ())
-            and self.resampled_shape == self.turned_shape
-            and self.order == (0, 1, 2)
-        )
+def _voxels_by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> Shape:
+    """MONAI's number of voxels, as it computes it."""
+    from monai.data.utils import compute_shape_offset, zoom_affine
 
-    @property
-    def network_shape(self) -> Shape:
-        """The spatial shape that the network sees; the first axis counts slices for a 2D network."""
-        a, b, c = (self.resampled_shape[axis] for axis in self.order)
-        return a, b, c
-
-    def forward_channel(self, volume: torch.Tensor, index: int, out: torch.Tensor | None = None) -> torch.Tensor:
-        """One channel (K, J, I) as the network sees it; `index` is its place among the network's channels.
-
-        Where `out` (of the network's shape) is given, the channel is written there, too. As the gradient may be computed from
-        it, it must stay as it is until then; the gradient may take its place, and can be asked for only once.
-        """
-        if self.turn.flips:
-            unflipped, axes = self.without_flips()
-            flipped = unflipped.forward_channel(volume, index).flip(axes)
-            if out is not None:
-                out.copy_(flipped.detach())
-            return flipped
-        inverse = [self.order.index(axis) for axis in range(3)]
-        target = None if out is None else out.permute(inverse)
-        volume = resize(self.turn.apply(volume)[None], self.resampled_shape)[0]
-        chosen = self.settings.normalization
-        normalization = chosen[index] if isinstance(chosen, tuple) else chosen
-        return normalize(volume, normalization, None, target).permute(self.order)
-
-    def without_flips(self) -> tuple[PreprocessingOnGrid, tuple[int, ...]]:
-        """The same steps without the flips of `turn`, and the network's axes that are flipped after them.
-
-        But for rounding no step tells one direction of an axis from the other, so that the flips can come last. They do so
-        everywhere: rounding decides on which side of a mask's threshold a resampled voxel falls.
-        """
-        unflipped = replace(self, turn=Reorientation(self.turn.permutation, ()))
-        return unflipped, tuple(self.order.index(axis) for axis in self.turn.flips)
-
-    def graph_is_small(self, index: int) -> bool:
-        """Whether autograd's graph of a channel holds little more than the channel before and after."""
-        chosen = self.settings.normalization
-        return graph_is_small(chosen[index] if isinstance(chosen, tuple) else chosen)
-
-    def restore(self, logits: torch.Tensor) -> torch.Tensor:
-        """Bring logits (N, *network_shape) back onto the case's own grid (N, K, J, I)."""
-        if self.turn.flips:
-            unflipped, axes = self.without_flips()
-            return unflipped.restore(logits.flip([1 + axis for axis in axes]))
-        inverse = [1 + self.order.index(axis) for axis in range(3)]
-        return self.turn.undo(resize(logits.permute(0, *inverse), self.turned_shape))
-
+    there = zoom_affine(affine, spacing[::-1], diagonal=False)
+    i, j, k = (int(n) for n in compute_shape_offset(shape[::-1], affine, there)[0])
+    return k, j, i

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ class WindowGrid:
         mirror: axes of the volumes (0 to 2) along which the network is shown each window flipped, too: all combinations.
 
     Attributes:
+        shape: that of the volumes.
         dimensions: 2 or 3.
         window: the size of a window with all three axes.
         padded: the shape of the volumes once they are padded.
@@ -55,7 +57,7 @@ class WindowGrid:
         spread: Places = "dense",
         mirror: Sequence[int] = (),
     ) -> None:
-        self._shape, self.dimensions, self._blending = shape, dimensions, blending
+        self.shape, self.dimensions, self._blending = shape, dimensions, blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
         wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
         self.window = tuple(wanted)
@@ -79,11 +81,7 @@ class WindowGrid:
         Importance is MONAI's: a Gaussian with a sigma of 1/8 of the window, or the same for all voxels.
         """
         if self._weights is None:
-            from monai.data.utils import compute_importance_map
-
-            size = self.window[3 - self.dimensions :]
-            weights = compute_importance_map(size, mode=self._blending, sigma_scale=0.125, device=out.device, dtype=out.dtype)
-            weights = weights.reshape(self.window)
+            weights = _importance(self.window[3 - self.dimensions :], self._blending).to(out).reshape(self.window)
             total = weights.new_zeros(self.padded)
             for other in self.places:
                 total[other] += weights
@@ -94,19 +92,19 @@ class WindowGrid:
 
     def pad(self, volumes: torch.Tensor) -> torch.Tensor:
         """Volumes (C, *shape) as (C, *padded)."""
-        if self.padded == tuple(self._shape):
+        if self.padded == tuple(self.shape):
             return volumes
         sides: list[int] = []
         for axis in (2, 1, 0):
             before = self._before[axis]
-            sides += [before, self.padded[axis] - self._shape[axis] - before]
+            sides += [before, self.padded[axis] - self.shape[axis] - before]
         return functional.pad(volumes, sides)
 
     def unpad(self, volumes: torch.Tensor) -> torch.Tensor:
         """The inner part (C, *shape) of padded volumes (C, *padded)."""
-        if self.padded == tuple(self._shape):
+        if self.padded == tuple(self.shape):
             return volumes
-        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self._shape))
+        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
         return volumes[(slice(None), *inner)]
 
     def _places(self, overlap: float) -> list[Slices]:
@@ -125,3 +123,18 @@ class WindowGrid:
             gaps = math.ceil((whole - size) / max(1.0, size * (1 - overlap)) - 1e-9)
             starts.append([round((whole - size) / max(gaps, 1) * n) for n in range(gaps + 1)])
         return [tuple(slice(x, x + size) for x, size in zip(start, self.window)) for start in itertools.product(*starts)]
+
+
+def _importance(size: Sequence[int], blending: Blending) -> torch.Tensor:
+    """How much the voxels of a window of this size count.
+
+    A Gaussian has a sigma of 1/8 of the window. MONAI's has its centre in the middle and is nowhere below 1/1000; nnU-Net's
+    has it on a voxel, and is rounded to half precision, where the least number above 0 stands for smaller ones.
+    """
+    if blending != "voxel-gaussian":
+        from monai.data.utils import compute_importance_map
+
+        return compute_importance_map(tuple(size), mode=blending, sigma_scale=0.125, dtype=torch.float64)
+    axes = [torch.exp(-0.5 * (8 / n * (torch.arange(n, dtype=torch.float64) - n // 2)) ** 2) for n in size]
+    weights = 10 * functools.reduce(lambda some, axis: some[..., None] * axis, axes)
+    return weights.half().clamp_min(2**-24).double()

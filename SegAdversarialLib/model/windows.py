@@ -11,8 +11,9 @@ from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.structures.output_head import Painting
 
-Blending = Literal["gaussian", "constant"]
-"""How much the voxels of a window count where several overlap: less towards its faces, or all the same."""
+Blending = Literal["gaussian", "voxel-gaussian", "constant"]
+"""How much the voxels of a window count where several overlap: less towards its faces (as MONAI has it, or as nnU-Net has it,
+centred on a voxel), or all the same."""
 
 Places = Literal["dense", "even"]
 """How windows are laid: at equal steps, the last one shifted back to the edge (MONAI), or spread evenly (nnU-Net)."""

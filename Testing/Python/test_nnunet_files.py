@@ -88,7 +88,9 @@ def test_training_that_has_not_ended(folder: Path) -> None:
     found = describe(folder)
     assert found is not None
     assert found.data.name == "checkpoint_best.pth"
-    assert found.warnings == ("fold_0 has no checkpoint_final.pth, as its training has not ended; checkpoint_best.pth is taken.",)
+    assert found.warnings == (
+        "fold_0 has no checkpoint_final.pth, as its training has not ended; checkpoint_best.pth is taken.",
+    )
 
 
 def test_the_best_checkpoint_can_be_chosen(folder: Path) -> None:

@@ -12,6 +12,7 @@ from conftest import tiny_network, toy_case
 from gradient_helpers import wrapped
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
 from SegAdversarialLib import InputError, Preprocessing, SegmentationModel, objectives
 from SegAdversarialLib.model.sliding_window import SlidingWindow
@@ -45,6 +46,23 @@ def test_evenly_spread_windows_cover_all_and_overlap_enough(whole: int, window: 
 def test_a_2d_network_sees_every_slice_in_evenly_spread_windows() -> None:
     grid = WindowGrid((3, 12, 8), (8, 8), 0.5, dimensions=2, spread="even")
     assert [(place[0].start, place[1].start) for place in grid.places] == list(itertools.product(range(3), (0, 4)))
+
+
+@pytest.mark.parametrize("window", [(12, 40, 9), (7, 8, 8)])
+def test_windows_count_as_much_as_in_nnunet(window: tuple[int, int, int]) -> None:
+    """Its importance is SciPy's Gaussian filter of one voxel, times 10, in half precision."""
+    delta = np.zeros(window)
+    delta[tuple(n // 2 for n in window)] = 1
+    filtered = gaussian_filter(delta, [n / 8 for n in window], mode="constant")
+    importance = (10 * filtered / filtered.max()).astype(np.float16)
+    importance[importance == 0] = importance[importance > 0].min()
+    grid = WindowGrid(tuple(n + 5 for n in window), window, 0.5, blending="voxel-gaussian", spread="even")
+    total = np.zeros(grid.padded)
+    for place in grid.places:
+        total[place] += importance
+    for place in grid.places:
+        share = grid.share(place, torch.empty(window, dtype=torch.float64)).numpy()
+        np.testing.assert_allclose(share, importance / total[place], rtol=2e-3, atol=1e-12)
 
 
 def mirrored(network: torch.nn.Module, batch: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
