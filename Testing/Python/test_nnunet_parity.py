@@ -1,4 +1,4 @@
-"""Networks that the real nnU-Net trained (make_nnunet_networks.py): our answers are nnUNetv2_predict's, and our gradients exact.
+"""Networks that the real nnU-Net trained (make_nnunet_networks.py): our answers are nnUNetv2_predict's, our gradients exact.
 
 The networks in Testing/networks: slices along i with CT's normalisation and two folds; 2D with two channels; regions with an
 ignore label, trained on all cases without mirroring. One more may lie elsewhere (SEGADVERSARIAL_NETWORKS names the folder).
