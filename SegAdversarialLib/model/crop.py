@@ -177,7 +177,7 @@ class Box:
         return whole
 
     def spread(self, parts: torch.Tensor, shape: Shape) -> torch.Tensor:
-        """Volumes (N, *shape) with `parts` (N, *box) in their place, whose outermost voxels go on to the edges; differentiable."""
+        """Volumes (N, *shape) with `parts` (N, *box) in their place, their outermost voxels repeated; differentiable."""
         import torch
 
         inner = tuple(

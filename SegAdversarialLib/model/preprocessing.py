@@ -1,8 +1,8 @@
 """From a case's own grid to the grid and intensities that a network was trained on, and back; differentiable.
 
-The steps, each of them optional: orientation (axes permuted); in the order that is set crop, resampling, and normalisation (for
-each channel); order of the tensor's axes; orientation (axes flipped). Every step treats each channel on its own, so gradients
-can be pulled back one channel at a time.
+The steps, each of them optional: orientation (axes permuted); in the order that is set crop, resampling and normalisation (for
+each channel); order of the tensor's axes; orientation (axes flipped). Every step treats each channel on its own, but for where
+a crop and a mask lie, so that gradients can be pulled back one channel at a time.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Preprocessing(StrictSettings):
     size: Shape | None = Field(None, description="Number of voxels along i, j, k, after orientation, instead of a spacing.")
     grid: Literal["extent", "centers"] = Field(
         "extent",
-        description="extent: the new voxels fill the same space, their number is rounded (nnU-Net); centers: the first voxel's "
-        "centre stays, and the spacing is exact (MONAI's Spacing).",
+        description="extent: the new voxels fill the same space, their number is rounded (nnU-Net); centers: the first "
+        "voxel's centre stays, and the spacing is exact (MONAI's Spacing).",
     )
-    resampling: Resampling = Field(default_factory=Resampling, description="How images are interpolated.")
+    resampling: Resampling = Field(Resampling(), description="How images are interpolated.")
     output_resampling: Resampling = Field(
-        default_factory=Resampling, description="How the network's outputs are interpolated on the way back."
+        Resampling(), description="How the network's outputs are interpolated on the way back."
     )
     restores: Literal["logits", "probabilities"] = Field(
         "logits", description="What is interpolated on the way back: logits (nnU-Net), or probabilities (MONAI's Invert)."

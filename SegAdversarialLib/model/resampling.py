@@ -86,7 +86,7 @@ class Axis:
         return self.count - 1 - inside[::-1] if self.is_reversed else inside
 
     def linear_places(self) -> Places:
-        """Linear interpolation: for each wanted voxel the lower and the upper one that it lies between, and the upper's share."""
+        """Linearly, for each wanted voxel: the lower and the upper one that it lies between, and the upper's share."""
         places = self._places().clip(0, self.count - 1)
         low = np.floor(places).astype(int)
         high, share = np.minimum(low + 1, self.count - 1), places - low
