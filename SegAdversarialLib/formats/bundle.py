@@ -258,7 +258,7 @@ def _checkpoint_loader(config: Config) -> Component | None:
         for n, x in enumerate(raw if isinstance(raw, list) else [raw]):
             target = x.get("_target_") if isinstance(x, dict) else None
             if isinstance(target, str) and target.rpartition(".")[2] == "CheckpointLoader":
-                found = config.resolved(x, f"{entry}::{n}" if isinstance(raw, list) else entry)
+                found = config.value(x, f"{entry}::{n}" if isinstance(raw, list) else entry)
                 return found if isinstance(found, Component) else None
     return None
 
