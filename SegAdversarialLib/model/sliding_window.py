@@ -95,6 +95,11 @@ class SlidingWindow:
         """What the graph of a window takes, as far as is known."""
         self.keeps_graphs, self.kept_a_graph = True, False
 
+    def lay(self, grid: WindowGrid) -> None:
+        """Go on with the windows of another grid, for volumes of another shape."""
+        self.let_go()
+        self._grid, self.places = grid, grid.places
+
     @property
     def is_single(self) -> bool:
         """Whether the volume goes through the network in one go, so that one graph holds it all."""

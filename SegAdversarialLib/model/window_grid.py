@@ -26,6 +26,7 @@ class WindowGrid:
         blending: how much the voxels of a window count.
 
     Attributes:
+        shape: that of the volumes.
         dimensions: 2 or 3.
         window: the size of a window with all three axes.
         padded: the shape of the volumes once they are padded.
@@ -41,7 +42,7 @@ class WindowGrid:
         dimensions: Literal[2, 3] = 3,
         blending: Blending = "gaussian",
     ) -> None:
-        self._shape, self.dimensions, self._blending = shape, dimensions, blending
+        self.shape, self.dimensions, self._blending = shape, dimensions, blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
         wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
         self.window = tuple(wanted)
@@ -77,19 +78,19 @@ class WindowGrid:
 
     def pad(self, volumes: torch.Tensor) -> torch.Tensor:
         """Volumes (C, *shape) as (C, *padded)."""
-        if self.padded == tuple(self._shape):
+        if self.padded == tuple(self.shape):
             return volumes
         sides: list[int] = []
         for axis in (2, 1, 0):
             before = self._before[axis]
-            sides += [before, self.padded[axis] - self._shape[axis] - before]
+            sides += [before, self.padded[axis] - self.shape[axis] - before]
         return functional.pad(volumes, sides)
 
     def unpad(self, volumes: torch.Tensor) -> torch.Tensor:
         """The inner part (C, *shape) of padded volumes (C, *padded)."""
-        if self.padded == tuple(self._shape):
+        if self.padded == tuple(self.shape):
             return volumes
-        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self._shape))
+        inner = tuple(slice(before, before + have) for before, have in zip(self._before, self.shape))
         return volumes[(slice(None), *inner)]
 
     def _places(self, overlap: float) -> list[Slices]:

@@ -14,6 +14,9 @@ from SegAdversarialLib.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+_NEVER = 50.0
+"""exp(-50) beside 1 is nothing in double precision; a loss of such a logit is still a moderate number."""
+
 
 @dataclass(frozen=True)
 class OutputHead:
@@ -91,6 +94,14 @@ class OutputHead:
     def foreground(self) -> tuple[int, ...]:
         """The positions of the outputs that are structures, not background: those that do not stand for label 0."""
         return tuple(n for n, region in enumerate(self.regions) if 0 not in region)
+
+    @property
+    def absent(self) -> tuple[float, ...]:
+        """Logits of each output where there is nothing: a probability of 1 for the background, also in double precision."""
+        foreground = self.foreground
+        if self.kind == "softmax" and len(foreground) == len(self.labels):
+            return (0.0,) * len(self.labels)  # none of them is the background
+        return tuple(-_NEVER if n in foreground else 0.0 for n in range(len(self.labels)))
 
     @property
     def reference_names(self) -> dict[int, str]:

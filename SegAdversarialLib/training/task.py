@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.formats.settings import ClassSettings, ModelSettings
-from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
+from SegAdversarialLib.model.normalization import ZScore
+from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead
 
 if TYPE_CHECKING:
