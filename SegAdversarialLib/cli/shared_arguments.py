@@ -80,6 +80,9 @@ def add_model(
     )
     group.add_argument("--head", choices=("softmax", "sigmoid"), help="exclusive classes, or overlapping regions")
     group.add_argument(
+        "--threshold", type=float, metavar="P", help="of a sigmoid head: the probability above which a region is there"
+    )
+    group.add_argument(
         "--preprocessing",
         metavar="JSON",
         nargs="?" if explains else None,
@@ -89,6 +92,9 @@ def add_model(
     )
     group.add_argument("--window", type=numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
+    group.add_argument(
+        "--blending", choices=("gaussian", "constant"), help="a window counts less towards its faces (default), or the same"
+    )
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
     group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
     _add_nature(group)

@@ -76,6 +76,7 @@ class NetworkDescription:
         channels: the case channels that it takes, in its order.
         classes: its outputs in their order: label value, name, and the reference labels that each stands for.
         head: "softmax" (exclusive classes) or "sigmoid" (overlapping regions).
+        threshold: of a sigmoid head, the probability above which a region is present.
         preprocessing: what it wants done to a case.
         window: voxels that it sees at once, in its own axis order; None: everything.
         size_bytes: size of its weights or program on disk.
@@ -91,6 +92,7 @@ class NetworkDescription:
     channels: tuple[str, ...]
     classes: tuple[ClassSettings, ...]
     head: Literal["softmax", "sigmoid"]
+    threshold: float
     preprocessing: Preprocessing
     window: tuple[int, ...] | None
     size_bytes: int
@@ -103,7 +105,7 @@ class NetworkDescription:
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
-        return head_of(self.classes, self.head)
+        return head_of(self.classes, self.head, self.threshold)
 
 
 def describe_file(path: str | Path, settings: str | Path | None = None, **changes: Any) -> NetworkDescription:
@@ -122,7 +124,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     check_complete(found)
     chosen = found.first.settings
     assert chosen.channels is not None
-    head_of(chosen.covering_classes, chosen.head)
+    head_of(chosen.covering_classes, chosen.head, chosen.threshold)
     if found.members:
         check_agreement([_member(member, x.first.settings) for member, x in found.members])
     source = Path(settings) if settings is not None else settings_beside(found.file, itself=found.foreign is None)
@@ -131,6 +133,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         channels=chosen.channels,
         classes=tuple(x if x.stands_for else x.model_copy(update={"stands_for": (x.label,)}) for x in chosen.covering_classes),
         head=chosen.head,
+        threshold=chosen.threshold,
         preprocessing=chosen.preprocessing,
         window=chosen.window,
         size_bytes=sum(x.data.stat().st_size for x in found.parts),
@@ -149,10 +152,11 @@ def _member(name: str, settings: ModelSettings) -> Member:
     return Member(
         name=name,
         channels=settings.channels,
-        head=head_of(settings.covering_classes, settings.head),
+        head=head_of(settings.covering_classes, settings.head, settings.threshold),
         preprocessing=settings.preprocessing,
         window=settings.window,
         overlap=settings.overlap,
+        blending=settings.blending,
         size_multiple=settings.size_multiple,
     )
 
@@ -261,11 +265,11 @@ def check_complete(found: NetworkFile) -> None:
         )
 
 
-def head_of(classes: tuple[ClassSettings, ...], kind: Literal["softmax", "sigmoid"]) -> OutputHead:
+def head_of(classes: tuple[ClassSettings, ...], kind: Literal["softmax", "sigmoid"], threshold: float = 0.5) -> OutputHead:
     """The output head that class settings mean.
 
     Raises:
         InputError: the classes do not fit together.
     """
     stands_for = {x.label: x.stands_for for x in classes if x.stands_for}
-    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for)
+    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for, threshold)

@@ -74,9 +74,13 @@ class ModelSettings(Strict):
         None, description="Reference label values that classes cover, by their label or name, where not just their own."
     )
     head: Literal["softmax", "sigmoid"] = Field("softmax", description="softmax: exclusive classes; sigmoid: overlapping.")
+    threshold: float = Field(0.5, gt=0, lt=1, description="For sigmoid: probability above which a region is present.")
     preprocessing: Preprocessing = Field(default_factory=Preprocessing, description="What is done to a case first.")
     window: tuple[int, ...] | None = Field(None, description="Voxels that it sees at once, in its axis order; none: all.")
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour sees too.")
+    blending: Literal["gaussian", "constant"] = Field(
+        "gaussian", description="How much a window's voxels count where several overlap: less towards its faces, or the same."
+    )
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
     window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device and the network.")
     outputs: Literal["logits", "probabilities"] | None = Field(

@@ -21,6 +21,7 @@ class Member:
     preprocessing: Preprocessing
     window: tuple[int, ...] | None
     overlap: float
+    blending: str
     size_multiple: int
 
 
@@ -65,11 +66,13 @@ def _normalisations(member: Member) -> Any:
 _TOLD: dict[str, Callable[[Member], Any]] = {
     "channels": lambda x: sorted(name.lower() for name in x.channels),
     "head": lambda x: x.head.kind,
+    "threshold": lambda x: x.head.threshold,
     "classes": lambda x: sorted(zip(x.head.labels, x.head.names, map(sorted, x.head.regions))),
     "normalization": _normalisations,
     "preprocessing": lambda x: x.preprocessing.model_dump(mode="json", exclude={"normalization"}),
     "window": lambda x: x.window,
     "overlap": lambda x: x.overlap,
+    "blending": lambda x: x.blending,
     "size multiple": lambda x: x.size_multiple,
 }
 

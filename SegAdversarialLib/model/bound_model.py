@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.preprocessing import Preprocessing
     from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid
     from SegAdversarialLib.model.window_grid import WindowGrid
+    from SegAdversarialLib.model.windows import Windows
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -32,9 +33,7 @@ class HowToAsk:
     name: str
     head: OutputHead
     preprocessing: Preprocessing
-    window: tuple[int, ...] | None
-    overlap: float
-    size_multiple: int
+    windows: Windows
     window_batch: int
     most_windows: int
     memory: GpuMemory | None
@@ -73,6 +72,7 @@ class BoundModel:
 
         self._how, self.head, self._network, self._positions = how, how.head, network, positions
         self._outside = how.head.absent
+        self._mixes = how.head.kind if how.preprocessing.restores == "probabilities" else None
         image = torch.from_numpy(case.image)
         self.image = image.to(device=how.device, dtype=how.dtype)
         self._steps = how.preprocessing.on_grid(case.shape, case.affine).on_image(self._channels(self.image))
@@ -149,7 +149,8 @@ class BoundModel:
 
         how = self._how
         dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
-        return WindowGrid(self._steps.network_shape, how.window, how.overlap, how.size_multiple, dimensions)
+        cut = how.windows
+        return WindowGrid(self._steps.network_shape, cut.size, cut.overlap, cut.size_multiple, dimensions, cut.blending)
 
     def _channels(self, image: torch.Tensor) -> list[torch.Tensor]:
         """The network's channels of an image, in its order."""
@@ -163,7 +164,7 @@ class BoundModel:
             prepared = self._prepare(image)
             while True:
                 try:
-                    return check_answers(self._steps.restore(self._windows(prepared), self._outside), self._how.name)
+                    return check_answers(self._steps.restore(self._windows(prepared), self._outside, self._mixes), self._how.name)
                 except torch.OutOfMemoryError as error:
                     self._windows.use_less_memory(error)
 
@@ -185,7 +186,7 @@ class BoundModel:
             leaf = image.detach().requires_grad_(True)
             blended = self._windows(self._prepare(leaf))
             if not self._windows.scales_gradients:
-                logits = self._steps.restore(blended, self._outside)
+                logits = self._steps.restore(blended, self._outside, self._mixes)
                 check_answers(logits.detach(), self._how.name)
                 value = loss(logits)
                 (gradient,) = input_gradient(value, leaf)
@@ -240,7 +241,7 @@ class BoundModel:
 
         with torch.enable_grad():
             leaf = blended.requires_grad_(True)
-            logits = steps.restore(leaf, self._outside)
+            logits = steps.restore(leaf, self._outside, self._mixes)
             check_answers(logits.detach(), self._how.name)
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)

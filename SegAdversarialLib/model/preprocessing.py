@@ -21,6 +21,7 @@ from SegAdversarialLib.model.resampling import Axis, Interpolation, Resampling, 
 from SegAdversarialLib.model.strict_settings import StrictSettings
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
+_SAME_PLACE = 1e-6
 _SAME_SPACING = 1e-3
 """mm within which MONAI's Spacing leaves an axis as it is."""
 
@@ -130,26 +131,30 @@ class Preprocessing(StrictSettings):
         centers = self.grid == "centers"
         if centers:
             reached = spacing = self._target(native, tolerance=_SAME_SPACING)
-            wanted = _voxels_by_centers(shape, affine, spacing)
+            wanted, starts = _by_centers(shape, affine, spacing)
         else:
-            wanted = self._voxels_by_extent(shape, native)
+            wanted, starts = self._voxels_by_extent(shape, native), (0.0, 0.0, 0.0)
             k, j, i = (have * mm / want for have, mm, want in zip(shape, native, wanted))
             reached = (k, j, i)
             spacing = reached if self.spacing is None else self._target(native)
 
-        def interpolation(rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing]) -> Interpolation:
-            """From voxels of the first shape and spacing to those of the second."""
+        def interpolation(
+            rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing], firsts: Spacing
+        ) -> Interpolation:
+            """From voxels of the first shape and spacing to those of the second, the first of which lie at `firsts`."""
             apart = rule.axis_apart(*spacings)
             axes: list[Axis | None] = []
-            for n, (have, want, old, new) in enumerate(zip(*shapes, *spacings)):
+            for n, (have, want, old, new, first) in enumerate(zip(*shapes, *spacings, firsts)):
                 order = rule.order_through if n == apart and rule.order_through is not None else rule.order
                 # which side a nearest voxel is on hangs on the last bit: have / want first
                 step = new / old if centers else have / want
-                axes.append(None if step == 1 and have == want else Axis(have, want, step, centers, order, n in flips))
+                stays = step == 1 and have == want and not first
+                axes.append(None if stays else Axis(have, want, step, centers, order, n in flips, first))
             return Interpolation(shapes[1], (axes[0], axes[1], axes[2]), apart, rule.clip)
 
-        into = interpolation(self.resampling, (shape, wanted), (native, spacing))
-        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native))
+        into = interpolation(self.resampling, (shape, wanted), (native, spacing), starts)
+        k, j, i = (-first * old / new for first, old, new in zip(starts, native, spacing))
+        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native), (k, j, i))
         return ResampleStep(shape, into, out_of, reached)
 
     def _target(self, native: Spacing, tolerance: float = 0.0) -> Spacing:
@@ -184,10 +189,17 @@ def _turned(affine: np.ndarray, turn: Reorientation) -> np.ndarray:
     return turned
 
 
-def _voxels_by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> Shape:
-    """MONAI's number of voxels, as it computes it."""
+def _by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> tuple[Shape, Spacing]:
+    """MONAI's number of voxels, and where the first of them lies among those there are, as it computes both.
+
+    That is the first one there is; but where the axes are not at right angles to 1e-8, as those of an oblique scan never are
+    in a file of single precision, MONAI lets the middles of both grids coincide (halves of the numbers of voxels).
+    """
     from monai.data.utils import compute_shape_offset, zoom_affine
 
     there = zoom_affine(affine, spacing[::-1], diagonal=False)
-    i, j, k = (int(n) for n in compute_shape_offset(shape[::-1], affine, there)[0])
-    return k, j, i
+    counts, offset = compute_shape_offset(shape[::-1], affine, there)
+    first = np.linalg.solve(affine[:3, :3], np.asarray(offset) - affine[:3, 3])
+    i, j, k = (0.0 if abs(x) < _SAME_PLACE else float(x) for x in first)
+    a, b, c = (int(n) for n in counts[::-1])
+    return (a, b, c), (k, j, i)

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 import torch.nn.functional as functional
 
+from SegAdversarialLib.model.windows import Blending
+
 Shape = tuple[int, int, int]
 Slices = tuple[slice, ...]
 
@@ -21,6 +23,7 @@ class WindowGrid:
         overlap: share of a window that its neighbour sees too, in [0, 1).
         multiple: sizes that the network takes are multiples of this.
         dimensions: 2 or 3.
+        blending: how much the voxels of a window count.
 
     Attributes:
         shape: that of the volumes.
@@ -37,8 +40,9 @@ class WindowGrid:
         overlap: float = 0.5,
         multiple: int = 1,
         dimensions: Literal[2, 3] = 3,
+        blending: Blending = "gaussian",
     ) -> None:
-        self.shape, self.dimensions = shape, dimensions
+        self.shape, self.dimensions, self._blending = shape, dimensions, blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
         wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
         self.window = tuple(wanted)
@@ -57,13 +61,13 @@ class WindowGrid:
     def share(self, place: Slices, out: torch.Tensor) -> torch.Tensor:
         """What a window has to say about its voxels, in `out` (*window): its importance over that of all windows there.
 
-        Importance is MONAI's Gaussian with a sigma of 1/8 of the window.
+        Importance is MONAI's: a Gaussian with a sigma of 1/8 of the window, or the same for all voxels.
         """
         if self._weights is None:
             from monai.data.utils import compute_importance_map
 
             size = self.window[3 - self.dimensions :]
-            weights = compute_importance_map(size, mode="gaussian", sigma_scale=0.125, device=out.device, dtype=out.dtype)
+            weights = compute_importance_map(size, mode=self._blending, sigma_scale=0.125, device=out.device, dtype=out.dtype)
             weights = weights.reshape(self.window)
             total = weights.new_zeros(self.padded)
             for other in self.places:
