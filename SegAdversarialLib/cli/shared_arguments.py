@@ -92,8 +92,11 @@ def add_model(
     )
     group.add_argument("--window", type=numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
+    group.add_argument("--mirror", metavar="AXES", help='axes along which windows are flipped, too, such as kji; "": none')
     group.add_argument(
-        "--blending", choices=("gaussian", "constant"), help="a window counts less towards its faces (default), or the same"
+        "--blending",
+        choices=("gaussian", "voxel-gaussian", "constant"),
+        help="a window counts less towards its faces (default: as in MONAI; voxel: as in nnU-Net), or the same",
     )
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
     group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")

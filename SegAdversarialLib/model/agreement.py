@@ -23,6 +23,8 @@ class Member:
     overlap: float
     blending: str
     size_multiple: int
+    window_places: str = "dense"
+    mirror: str = ""
 
 
 def check_agreement(members: Sequence[Member]) -> None:
@@ -74,6 +76,9 @@ _TOLD: dict[str, Callable[[Member], Any]] = {
     "overlap": lambda x: x.overlap,
     "blending": lambda x: x.blending,
     "size multiple": lambda x: x.size_multiple,
+    "window places": lambda x: x.window_places,
+    "mirror": lambda x: "".join(sorted(x.mirror)) or "none",
+    "painting": lambda x: x.head.painting,
 }
 
 

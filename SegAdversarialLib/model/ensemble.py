@@ -50,6 +50,9 @@ def ensemble(members: Sequence[SegmentationModel], *, name: str = "ensemble") ->
         window=first.window,
         overlap=first.windows.overlap,
         blending=first.windows.blending,
+        window_places=first.windows.places,
+        mirror=first.windows.mirror,
+        painting=first.head.painting,
         size_multiple=first.windows.size_multiple,
         window_batch=min(batches, default=None),
         outputs="logits",
@@ -73,4 +76,6 @@ def _member(model: SegmentationModel) -> Member:
         overlap=model.windows.overlap,
         blending=model.windows.blending,
         size_multiple=model.windows.size_multiple,
+        window_places=model.windows.places,
+        mirror=model.windows.mirror,
     )
