@@ -25,7 +25,9 @@ def case_of(affine: np.ndarray, shape: tuple[int, int, int] = (11, 16, 13)) -> C
 
 def in_monai(case: Case) -> MetaTensor:
     """The case as LoadImage gives it: (C, i, j, k) with an affine to RAS."""
-    return MetaTensor(torch.from_numpy(case.image.transpose(0, 3, 2, 1).astype(np.float64)), affine=torch.from_numpy(case.affine))
+    return MetaTensor(
+        torch.from_numpy(case.image.transpose(0, 3, 2, 1).astype(np.float64)), affine=torch.from_numpy(case.affine)
+    )
 
 
 def ours(case: Case, **settings: Any) -> tuple[np.ndarray, PreprocessingOnGrid]:
@@ -56,8 +58,22 @@ def test_spacing_is_monais(axes: str, spacing: tuple[float, float, float]) -> No
     expected_spacing = np.linalg.norm(expected.affine.numpy()[:3, :3], axis=0)
     np.testing.assert_allclose(steps.network_spacing, expected_spacing, atol=2e-3)
     answer = np.random.default_rng(1).normal(size=found.shape)
-    back = there.inverse(MetaTensor(torch.from_numpy(answer), affine=expected.affine, applied_operations=expected.applied_operations))
+    back = there.inverse(
+        MetaTensor(torch.from_numpy(answer), affine=expected.affine, applied_operations=expected.applied_operations)
+    )
     np.testing.assert_allclose(steps.restore(torch.from_numpy(answer)), back.numpy().transpose(0, 3, 2, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", AFFINES)
+def test_splines_and_nearest_voxels_are_monais(axes: str) -> None:
+    """Nearest: at spacings that put no new voxel in the middle of two."""
+    case = case_of(AFFINES[axes])
+    for order, mode, padding in ((3, 3, "nearest"), (0, "nearest", "border")):
+        there = mt.Compose(
+            [mt.Orientation("RAS", labels=None), mt.Spacing((1.31, 0.73, 1.93), mode=mode, padding_mode=padding)]
+        )
+        found, _ = ours(case, orientation="RAS", spacing=(1.31, 0.73, 1.93), grid="centers", resampling={"order": order})
+        np.testing.assert_allclose(found, there(in_monai(case)).numpy(), atol=1e-4)
 
 
 def test_an_axis_keeps_its_spacing() -> None:
@@ -86,7 +102,9 @@ def test_foreground_is_monais(axes: str, multiple: int, padded: bool, channels: 
     found, steps = ours(case, orientation="RAS", crop={**given, "channels": channels})
     np.testing.assert_array_equal(found, expected.numpy())
     answer = np.random.default_rng(1).normal(size=found.shape)
-    back = there.inverse(MetaTensor(torch.from_numpy(answer), affine=expected.affine, applied_operations=expected.applied_operations))
+    back = there.inverse(
+        MetaTensor(torch.from_numpy(answer), affine=expected.affine, applied_operations=expected.applied_operations)
+    )
     np.testing.assert_array_equal(steps.restore(torch.from_numpy(answer)), back.numpy().transpose(0, 3, 2, 1))
 
 
@@ -141,7 +159,11 @@ def test_chains_are_one_after_the_other() -> None:
 def test_answers_of_a_crop_after_resampling() -> None:
     """Inside of it the answers are interpolated as if the box's edges went on; a voxel beside it says nothing."""
     case = case_of(AFFINES["RAS"])
-    settings: dict[str, Any] = {"order": ("resample", "crop", "normalize"), "crop": {"kind": "foreground"}, "spacing": (2, 2, 4)}
+    settings: dict[str, Any] = {
+        "order": ("resample", "crop", "normalize"),
+        "crop": {"kind": "foreground"},
+        "spacing": (2, 2, 4),
+    }
     for grid in ("extent", "centers"):
         found, steps = ours(case, grid=grid, **settings)
         ones = steps.restore(torch.ones((1, *found.shape[1:]), dtype=torch.float64), (-50.0,))[0]

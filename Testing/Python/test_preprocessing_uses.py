@@ -16,7 +16,9 @@ from SegAdversarialLib.training.samples import sample_of
 from SegAdversarialLib.training.task import Task
 
 
-def model_for(settings: dict[str, Any], channels: tuple[str, ...] = ("A", "B"), seed: int = 0, **more: Any) -> SegmentationModel:
+def model_for(
+    settings: dict[str, Any], channels: tuple[str, ...] = ("A", "B"), seed: int = 0, **more: Any
+) -> SegmentationModel:
     network = tiny_network(len(channels), seed=seed)
     classes = ["no", "core", "rim"]
     steps = Preprocessing(**settings)
