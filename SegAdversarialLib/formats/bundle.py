@@ -37,6 +37,9 @@ NETWORKS = (
 """MONAI's networks for segmentation, which are made of numbers and words alone."""
 
 
+_STAYS = "It does not bring its answer back onto the case's grid (no Invertd); here the nearest voxel's is taken."
+
+
 @dataclass(frozen=True)
 class _Network:
     """What a configuration says of its network."""
@@ -107,7 +110,7 @@ def settings_of(config: Config, network: _Network | None, metadata: Mapping[str,
     manner = asked(_inferer(config))
     meant = outputs(_transforms(config, "postprocessing", "evaluator::postprocessing"))
     settings = {"preprocessing": _preprocessing(steps, manner, meant, network), **manner.settings}
-    settings |= _sizes(steps, manner, network, ways)
+    settings |= _sizes(steps, manner, ways)
     if meant.head is not None:
         settings["head"] = meant.head
     if meant.head == "sigmoid" and meant.threshold != 0.5:
@@ -120,7 +123,9 @@ def settings_of(config: Config, network: _Network | None, metadata: Mapping[str,
     texts = [str(metadata[x]) for x in ("task", "description", "version") if metadata.get(x)]
     if texts:
         settings["description"] = "; ".join(texts)
-    return settings, [*steps.warnings, *manner.warnings, *meant.warnings]
+    moved = {"orientation", "crop", "spacing", "size"} & set(steps.settings)
+    stays = [] if meant.inverts is not False or not moved else [_STAYS]
+    return settings, [*steps.warnings, *manner.warnings, *meant.warnings, *stays]
 
 
 def _preprocessing(steps: Prepared, manner: Asked, meant: Outputs, network: _Network | None) -> dict[str, Any]:
@@ -138,18 +143,10 @@ def _preprocessing(steps: Prepared, manner: Asked, meant: Outputs, network: _Net
     return found
 
 
-def _sizes(steps: Prepared, manner: Asked, network: _Network | None, ways: Mapping[str, Any]) -> dict[str, Any]:
-    """What sizes the network takes: where it sees all at once, what the metadata and padding transforms say."""
-    window = manner.settings.get("window")
-    if window is not None:
-        if steps.padding is not None and any(have > size for have, size in zip(steps.padding, window)):
-            steps.warnings.append(f"Its images are padded to {list(steps.padding)} voxels (SpatialPadd), here to its windows.")
+def _sizes(steps: Prepared, manner: Asked, ways: Mapping[str, Any]) -> dict[str, Any]:
+    """What sizes the network takes where it sees all at once, by the metadata and what pads to multiples."""
+    if "window" in manner.settings:
         return {}
-    if steps.padding is not None:
-        raise InputError(
-            f"The bundle pads images to {list(steps.padding)} voxels (SpatialPadd) and asks its network once; here a crop to "
-            "that size (ResizeWithPadOrCropd) or windows (SlidingWindowInferer) can be said."
-        )
     inputs = ways.get("inputs")
     shapes = [x.get("spatial_shape") for x in inputs.values() if isinstance(x, dict)] if isinstance(inputs, dict) else []
     multiples = [steps.multiple]
@@ -261,7 +258,7 @@ def _checkpoint_loader(config: Config) -> Component | None:
         for n, x in enumerate(raw if isinstance(raw, list) else [raw]):
             target = x.get("_target_") if isinstance(x, dict) else None
             if isinstance(target, str) and target.rpartition(".")[2] == "CheckpointLoader":
-                found = config.resolved(x, f"{entry}::{n}" if isinstance(raw, list) else entry)
+                found = config.value(x, f"{entry}::{n}" if isinstance(raw, list) else entry)
                 return found if isinstance(found, Component) else None
     return None
 

@@ -46,7 +46,7 @@ class Component:
         Raises:
             InputError: it is an expression that is not worked out.
         """
-        return self._config.resolved(self._raw[name], f"{self.entry}::{name}") if name in self._raw else default
+        return self._config.value(self._raw[name], f"{self.entry}::{name}") if name in self._raw else default
 
     def raw(self, name: str) -> Any:
         """An argument as it is written."""
@@ -97,9 +97,7 @@ class Config:
             raise InputError(f"In {self.source} {entry} refers to itself ({chain}); write its value there.")
         self._asked.append(entry)
         try:
-            self._known[entry] = self.resolved(self._found(entry), entry)
-        except RecursionError:
-            raise InputError(f"In {self.source} the entry {entry} is nested too deeply; write its value there.") from None
+            self._known[entry] = self.value(self._found(entry), entry)
         finally:
             self._asked.pop()
         return self._known[entry]
@@ -114,29 +112,35 @@ class Config:
                 raise InputError(f"{self.source} refers to an entry {entry}, which it does not have; add it.") from None
         return place
 
-    def resolved(self, raw: Any, entry: str) -> Any:
+    def value(self, raw: Any, entry: str) -> Any:
         """What is written somewhere, with the entries that it names in the place of their names; raises as `get` does."""
+        try:
+            return self._resolved(raw, entry)
+        except RecursionError:
+            raise InputError(f"In {self.source} the entry {entry} is nested too deeply; write its value there.") from None
+
+    def _resolved(self, raw: Any, entry: str) -> Any:
         self._left -= 1
         if self._left < 0:
             raise InputError(f"{self.source} has too many entries inside one another to be a bundle's; check the file.")
         if isinstance(raw, str):
             return self._text(raw, entry)
         if isinstance(raw, list):
-            return [self.resolved(x, f"{entry}::{n}") for n, x in enumerate(raw) if not self._disabled(x, f"{entry}::{n}")]
+            return [self._resolved(x, f"{entry}::{n}") for n, x in enumerate(raw) if not self._disabled(x, f"{entry}::{n}")]
         if isinstance(raw, dict) and "_target_" in raw:
-            target = self.resolved(raw["_target_"], f"{entry}::_target_")
+            target = self._resolved(raw["_target_"], f"{entry}::_target_")
             if not isinstance(target, str):
                 raise InputError(f"In {self.source} {entry} has a _target_ that is no name of a class; it must be one.")
             return Component(target, entry, self, raw)
         if isinstance(raw, dict):
-            return {k: self.resolved(x, f"{entry}::{k}") for k, x in raw.items() if not self._disabled(x, f"{entry}::{k}")}
+            return {k: self._resolved(x, f"{entry}::{k}") for k, x in raw.items() if not self._disabled(x, f"{entry}::{k}")}
         return raw
 
     def _disabled(self, raw: Any, entry: str) -> bool:
         """Whether a component is left out of what holds it."""
         if not (isinstance(raw, dict) and "_target_" in raw and "_disabled_" in raw):
             return False
-        said = self.resolved(raw["_disabled_"], f"{entry}::_disabled_")
+        said = self._resolved(raw["_disabled_"], f"{entry}::_disabled_")
         return said.strip().lower() == "true" if isinstance(said, str) else bool(said)
 
     def _text(self, raw: str, entry: str) -> Any:
@@ -148,7 +152,7 @@ class Config:
         if re.fullmatch(r"@\w*(?:::\w*)*", raw):
             return self._entry(raw[1:])
         if re.fullmatch(r"%\w+(?:::\w*)*", raw):
-            return self.resolved(self._found(raw[1:]), entry)
+            return self._resolved(self._found(raw[1:]), entry)
         if raw.startswith("%"):
             raise InputError(f'In {self.source} {entry} is "{raw}", a part of another file; write that part in its place.')
         return raw

@@ -55,6 +55,7 @@ class Outputs:
         threshold: the probability above which a region is there.
         restores: "logits", "probabilities" or "labels": what is brought back onto the case's grid; None: nothing tells.
         nearest: it is brought back by the nearest voxel.
+        inverts: whether it is brought back at all; None: nothing tells.
         values: the label value of each output, and those that are painted over it; None: nothing tells.
         warnings: what is not quite as in MONAI.
     """
@@ -63,6 +64,7 @@ class Outputs:
     threshold: float = 0.5
     restores: Literal["logits", "probabilities", "labels"] | None = None
     nearest: bool = False
+    inverts: bool | None = None
     values: list[tuple[int, tuple[int, ...]]] | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -193,10 +195,7 @@ def _brought_back(found: Outputs, done: list[str]) -> None:
     """What comes back onto the case's grid, from the order of the steps."""
     if "invert" not in done:
         if done:
-            found.restores, found.nearest = "labels", True
-            found.warnings.append(
-                "It does not bring its answer back onto the case's grid (no Invertd); here the nearest voxel's is taken."
-            )
+            found.restores, found.nearest, found.inverts = "labels", True, False
         return
     before = done[: done.index("invert")]
     if "discrete" in before:

@@ -32,7 +32,6 @@ class Prepared:
     Attributes:
         settings: for `Preprocessing`, without what is said of the outputs.
         names: of the channels, where images are joined under their own names.
-        padding: the size that images are at least padded to, with zeros, before they are cut into windows; None: none.
         multiple: the number that sizes are padded to multiples of.
         order: of the interpolation; 0 is the nearest voxel.
         warnings: what is not quite as in MONAI.
@@ -40,7 +39,6 @@ class Prepared:
 
     settings: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] | None = None
-    padding: tuple[int, ...] | None = None
     multiple: int = 1
     order: int = 1
     warnings: list[str] = field(default_factory=list)
@@ -114,8 +112,10 @@ class _Reader:
         if self._steps:
             self.found.settings["normalization"] = self._normalization()
         if self._order:
-            rest = [x for x in ("crop", "resample", "normalize") if x not in self._order]
-            self.found.settings["order"] = [*self._order, *rest]
+            usual = ("crop", "resample", "normalize")
+            order = [*self._order, *(x for x in usual if x not in self._order)]
+            if self._order != [x for x in usual if x in self._order]:
+                self.found.settings["order"] = order
         return self.found
 
     def _normalization(self) -> Any:
@@ -237,17 +237,13 @@ class _Reader:
         sizes = list(size) if isinstance(size, (list, tuple)) else [size] * 3
         if len(sizes) != 3 or not all(isinstance(x, (int, float)) and x >= 1 for x in sizes):
             raise _cannot(transform, "it must name three numbers of voxels")
-        self.found.settings["crop"] = {"kind": "center", "size": [int(x) for x in sizes]}
-        if "roi_size" in transform:
-            self.found.warnings.append(
-                "CenterSpatialCrop cuts only what is larger; here a smaller image is padded with zeros."
-            )
+        crop: dict[str, Any] = {"kind": "center", "size": [int(x) for x in sizes]}
+        self.found.settings["crop"] = {**crop, "only": "crop"} if "roi_size" in transform else crop
 
     def pad(self, transform: Component) -> None:
         self._refuse_unless(transform, mode="constant", method="symmetric", value=0, constant_values=0)
-        size = transform.get("spatial_size")
-        sizes = list(size) if isinstance(size, (list, tuple)) else [size] * 3
-        self.found.padding = tuple(int(x) for x in sizes)
+        self.crop_or_pad(transform)
+        self.found.settings["crop"]["only"] = "pad"
 
     def pad_to_multiple(self, transform: Component) -> None:
         self._refuse_unless(transform, mode="constant", method="symmetric", value=0, constant_values=0)

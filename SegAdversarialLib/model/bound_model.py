@@ -72,6 +72,7 @@ class BoundModel:
 
         self._how, self.head, self._network, self._positions = how, how.head, network, positions
         self._outside = how.head.absent
+        self._mixes = how.head.kind if how.preprocessing.restores == "probabilities" else None
         image = torch.from_numpy(case.image)
         self.image = image.to(device=how.device, dtype=how.dtype)
         self._steps = how.preprocessing.on_grid(case.shape, case.affine).on_image(self._channels(self.image))
@@ -166,7 +167,9 @@ class BoundModel:
             prepared = self._prepare(image)
             while True:
                 try:
-                    return check_answers(self._steps.restore(self._windows(prepared), self._outside), self._how.name)
+                    return check_answers(
+                        self._steps.restore(self._windows(prepared), self._outside, self._mixes), self._how.name
+                    )
                 except torch.OutOfMemoryError as error:
                     self._windows.use_less_memory(error)
 
@@ -188,7 +191,7 @@ class BoundModel:
             leaf = image.detach().requires_grad_(True)
             blended = self._windows(self._prepare(leaf))
             if not self._windows.scales_gradients:
-                logits = self._steps.restore(blended, self._outside)
+                logits = self._steps.restore(blended, self._outside, self._mixes)
                 check_answers(logits.detach(), self._how.name)
                 value = loss(logits)
                 (gradient,) = input_gradient(value, leaf)
@@ -243,7 +246,7 @@ class BoundModel:
 
         with torch.enable_grad():
             leaf = blended.requires_grad_(True)
-            logits = steps.restore(leaf, self._outside)
+            logits = steps.restore(leaf, self._outside, self._mixes)
             check_answers(logits.detach(), self._how.name)
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)

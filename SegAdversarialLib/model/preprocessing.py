@@ -1,8 +1,8 @@
 """From a case's own grid to the grid and intensities that a network was trained on, and back; differentiable.
 
-The steps, each of them optional: orientation (axes permuted); in the order that is set crop, resampling, and normalisation (for
-each channel); order of the tensor's axes; orientation (axes flipped). Every step treats each channel on its own, so gradients
-can be pulled back one channel at a time.
+The steps, each of them optional: orientation (axes permuted); in the order that is set crop, resampling and normalisation (for
+each channel); order of the tensor's axes; orientation (axes flipped). Every step treats each channel on its own, but for where
+a crop and a mask lie, so that gradients can be pulled back one channel at a time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from SegAdversarialLib.model.crop import CenterCrop, Crop, Shape
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.crop import CenterCrop, Crop, ForegroundCrop, Shape
 from SegAdversarialLib.model.normalization import Normalization
 from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid, Stage, Stages
 from SegAdversarialLib.model.preprocessing_steps import ResampleStep
@@ -21,6 +22,7 @@ from SegAdversarialLib.model.resampling import Axis, Interpolation, Resampling, 
 from SegAdversarialLib.model.strict_settings import StrictSettings
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
+_SAME_PLACE = 1e-6
 _SAME_SPACING = 1e-3
 """mm within which MONAI's Spacing leaves an axis as it is."""
 
@@ -44,12 +46,12 @@ class Preprocessing(StrictSettings):
     size: Shape | None = Field(None, description="Number of voxels along i, j, k, after orientation, instead of a spacing.")
     grid: Literal["extent", "centers"] = Field(
         "extent",
-        description="extent: the new voxels fill the same space, their number is rounded (nnU-Net); centers: the first voxel's "
-        "centre stays, and the spacing is exact (MONAI's Spacing).",
+        description="extent: the new voxels fill the same space, their number is rounded (nnU-Net); centers: the first "
+        "voxel's centre stays, and the spacing is exact (MONAI's Spacing).",
     )
-    resampling: Resampling = Field(default_factory=Resampling, description="How images are interpolated.")
+    resampling: Resampling = Field(Resampling(), description="How images are interpolated.")
     output_resampling: Resampling = Field(
-        default_factory=Resampling, description="How the network's outputs are interpolated on the way back."
+        Resampling(), description="How the network's outputs are interpolated on the way back."
     )
     restores: Literal["logits", "probabilities"] = Field(
         "logits", description="What is interpolated on the way back: logits (nnU-Net), or probabilities (MONAI's Invert)."
@@ -101,6 +103,21 @@ class Preprocessing(StrictSettings):
         """3, or 2 for a network that sees slices."""
         return len(self.axes)
 
+    def check_channels(self, count: int) -> None:
+        """Refuse what does not fit a network of so many channels.
+
+        Raises:
+            InputError: there are more or fewer normalisations, or a crop looks at a channel that there is not.
+        """
+        chosen = self.normalization
+        if isinstance(chosen, tuple) and len(chosen) != count:
+            raise InputError(f"There are {len(chosen)} normalisations for {count} channels; give one for each.")
+        looked_at = self.crop.channels if isinstance(self.crop, ForegroundCrop) and self.crop.channels else (0,)
+        if max(looked_at) >= count:
+            raise InputError(
+                f"The crop looks at the channel in place {max(looked_at)}, counted from 0; the network has {count} channel(s)."
+            )
+
     @property
     def fixed_size(self) -> Shape | None:
         """The size along i, j, k of what the network sees, where it is the same for all cases."""
@@ -130,26 +147,30 @@ class Preprocessing(StrictSettings):
         centers = self.grid == "centers"
         if centers:
             reached = spacing = self._target(native, tolerance=_SAME_SPACING)
-            wanted = _voxels_by_centers(shape, affine, spacing)
+            wanted, starts = _by_centers(shape, affine, spacing)
         else:
-            wanted = self._voxels_by_extent(shape, native)
+            wanted, starts = self._voxels_by_extent(shape, native), (0.0, 0.0, 0.0)
             k, j, i = (have * mm / want for have, mm, want in zip(shape, native, wanted))
             reached = (k, j, i)
             spacing = reached if self.spacing is None else self._target(native)
 
-        def interpolation(rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing]) -> Interpolation:
-            """From voxels of the first shape and spacing to those of the second."""
+        def interpolation(
+            rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing], firsts: Spacing
+        ) -> Interpolation:
+            """From voxels of the first shape and spacing to those of the second, the first of which lie at `firsts`."""
             apart = rule.axis_apart(*spacings)
             axes: list[Axis | None] = []
-            for n, (have, want, old, new) in enumerate(zip(*shapes, *spacings)):
+            for n, (have, want, old, new, first) in enumerate(zip(*shapes, *spacings, firsts)):
                 order = rule.order_through if n == apart and rule.order_through is not None else rule.order
                 # which side a nearest voxel is on hangs on the last bit: have / want first
                 step = new / old if centers else have / want
-                axes.append(None if step == 1 and have == want else Axis(have, want, step, centers, order, n in flips))
+                stays = step == 1 and have == want and not first
+                axes.append(None if stays else Axis(have, want, step, centers, order, n in flips, first))
             return Interpolation(shapes[1], (axes[0], axes[1], axes[2]), apart, rule.clip)
 
-        into = interpolation(self.resampling, (shape, wanted), (native, spacing))
-        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native))
+        into = interpolation(self.resampling, (shape, wanted), (native, spacing), starts)
+        k, j, i = (-first * old / new for first, old, new in zip(starts, native, spacing))
+        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native), (k, j, i))
         return ResampleStep(shape, into, out_of, reached)
 
     def _target(self, native: Spacing, tolerance: float = 0.0) -> Spacing:
@@ -184,10 +205,17 @@ def _turned(affine: np.ndarray, turn: Reorientation) -> np.ndarray:
     return turned
 
 
-def _voxels_by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> Shape:
-    """MONAI's number of voxels, as it computes it."""
+def _by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> tuple[Shape, Spacing]:
+    """MONAI's number of voxels, and where the first of them lies among those there are, as it computes both.
+
+    That is the first one there is; but where the axes are not at right angles to 1e-8, as those of an oblique scan never are
+    in a file of single precision, MONAI lets the middles of both grids coincide (halves of the numbers of voxels).
+    """
     from monai.data.utils import compute_shape_offset, zoom_affine
 
     there = zoom_affine(affine, spacing[::-1], diagonal=False)
-    i, j, k = (int(n) for n in compute_shape_offset(shape[::-1], affine, there)[0])
-    return k, j, i
+    counts, offset = compute_shape_offset(shape[::-1], affine, there)
+    first = np.linalg.solve(affine[:3, :3], np.asarray(offset) - affine[:3, 3])
+    i, j, k = (0.0 if abs(x) < _SAME_PLACE else float(x) for x in first)
+    a, b, c = (int(n) for n in counts[::-1])
+    return (a, b, c), (k, j, i)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 Stage = Literal["crop", "resample", "normalize"]
+Head = Literal["softmax", "sigmoid"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,23 +228,26 @@ class PreprocessingOnGrid:
             return False
         return not isinstance(last, NormalizeStep) or graph_is_small(last.of(index))
 
-    def restore(self, logits: torch.Tensor, outside: Sequence[float] = ()) -> torch.Tensor:
+    def restore(self, logits: torch.Tensor, outside: Sequence[float] = (), mixes: Head | None = None) -> torch.Tensor:
         """Bring logits (N, *network_shape) back onto the case's own grid (N, K, J, I).
 
         Args:
             logits: what the network says.
             outside: what each of the N says where the network sees nothing; not needed unless something is cropped.
+            mixes: the head whose probabilities are interpolated; None: the logits are.
         """
         import torch
 
         if self.turn.flips:
             unflipped, axes = self.without_flips()
-            return unflipped.restore(logits.flip([1 + axis for axis in axes]), outside)
+            return unflipped.restore(logits.flip([1 + axis for axis in axes]), outside, mixes)
         answers = logits.permute(0, *(1 + axis for axis in self._inverse))
         around = torch.tensor(outside or [0.0] * len(logits))
         for step in reversed(self.known_steps):
-            if not isinstance(step, NormalizeStep):
+            if isinstance(step, CropStep):
                 answers = step.back(answers, around)
+            elif isinstance(step, ResampleStep):
+                answers = step.back(answers, mixes)
         seen = self._seen
         if seen is not None:
             answers = seen.put_back(seen.cut_out(answers, self.turned_shape), self.turned_shape, around)

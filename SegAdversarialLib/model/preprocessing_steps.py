@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from SegAdversarialLib.model.crop import Box, Shape
 from SegAdversarialLib.model.normalization import Normalization, normalize
@@ -52,13 +52,18 @@ class ResampleStep:
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         return self.into(volumes)
 
-    def back(self, answers: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
-        return self.out_of(answers)
+    def back(self, answers: torch.Tensor, mixes: Literal["softmax", "sigmoid"] | None) -> torch.Tensor:
+        if mixes is None or not self.out_of.is_linear:
+            return self.out_of(answers)
+        from SegAdversarialLib.model.probabilities import interpolate_probabilities
+
+        places = [None if x is None else x.linear_places() for x in self.out_of.axes]
+        return interpolate_probabilities(answers, mixes, places)
 
     def shares(self, masks: torch.Tensor) -> torch.Tensor:
         """Masks (N, *before) as shares of the new grid's voxels: linear, whatever images are interpolated with."""
-        axes = (None if x is None else replace(x, order=1) for x in self.into.axes)
-        return replace(self.into, axes=tuple(axes), apart=None, clip=False)(masks)
+        k, j, i = (None if x is None else replace(x, order=1) for x in self.into.axes)
+        return replace(self.into, axes=(k, j, i), apart=None, clip=False)(masks)
 
 
 @dataclass(frozen=True)

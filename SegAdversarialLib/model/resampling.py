@@ -66,6 +66,7 @@ class Axis:
         centers: the first two voxels have the same centre; false: the first two voxels begin at the same place.
         order: of interpolation.
         is_reversed: it counts from its last voxel.
+        first: where the first wanted voxel's centre lies, in voxels that it has; with `centers` alone.
     """
 
     count: int
@@ -74,6 +75,7 @@ class Axis:
     centers: bool
     order: Order
     is_reversed: bool = False
+    first: float = 0.0
 
     @property
     def matrix(self) -> np.ndarray:
@@ -86,7 +88,7 @@ class Axis:
         return self.count - 1 - inside[::-1] if self.is_reversed else inside
 
     def linear_places(self) -> Places:
-        """Linear interpolation: for each wanted voxel the lower and the upper one that it lies between, and the upper's share."""
+        """Linearly, for each wanted voxel: the lower and the upper one that it lies between, and the upper's share."""
         places = self._places().clip(0, self.count - 1)
         low = np.floor(places).astype(int)
         high, share = np.minimum(low + 1, self.count - 1), places - low
@@ -96,7 +98,7 @@ class Axis:
 
     def _places(self) -> np.ndarray:
         wanted = np.arange(self.wanted)
-        return self.step * wanted if self.centers else self.step * (wanted + 0.5) - 0.5
+        return self.first + self.step * wanted if self.centers else self.step * (wanted + 0.5) - 0.5
 
 
 @lru_cache(maxsize=64)
@@ -143,6 +145,11 @@ class Interpolation:
             alike = [1 + axis for axis in range(3) if axis != self.apart]
             result = result.clamp(volumes.amin(alike, keepdim=True), volumes.amax(alike, keepdim=True))
         return result if self.apart is None or self.axes[self.apart] is None else self._along(self.apart, result)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether something is interpolated, and that linearly."""
+        return any(self.axes) and all(x is None or x.order == 1 for x in self.axes)
 
     @property
     def clips(self) -> bool:

@@ -387,6 +387,4 @@ class SegmentationModel:
                 f"{list(self.channels)}."
             )
         self.windows.check(self.preprocessing.axes)
-        chosen = self.preprocessing.normalization
-        if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
-            raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
+        self.preprocessing.check_channels(len(self.channels))

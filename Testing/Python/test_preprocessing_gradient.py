@@ -1,4 +1,4 @@
-"""The gradient through crops, splines, clipped overshoots and filled masks: finite differences, and both ways of computing it."""
+"""The gradient through crops, splines, clipped overshoots and filled masks, by finite differences and in both ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crop, z-scores over a filled mask and cubic splines, in nnU-Net's order, against SciPy's and scikit-image's own functions."""
+"""Crop, z-scores over a filled mask and cubic splines, in nnU-Net's order, against SciPy and scikit-image."""
 
 from __future__ import annotations
 
