@@ -107,10 +107,7 @@ def show_preprocessing(console: Console) -> None:
 
 
 def _rows(fields: dict[str, Any]) -> list[SettingRow]:
-    return [
-        SettingRow(name, _values(field), _default(field), field.get("description", ""))
-        for name, field in fields.items()
-    ]
+    return [SettingRow(name, _values(field), _default(field), field.get("description", "")) for name, field in fields.items()]
 
 
 def _default(field: dict[str, Any]) -> str:

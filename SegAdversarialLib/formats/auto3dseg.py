@@ -120,7 +120,9 @@ def _named(config: Config, sigmoid: bool, extra: Mapping[str, Any]) -> dict[str,
         found["channels"] = [str(config.get("modality", "image")).upper()]
     names, covers = config.get("class_names"), config.get("class_index")
     outputs = int(config.get("output_classes"))
-    named = isinstance(names, list) and len(names) == outputs - (not sigmoid) and not all(str(x).startswith("acc_") for x in names)
+    named = (
+        isinstance(names, list) and len(names) == outputs - (not sigmoid) and not all(str(x).startswith("acc_") for x in names)
+    )
     if not named:
         return found
     if not sigmoid:

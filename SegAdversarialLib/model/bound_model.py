@@ -164,7 +164,9 @@ class BoundModel:
             prepared = self._prepare(image)
             while True:
                 try:
-                    return check_answers(self._steps.restore(self._windows(prepared), self._outside, self._mixes), self._how.name)
+                    return check_answers(
+                        self._steps.restore(self._windows(prepared), self._outside, self._mixes), self._how.name
+                    )
                 except torch.OutOfMemoryError as error:
                     self._windows.use_less_memory(error)
 
