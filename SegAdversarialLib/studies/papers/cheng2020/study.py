@@ -32,11 +32,11 @@ class _Size:
 _SIZES = {
     "ci": _Size(("phantom:0-1@32", "phantom:100-101@32"), 32, (4, 8), 8, 4, {"epochs": 1, "learning_rate": 3e-3}, SIZES[::2]),
     "phantom": _Size(
-        ("phantom:0-11@40", "phantom:100-107@40"),
-        40,
+        ("phantom:0-11@48", "phantom:100-107@48"),
+        48,
         (8, 16, 32),
-        8,
         4,
+        2,
         {"epochs": 16, "learning_rate": 3e-3, "schedule": "one-cycle"},
     ),
     "paper": _Size(
@@ -79,9 +79,10 @@ def _architectures(size: _Size) -> list[Data]:
         "name": "UNet",
         "arguments": {"channels": list(size.unet), "strides": [2] * (len(size.unet) - 1), "norm": "instance"},
     }
+    groups = ["group", {"num_groups": min(8, size.residual)}]
     residual = {
         "name": "SegResNetVAE",
-        "arguments": {"init_filters": size.residual, "input_image_size": [size.side] * 3},
+        "arguments": {"init_filters": size.residual, "input_image_size": [size.side] * 3, "norm": groups},
     }
     cascaded = {"name": "ChengCascadedUNet", "arguments": {"features": size.cascaded}}
     return [unet, residual, cascaded]
