@@ -98,6 +98,7 @@ BUNDLES: dict[str, dict[str, Any]] = {
             after("Lambdad", func="$lambda x: torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0))"),
         ],
         "ending": "yaml",
+        "cases": ("flat",),  # MONAI 1.6.1 cannot save what this function gives of other axes
     },
     "monai-labels": {  # several steps on intensities, labels come back by the nearest voxel
         "channels": ("FLAIR",),
@@ -207,7 +208,7 @@ def ask(name: str, root: Path, python: str) -> None:
     shutil.copytree(root / "configs", kept / "configs", ignore=shutil.ignore_patterns("train.json"))
     shutil.copytree(root / "models", kept / "models")
     (kept / "predicted").mkdir()
-    for case in CASES:
+    for case in BUNDLES[name].get("cases", CASES):
         keep(next((root / "eval").rglob(f"{case}_*.nii.gz")), kept / "predicted" / f"{case}.nii.gz")
 
 
@@ -275,7 +276,8 @@ def common(plan: dict[str, Any]) -> dict[str, Any]:
 
 def inference(plan: dict[str, Any]) -> dict[str, Any]:
     """The configuration that is kept."""
-    files = [[f"{case}_{channel}.nii.gz" for channel in plan["channels"]] for case in CASES]
+    cases = plan.get("cases", CASES)
+    files = [[f"{case}_{channel}.nii.gz" for channel in plan["channels"]] for case in cases]
     return {
         **common(plan),
         "output_dir": "$@bundle_root + '/eval'",

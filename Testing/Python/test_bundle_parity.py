@@ -21,7 +21,7 @@ SETTINGS: dict[str, dict[str, object]] = {"auto3dseg": {"channels": ["FLAIR"]}}
 # where the grid is oblique and a mask of what is not 0 counts, MONAI's own answer hangs on the last bit of its coordinates
 ASKED = [
     *[("monai-softmax", x) for x in ("flat", "turned", "oblique")],
-    *[("monai-regions", x) for x in ("flat", "turned")],
+    ("monai-regions", "flat"),
     *[("monai-labels", x) for x in ("flat", "turned")],
     *[("monai-slices", x) for x in ("flat", "turned", "oblique")],
     *[("auto3dseg", x) for x in ("flat", "turned", "oblique")],
