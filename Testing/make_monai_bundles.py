@@ -26,6 +26,7 @@ from SegAdversarialLib import phantom
 KEPT = Path(__file__).resolve().parent / "networks"
 CHANNELS = ("T1ce", "FLAIR")
 CASES = ("flat", "turned", "oblique")
+"""MONAI 1.6.1 cannot save the second one's answer where the channels come from several files."""
 EPOCHS = 90
 
 Transform = dict[str, Any]
@@ -98,7 +99,7 @@ BUNDLES: dict[str, dict[str, Any]] = {
             after("Lambdad", func="$lambda x: torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0))"),
         ],
         "ending": "yaml",
-        "cases": ("flat",),  # MONAI 1.6.1 cannot save what this function gives of other axes
+        "cases": ("flat",),
     },
     "monai-labels": {  # several steps on intensities, labels come back by the nearest voxel
         "channels": ("FLAIR",),
@@ -133,6 +134,7 @@ BUNDLES: dict[str, dict[str, Any]] = {
             after("Invertd", nearest_interp=False, **INVERT),
             after("AsDiscreted", argmax=True),
         ],
+        "cases": ("flat", "oblique"),
     },
 }
 

@@ -1,4 +1,4 @@
-"""The plain data in a pickle: dictionaries, lists, texts and numbers; all else, tensors too, becomes a mark, and nothing runs."""
+"""The plain data in a pickle: dictionaries, lists, texts and numbers. All else, tensors too, becomes a mark; nothing runs."""
 
 from __future__ import annotations
 

@@ -10,20 +10,21 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import REAL_DATA, ROOT
 
 from SegAdversarialLib import Case, SegmentationModel, objectives, open_model
 
 NETWORKS = ROOT / "Testing" / "networks"
-SHARED = ROOT.parent / "shared" / "networks"
+SHARED = REAL_DATA.parent / "networks"
 SETTINGS: dict[str, dict[str, object]] = {"auto3dseg": {"channels": ["FLAIR"]}}
 
-# where the grid is oblique and a mask of what is not 0 counts, MONAI's own answer hangs on the last bit of its coordinates
+# Where slices of two grids coincide, MONAI 1.6.1 finds 6e-14 beside the brain, its coordinates' last bit, which counts as other
+# than 0 when that is standardised: of networks that do so the case is asked whose grids have no such slices.
 ASKED = [
     *[("monai-softmax", x) for x in ("flat", "turned", "oblique")],
     ("monai-regions", "flat"),
-    *[("monai-labels", x) for x in ("flat", "turned")],
-    *[("monai-slices", x) for x in ("flat", "turned", "oblique")],
+    ("monai-labels", "flat"),
+    *[("monai-slices", x) for x in ("flat", "oblique")],
     *[("auto3dseg", x) for x in ("flat", "turned", "oblique")],
 ]
 
