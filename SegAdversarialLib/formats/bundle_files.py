@@ -27,12 +27,16 @@ class BundleFiles:
         prefix: of an archive, what stands before the names of the bundle's files in it; None: it is a folder.
         config: the name of the configuration for inference; "": there is none.
         weights: the name of the file with the weights, where that was given; None: the configuration says it.
+        metadata: the name of the file that names channels and classes.
+        is_program: the archive itself is the network, a TorchScript file that holds its configuration.
     """
 
     path: Path
     prefix: str | None
     config: str
     weights: str | None = None
+    metadata: str = METADATA
+    is_program: bool = False
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -125,6 +129,11 @@ def _in_archive(path: Path) -> BundleFiles | None:
             names = sorted(archive.namelist(), key=len)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
         return None
+    extra = next((x.removesuffix("metadata.json") for x in names if x.endswith("/extra/metadata.json")), None)
+    if extra is not None and extra.count("/") == 2 and any("/code/" in x for x in names):
+        with checked_zip(path):
+            config = "inference.json" if f"{extra}inference.json" in names else ""
+            return BundleFiles(path, extra, config, "", "metadata.json", is_program=True)
     for known in (*CONFIGS, METADATA):
         for name in names:
             prefix = name.removesuffix(known)
