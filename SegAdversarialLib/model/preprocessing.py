@@ -17,7 +17,7 @@ from SegAdversarialLib.model.crop import CenterCrop, Crop, Shape
 from SegAdversarialLib.model.normalization import Normalization
 from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid, Stage, Stages
 from SegAdversarialLib.model.preprocessing_steps import ResampleStep
-from SegAdversarialLib.model.resampling import Line, Axis, Interpolation, Resampling, Spacing
+from SegAdversarialLib.model.resampling import Axis, Interpolation, Line, Resampling, Spacing
 from SegAdversarialLib.model.strict_settings import StrictSettings
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
