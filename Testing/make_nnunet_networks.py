@@ -3,7 +3,7 @@
     python Testing/make_nnunet_networks.py --nnunet ENVIRONMENT/bin/python --work FOLDER [--only NAME]
 
 ENVIRONMENT is a Python environment of its own with nnU-Net in it (pip install torch nnunetv2). Each network is planned,
-trained and asked by nnU-Net's own commands on phantoms, and lies afterwards in Testing/networks/: the trained folder as nnU-Net
+trained and asked by nnU-Net's own commands on phantoms, and lies afterwards in Testing/networks/: the trained folder as it
 leaves it (without pictures and logs), test cases that it never saw, and what nnUNetv2_predict said of them. On one core that
 other programs use as well it took half an hour.
 """

@@ -3,7 +3,7 @@
     PYTHON nnunet_command.py nnUNetv2_train 601 3d_fullres 0 -device cpu
 
 Training takes as many epochs and iterations as EPOCHS and ITERATIONS in the environment say, not 1000 of 250. torchvision,
-which nnU-Net imports and does not need, cannot be imported beside a torch without CUDA unless two operators are declared first.
+which nnU-Net imports and does not need, cannot be imported beside a torch without CUDA unless two operators are declared.
 """
 
 import functools

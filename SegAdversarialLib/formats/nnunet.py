@@ -8,6 +8,7 @@ joined, as in CONFIGURATION/fold_0+fold_2; unless chosen, all are taken, as nnU-
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -98,12 +99,12 @@ def describe(path: Path) -> Described | None:
 def _at(path: Path) -> Trained | None:
     """What lies at a path: a checkpoint, one or several folds of a configuration, or a folder above it."""
     if is_file(path):
-        beside = path.name in ("plans.json", "dataset.json") and path.parent.is_dir()
+        beside = path.name in ("plans.json", "dataset.json")
         return _of_folder(path.parent, path) if beside else _of_checkpoint(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _of_fold(path) or _of_folder(path, path) or _of_results(path) or _of_first_version(path)
     names = path.name.split("+")
-    if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and path.parent.is_dir():
+    if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and os.path.isdir(path.parent):
         missing = next((name for name in names if not (path.parent / name).is_dir()), None)
         if missing is not None:
             known = ", ".join(x.name for x in _folds_in(path.parent))

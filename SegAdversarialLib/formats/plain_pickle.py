@@ -24,9 +24,6 @@ class LeftOut:
     def __new__(cls, *_: Any, **__: Any) -> LeftOut:
         return super().__new__(cls)
 
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
     def _nothing(self, *_: Any, **__: Any) -> LeftOut:
         return self
 
@@ -37,7 +34,7 @@ class _Table(dict[Any, Any]):
     """An ordered dictionary, without what is said of it beside its content."""
 
     def __setstate__(self, _: Any) -> None:
-        pass
+        """Leave it out."""
 
 
 class _Reader(pickle._Unpickler):

@@ -177,10 +177,9 @@ class SegmentationModel:
 
         more, size = Rarely.of(rarely, _SAID), None if window is None else tuple(int(x) for x in window)
         said = Said(more.outputs, more.output, more.in_place, more.allow_random)
-        cut = (more.blending, more.window_places, more.mirror)
-        windows, steps = Windows(size, overlap, size_multiple, window_batch, *cut), preprocessing or Preprocessing()
+        cut = (size, overlap, size_multiple, window_batch, more.blending, more.window_places, more.mirror)
+        windows, steps, switches = Windows(*cut), preprocessing or Preprocessing(), Acceleration.of(acceleration)
         meaning = OutputHead.of(classes, head, regions, more.threshold, more.painting)
-        switches = Acceleration.of(acceleration)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
@@ -365,14 +364,10 @@ class SegmentationModel:
             ],
             "head": self.head.kind,
             "threshold": self.head.threshold,
-            "preprocessing": self.preprocessing.model_dump(mode="json"),
-            "window": list(self.window) if self.window else None,
-            "overlap": self.windows.overlap,
-            "blending": self.windows.blending,
-            "window_places": self.windows.places,
-            "mirror": self.windows.mirror,
             "painting": self.head.painting,
-            "size_multiple": self.windows.size_multiple,
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+            **self.windows.settings(),
+            "window": list(self.window) if self.window else None,
             "window_batch": self._settled_batch,
             "outputs": "probabilities" if outputs.are_probabilities else "logits",
             "output": outputs.key,

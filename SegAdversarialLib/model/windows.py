@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +34,17 @@ class Windows:
     blending: Blending = "gaussian"
     places: Places = "dense"
     mirror: str = ""
+
+    def settings(self) -> dict[str, Any]:
+        """What makes them, but for the batch, by the names of `SegmentationModel.from_network` and `ModelSettings`."""
+        return {
+            "window": self.size,
+            "overlap": self.overlap,
+            "blending": self.blending,
+            "window_places": self.places,
+            "mirror": self.mirror,
+            "size_multiple": self.size_multiple,
+        }
 
     def check(self, axes: str) -> None:
         """Refuse windows that are none for a network with these axes.
