@@ -110,6 +110,7 @@ def model_of(options: argparse.Namespace) -> ModelSource:
         "preprocessing": json_object(options.preprocessing or None, "--preprocessing"),
         "window": options.window,
         "overlap": options.overlap,
+        "mirror": options.mirror,
         "blending": options.blending,
         "size_multiple": options.size_multiple,
         "window_batch": options.window_batch,

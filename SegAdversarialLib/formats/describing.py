@@ -21,7 +21,7 @@ from SegAdversarialLib.formats.settings import (
 )
 from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
-from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead, Painting
 from SegAdversarialLib.volumes.files import is_file
 
 # what the command line calls the settings that every network needs
@@ -86,6 +86,7 @@ class NetworkDescription:
         file: the file that was meant: the settings of a network, or the network itself.
         files: all files that make it what it is: weights or program, and settings.
         members: what an ensemble calls its members.
+        painting: which of overlapping outputs a label map shows; see `OutputHead`.
     """
 
     name: str
@@ -102,10 +103,11 @@ class NetworkDescription:
     file: Path
     files: tuple[Path, ...]
     members: tuple[str, ...] = ()
+    painting: Painting = "largest first"
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
-        return head_of(self.classes, self.head, self.threshold)
+        return head_of(self.classes, self.head, self.threshold, self.painting)
 
 
 def describe_file(path: str | Path, settings: str | Path | None = None, **changes: Any) -> NetworkDescription:
@@ -124,7 +126,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     check_complete(found)
     chosen = found.first.settings
     assert chosen.channels is not None
-    head_of(chosen.covering_classes, chosen.head, chosen.threshold)
+    head_of(chosen.covering_classes, chosen.head, chosen.threshold, chosen.painting)
     if found.members:
         check_agreement([_member(member, x.first.settings) for member, x in found.members])
     source = Path(settings) if settings is not None else settings_beside(found.file, itself=found.foreign is None)
@@ -143,6 +145,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         file=found.file,
         files=tuple(dict.fromkeys(_files(found, source))),
         members=tuple(x for x, _ in found.members),
+        painting=chosen.painting,
     )
 
 
@@ -152,12 +155,14 @@ def _member(name: str, settings: ModelSettings) -> Member:
     return Member(
         name=name,
         channels=settings.channels,
-        head=head_of(settings.covering_classes, settings.head, settings.threshold),
+        head=head_of(settings.covering_classes, settings.head, settings.threshold, settings.painting),
         preprocessing=settings.preprocessing,
         window=settings.window,
         overlap=settings.overlap,
         blending=settings.blending,
         size_multiple=settings.size_multiple,
+        window_places=settings.window_places,
+        mirror=settings.mirror,
     )
 
 
@@ -265,11 +270,16 @@ def check_complete(found: NetworkFile) -> None:
         )
 
 
-def head_of(classes: tuple[ClassSettings, ...], kind: Literal["softmax", "sigmoid"], threshold: float = 0.5) -> OutputHead:
+def head_of(
+    classes: tuple[ClassSettings, ...],
+    kind: Literal["softmax", "sigmoid"],
+    threshold: float = 0.5,
+    painting: Painting = "largest first",
+) -> OutputHead:
     """The output head that class settings mean.
 
     Raises:
         InputError: the classes do not fit together.
     """
     stands_for = {x.label: x.stands_for for x in classes if x.stands_for}
-    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for, threshold)
+    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for, threshold, painting)

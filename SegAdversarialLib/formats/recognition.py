@@ -192,7 +192,7 @@ def _of_pickle(found: PickleContent, archived: bool = False) -> Content:
         way_out = "let the network see one input before its weights are saved"
         return Content("other", "a file of weights that were never made (a Lazy layer had not seen an input yet)", way_out)
     if {"network_weights", "init_args", "trainer_name"} <= found.strings:
-        way_out = f"its architecture is nnU-Net's own, not MONAI's: {_SAVE_AS_PROGRAM}, or give it to from_network in Python"
+        way_out = "it opens by itself once it says plans and data set (init_args), as those that nnU-Net's own trainers write"
         return Content("weights", "a checkpoint of nnU-Net, which holds weights alone", way_out)
     if found.network_class and not lightning:
         what = f"a whole pickled network ({found.network_class}), not weights alone"
@@ -259,9 +259,6 @@ def recognise_folder(folder: Path) -> Content | None:
 
     if there("saved_model.pb"):
         return Content("other", "a TensorFlow network (SavedModel)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
-    if there("plans.json", "fold_*"):
-        way_out = f"not read yet: {_SAVE_AS_PROGRAM}, or give it to from_network in Python"
-        return Content("other", "a network trained with nnU-Net", way_out)
     if there("configs/metadata.json") or there("configs/inference.*"):
         return Content("other", "a MONAI bundle", _of_bundle({}))
     return None
@@ -277,7 +274,7 @@ def recognise_json(data: Any) -> Content:
     elif "network_data_format" in keys:
         what, way_out = "a MONAI bundle's metadata", _of_bundle({})
     elif {"configurations", "plans_name"} <= keys:
-        what, way_out = "nnU-Net's plans", f"its network is nnU-Net's own: {_SAVE_AS_PROGRAM}"
+        what, way_out = "nnU-Net's plans", "give the folder of a configuration, with fold_0/checkpoint_final.pth in it"
     elif "labels" in keys and {"channel_names", "modality"} & keys:
         what, way_out = "nnU-Net's description of a data set", _NO_NETWORK
     else:

@@ -78,8 +78,20 @@ class ModelSettings(Strict):
     preprocessing: Preprocessing = Field(default_factory=Preprocessing, description="What is done to a case first.")
     window: tuple[int, ...] | None = Field(None, description="Voxels that it sees at once, in its axis order; none: all.")
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour sees too.")
-    blending: Literal["gaussian", "constant"] = Field(
-        "gaussian", description="How much a window's voxels count where several overlap: less towards its faces, or the same."
+    window_places: Literal["dense", "even"] = Field(
+        "dense", description="dense: windows at equal steps, the last one shifted back to the edge; even: spread evenly."
+    )
+    mirror: str = Field(
+        "", description="Axes along which windows are flipped, too, by letters of the preprocessing's axes (kji)."
+    )
+    painting: Literal["largest first", "in order"] = Field(
+        "largest first",
+        description="Which of overlapping regions a label map shows: that of the fewest reference labels, or the last.",
+    )
+    blending: Literal["gaussian", "voxel-gaussian", "constant"] = Field(
+        "gaussian",
+        description="How much a window's voxels count where several overlap: less towards its faces (as in MONAI, or as in "
+        "nnU-Net, centred on a voxel), or the same.",
     )
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
     window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device and the network.")

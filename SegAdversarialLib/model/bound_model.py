@@ -149,8 +149,11 @@ class BoundModel:
 
         how = self._how
         dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
-        cut = how.windows
-        return WindowGrid(self._steps.network_shape, cut.size, cut.overlap, cut.size_multiple, dimensions, cut.blending)
+        shape, cut = self._steps.network_shape, how.windows
+        mirror = [3 - dimensions + how.preprocessing.axes.index(letter) for letter in cut.mirror]
+        return WindowGrid(
+            shape, cut.size, cut.overlap, cut.size_multiple, dimensions, cut.blending, spread=cut.places, mirror=mirror
+        )
 
     def _channels(self, image: torch.Tensor) -> list[torch.Tensor]:
         """The network's channels of an image, in its order."""

@@ -161,8 +161,8 @@ class Box:
         """The part of volumes (..., *shape), 0 where it goes over their edges; differentiable."""
         import torch.nn.functional as functional
 
-        inner = tuple(slice(max(0, start), min(stop, whole)) for start, stop, whole in zip(self.start, self.stop, shape))
-        part, sides = volumes[(..., *inner)], []
+        k, j, i = (slice(max(0, start), min(stop, whole)) for start, stop, whole in zip(self.start, self.stop, shape))
+        part, sides = volumes[..., k, j, i], []
         for axis in (2, 1, 0):
             sides += [max(0, -self.start[axis]), max(0, self.stop[axis] - shape[axis])]
         return functional.pad(part, sides) if any(sides) else part

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from SegAdversarialLib.model.crop import CenterCrop, Crop, Shape
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.crop import CenterCrop, Crop, ForegroundCrop, Shape
 from SegAdversarialLib.model.normalization import Normalization
 from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid, Stage, Stages
 from SegAdversarialLib.model.preprocessing_steps import ResampleStep
@@ -101,6 +102,21 @@ class Preprocessing(StrictSettings):
     def dimensions(self) -> int:
         """3, or 2 for a network that sees slices."""
         return len(self.axes)
+
+    def check_channels(self, count: int) -> None:
+        """Refuse what does not fit a network of so many channels.
+
+        Raises:
+            InputError: there are more or fewer normalisations, or a crop looks at a channel that there is not.
+        """
+        chosen = self.normalization
+        if isinstance(chosen, tuple) and len(chosen) != count:
+            raise InputError(f"There are {len(chosen)} normalisations for {count} channels; give one for each.")
+        looked_at = self.crop.channels if isinstance(self.crop, ForegroundCrop) and self.crop.channels else (0,)
+        if max(looked_at) >= count:
+            raise InputError(
+                f"The crop looks at the channel in place {max(looked_at)}, counted from 0; the network has {count} channel(s)."
+            )
 
     @property
     def fixed_size(self) -> Shape | None:

@@ -57,12 +57,13 @@ class ResampleStep:
             return self.out_of(answers)
         from SegAdversarialLib.model.probabilities import interpolate_probabilities
 
-        return interpolate_probabilities(answers, mixes, [x and x.linear_places() for x in self.out_of.axes])
+        places = [None if x is None else x.linear_places() for x in self.out_of.axes]
+        return interpolate_probabilities(answers, mixes, places)
 
     def shares(self, masks: torch.Tensor) -> torch.Tensor:
         """Masks (N, *before) as shares of the new grid's voxels: linear, whatever images are interpolated with."""
-        axes = (None if x is None else replace(x, order=1) for x in self.into.axes)
-        return replace(self.into, axes=tuple(axes), apart=None, clip=False)(masks)
+        k, j, i = (None if x is None else replace(x, order=1) for x in self.into.axes)
+        return replace(self.into, axes=(k, j, i), apart=None, clip=False)(masks)
 
 
 @dataclass(frozen=True)

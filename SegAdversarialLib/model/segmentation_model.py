@@ -177,9 +177,9 @@ class SegmentationModel:
 
         more, size = Rarely.of(rarely, _SAID), None if window is None else tuple(int(x) for x in window)
         said = Said(more.outputs, more.output, more.in_place, more.allow_random)
-        windows, steps = Windows(size, overlap, size_multiple, window_batch, more.blending), preprocessing or Preprocessing()
-        meaning = OutputHead.of(classes, head, regions, more.threshold)
-        switches = Acceleration.of(acceleration)
+        cut = (size, overlap, size_multiple, window_batch, more.blending, more.window_places, more.mirror)
+        windows, steps, switches = Windows(*cut), preprocessing or Preprocessing(), Acceleration.of(acceleration)
+        meaning = OutputHead.of(classes, head, regions, more.threshold, more.painting)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
@@ -364,11 +364,10 @@ class SegmentationModel:
             ],
             "head": self.head.kind,
             "threshold": self.head.threshold,
+            "painting": self.head.painting,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
+            **self.windows.settings(),
             "window": list(self.window) if self.window else None,
-            "overlap": self.windows.overlap,
-            "blending": self.windows.blending,
-            "size_multiple": self.windows.size_multiple,
             "window_batch": self._settled_batch,
             "outputs": "probabilities" if outputs.are_probabilities else "logits",
             "output": outputs.key,
@@ -382,13 +381,10 @@ class SegmentationModel:
         }
 
     def _check(self) -> None:
-        dimensions = self.preprocessing.dimensions
         if not self.channels or len({x.lower() for x in self.channels}) != len(self.channels):
             raise InputError(
                 f"The network's channels must be named, each by another name (capitals do not count); they are "
                 f"{list(self.channels)}."
             )
-        self.windows.check(dimensions)
-        chosen = self.preprocessing.normalization
-        if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
-            raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
+        self.windows.check(self.preprocessing.axes)
+        self.preprocessing.check_channels(len(self.channels))

@@ -14,6 +14,8 @@ from SegAdversarialLib.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+Painting = Literal["largest first", "in order"]
+
 _NEVER = 50.0
 """exp(-50) beside 1 is nothing in double precision; a loss of such a logit is still a moderate number."""
 
@@ -24,13 +26,14 @@ class OutputHead:
 
     Attributes:
         kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
-            own probability is above the threshold; label maps are painted with the regions of many reference labels first,
-            those of few on top, and equal ones in the order of the outputs).
+            own probability is above the threshold).
         labels: the label value that each output writes into a label map.
         names: the outputs' names.
         regions: the reference label values that each output stands for; several where the network merges what the
             reference tells apart.
         threshold: of a sigmoid head, the probability above which a region is present.
+        painting: which of the outputs that claim the same voxel a label map shows: "largest first", that of the fewest
+            reference labels, and of equal ones the last; or "in order", the last.
     """
 
     kind: Literal["softmax", "sigmoid"]
@@ -38,6 +41,7 @@ class OutputHead:
     names: tuple[str, ...]
     regions: tuple[tuple[int, ...], ...]
     threshold: float = 0.5
+    painting: Painting = "largest first"
 
     @classmethod
     def of(
@@ -46,6 +50,7 @@ class OutputHead:
         kind: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
         threshold: float = 0.5,
+        painting: Painting = "largest first",
     ) -> OutputHead:
         """Make a head from `{label value: name}` in the order of the outputs, and the outputs' reference labels where they
         are not just their own value. A list of names counts from 0, which is the background, or for sigmoid from 1.
@@ -74,8 +79,8 @@ class OutputHead:
                 f"The threshold is a probability between 0 and 1 above which a region of a sigmoid head is present; it is "
                 f"{threshold} for {kind}."
             )
-        names = tuple(str(x) for x in named.values())
-        head = cls(kind, labels, names, tuple(merged.get(x, (x,)) for x in labels), float(threshold))
+        names, stand_for = tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels)
+        head = cls(kind, labels, names, stand_for, float(threshold), painting)
         if not all(head.regions) or not head.foreground:
             raise InputError(
                 f"Each class must stand for some reference label, and one of them for something other than 0; they are "
@@ -180,7 +185,7 @@ class OutputHead:
         import torch
 
         painted = torch.zeros(claimed.shape[1:], dtype=torch.int16, device=claimed.device)
-        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+        for n in self._painted():
             painted.masked_fill_(claimed[n], self.labels[n])
         return painted
 
@@ -189,6 +194,11 @@ class OutputHead:
         if all(region == (value,) for region, value in zip(self.regions, self.labels)):
             return label
         merged = np.zeros_like(label)
-        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+        for n in self._painted():
             merged[np.isin(label, self.regions[n])] = self.labels[n]
         return merged
+
+    def _painted(self) -> list[int]:
+        """The outputs in the order in which they are painted into a label map, each over those before it."""
+        places = range(len(self.labels))
+        return list(places) if self.painting == "in order" else sorted(places, key=lambda n: -len(self.regions[n]))

@@ -22,8 +22,8 @@ STANDARDIZED = Preprocessing(normalization=ZScore())
 """What is done to cases where nothing else is said: zero mean and unit standard deviation in each channel."""
 
 DESCRIBED = (
-    *("channels", "classes", "stands_for", "head", "threshold", "preprocessing", "window", "overlap", "blending"),
-    *("size_multiple", "description"),
+    *("channels", "classes", "stands_for", "head", "threshold", "painting", "preprocessing"),
+    *("window", "overlap", "blending", "window_places", "mirror", "size_multiple", "description"),
 )
 """What can be said of a network that is to be trained, by the names of `ModelSettings`."""
 
@@ -61,7 +61,7 @@ class Task:
             raise InputError(f"The network to be trained: {first_problem(error, ModelSettings)}") from None
         classes = settings.covering_classes
         regions = {x.label: x.stands_for for x in classes if x.stands_for}
-        head = OutputHead.of({x.label: x.name for x in classes}, settings.head, regions, settings.threshold)
+        head = OutputHead.of({x.label: x.name for x in classes}, settings.head, regions, settings.threshold, settings.painting)
         return cls(settings.channels or first.channels, head, settings)
 
     @property
