@@ -18,10 +18,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel
-import numpy as np
 import yaml
-from make_monai_bundles import KEPT, write_cases
+from make_monai_bundles import CASES, KEPT, keep, write_cases
 
 SETTINGS = {
     "modality": "ct",
@@ -58,21 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--template", type=Path, required=True, help="Auto3DSeg's template segresnet")
     parser.add_argument("--monai", required=True, help="the Python of an environment with MONAI's tools")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is not kept")
+    parser.add_argument("--trained", action="store_true", help="it lies in the folder already, trained: only ask it")
     options = parser.parse_args(arguments)
     data, root = options.work.absolute() / "data", options.work.absolute() / "segresnet_0"
     if not (data / "train_0_FLAIR.nii.gz").is_file():
         write_cases(data)
-    shutil.rmtree(root, ignore_errors=True)
-    shutil.copytree(options.template, root)
-    images = [{"image": f"train_{n}_FLAIR.nii.gz", "label": f"train_{n}_label.nii.gz", "fold": n % 4} for n in range(4)]
-    (root / "list.json").write_text(json.dumps({"training": images}))
     config = root / "configs" / "hyper_parameters.yaml"
-    filled = yaml.safe_load(config.read_text()) | SETTINGS
-    filled |= {"bundle_root": str(root), "data_file_base_dir": str(data), "data_list_file_path": str(root / "list.json")}
-    filled["network"] |= NETWORK
-    config.write_text(yaml.safe_dump(filled, sort_keys=False))
-    run(options.monai, root, "scripts/train.py", "run", f"--config_file={config}")
-    cases = {"testing": [{"image": str(KEPT / "monai-cases" / f"{name}_FLAIR.nii.gz")} for name in ("flat", "turned")]}
+    if not options.trained:
+        train(root, data, config, options)
+    cases = {"testing": [{"image": str(KEPT / "monai-cases" / f"{name}_FLAIR.nii.gz")} for name in CASES]}
     (root / "list.json").write_text(json.dumps(cases))
     where = (f"--data_file_base_dir={KEPT / 'monai-cases'}", f"--infer#output_path={root / 'predicted'}")
     run(options.monai, root, "scripts/infer.py", "run", f"--config_file={config}", *where)
@@ -81,11 +73,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     (kept / "predicted").mkdir(parents=True)
     (kept / "model").mkdir()
     shutil.copy(root / "model" / "model.pt", kept / "model")
-    for name in ("flat", "turned"):
-        found = nibabel.load(next((root / "predicted").rglob(f"{name}_FLAIR*.nii.gz")))
-        voxels = np.asarray(found.dataobj).squeeze()
-        nibabel.save(nibabel.Nifti1Image(voxels.astype(np.uint8), found.affine), kept / "predicted" / f"{name}.nii.gz")
-        print(name, voxels.shape, np.bincount(voxels.astype(int).ravel()))
+    for name in CASES:
+        keep(next((root / "predicted").rglob(f"{name}_FLAIR*.nii.gz")), kept / "predicted" / f"{name}.nii.gz")
+
+
+def train(root: Path, data: Path, config: Path, options: argparse.Namespace) -> None:
+    """Fill the template's configuration, and train by it."""
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(options.template, root)
+    images = [{"image": f"train_{n}_FLAIR.nii.gz", "label": f"train_{n}_label.nii.gz", "fold": n % 4} for n in range(4)]
+    (root / "list.json").write_text(json.dumps({"training": images}))
+    filled = yaml.safe_load(config.read_text()) | SETTINGS
+    filled |= {"bundle_root": str(root), "data_file_base_dir": str(data), "data_list_file_path": str(root / "list.json")}
+    filled["network"] |= NETWORK
+    config.write_text(yaml.safe_dump(filled, sort_keys=False))
+    run(options.monai, root, "scripts/train.py", "run", f"--config_file={config}")
 
 
 def run(python: str, root: Path, *words: str) -> None:

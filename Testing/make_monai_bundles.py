@@ -25,6 +25,8 @@ from SegAdversarialLib import phantom
 
 KEPT = Path(__file__).resolve().parent / "networks"
 CHANNELS = ("T1ce", "FLAIR")
+CASES = ("flat", "turned", "oblique")
+"""MONAI 1.6.1 cannot save the second one's answer where the channels come from several files."""
 EPOCHS = 90
 
 Transform = dict[str, Any]
@@ -97,6 +99,7 @@ BUNDLES: dict[str, dict[str, Any]] = {
             after("Lambdad", func="$lambda x: torch.where(x[[0]] > 0, 1, torch.where(x[[1]] > 0, 2, 0))"),
         ],
         "ending": "yaml",
+        "cases": ("flat",),
     },
     "monai-labels": {  # several steps on intensities, labels come back by the nearest voxel
         "channels": ("FLAIR",),
@@ -131,6 +134,7 @@ BUNDLES: dict[str, dict[str, Any]] = {
             after("Invertd", nearest_interp=False, **INVERT),
             after("AsDiscreted", argmax=True),
         ],
+        "cases": ("flat", "oblique"),
     },
 }
 
@@ -141,74 +145,91 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--monai", required=True, help="the Python of an environment with MONAI's tools")
     parser.add_argument("--work", type=Path, required=True, help="folder for what is not kept")
     parser.add_argument("--only", choices=BUNDLES, help="one of them")
+    parser.add_argument("--trained", action="store_true", help="they lie in the folder already, trained: only ask them")
     options = parser.parse_args(arguments)
     data = options.work.absolute() / "data"
     write_cases(data)
     for name in [options.only] if options.only else BUNDLES:
-        make(name, options.work.absolute() / name, data, options.monai)
+        root = options.work.absolute() / name
+        if not options.trained:
+            train(name, root, data, options.monai)
+        ask(name, root, options.monai)
 
 
 def write_cases(data: Path) -> None:
-    """Phantoms to train on, and two test cases that are kept: one anisotropic, one oblique and turned."""
+    """Phantoms to train on, and the test cases, which are kept: one as scanned, one of other axes, one oblique."""
     for n in range(4):
         write_case(data, f"train_{n}", phantom.subject(seed=400 + n, shape=(40, 44, 40)))
     kept = KEPT / "monai-cases"
     shutil.rmtree(kept, ignore_errors=True)
-    write_case(kept, "flat", phantom.subject(seed=500, shape=(32, 42, 40), spacing=(4.05, 4.2, 5.6)), label=False)
-    turned = phantom.subject(seed=501, shape=(36, 34, 38), spacing=(4.3, 5.1, 4.5))
-    angle = np.deg2rad(12)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    affine = turned.affine.copy()
-    affine[:3, :3] = turn @ affine[:3, :3] @ np.diag([-1.0, 1.0, -1.0])
-    write_case(kept, "turned", turned, affine, label=False)
+    write_case(kept, "flat", phantom.subject(seed=500, shape=(32, 42, 40), spacing=(4.05, 4.2, 5.6)), learned=False)
+    other = phantom.subject(seed=501, shape=(36, 34, 38), spacing=(4.3, 5.1, 4.5))
+    write_case(kept, "turned", other, axes="SPR", learned=False)
+    write_case(kept, "oblique", other, angle=12, learned=False)
 
 
-def write_case(folder: Path, name: str, case: Any, affine: np.ndarray | None = None, label: bool = True) -> None:
-    """Channels, and what is to be learned: 1 oedema, 2 core."""
+def write_case(folder: Path, name: str, case: Any, axes: str = "", angle: float = 0, learned: bool = True) -> None:
+    """A subject's channels, and what is to be learned: 1 oedema, 2 core; stored along other axes, or turned about k."""
     folder.mkdir(parents=True, exist_ok=True)
-    place = case.affine if affine is None else affine
-    for channel in CHANNELS:
-        put(folder / f"{name}_{channel}.nii.gz", case.channel(channel).astype(np.int16), place)
-    if label:
-        put(folder / f"{name}_label.nii.gz", np.select([case.label == 2, case.label > 0], [1, 2], 0).astype(np.uint8), place)
+    radians = np.deg2rad(angle)
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]]
+    volumes = {channel: case.channel(channel).astype(np.int16) for channel in CHANNELS}
+    if learned:
+        volumes["label"] = np.select([case.label == 2, case.label > 0], [1, 2], 0).astype(np.uint8)
+    for what, voxels in volumes.items():
+        image = nibabel.Nifti1Image(np.ascontiguousarray(voxels.transpose(2, 1, 0)), turn @ case.affine)
+        if axes:
+            there, wanted = nibabel.io_orientation(image.affine), nibabel.orientations.axcodes2ornt(tuple(axes))
+            image = image.as_reoriented(nibabel.orientations.ornt_transform(there, wanted))
+        nibabel.save(image, folder / f"{name}_{what}.nii.gz")
 
 
-def put(path: Path, voxels: np.ndarray, affine: np.ndarray) -> None:
-    """Write a volume (K, J, I)."""
-    nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(voxels.transpose(2, 1, 0)), affine), path)
-
-
-def make(name: str, root: Path, data: Path, python: str) -> None:
-    """Train one bundle, ask it, and keep what is small."""
-    plan = BUNDLES[name]
+def train(name: str, root: Path, data: Path, python: str) -> None:
+    """Make one bundle, and train it."""
     shutil.rmtree(root, ignore_errors=True)
     for folder in ("configs", "models"):
         (root / folder).mkdir(parents=True)
-    ending = plan.get("ending", "json")
-    write(root / "configs" / "metadata.json", metadata(plan))
-    write(root / "configs" / "train.json", training(plan, data))
-    write(root / "configs" / f"inference.{ending}", inference(plan))
-    for config in ("train.json", f"inference.{ending}"):
-        run(python, root, "run", "--config_file", f"configs/{config}", "--bundle_root", ".")
+    write(root / "configs" / "metadata.json", metadata(BUNDLES[name]))
+    write(root / "configs" / "train.json", training(BUNDLES[name], data))
+    run(python, root, "run", "--config_file", "configs/train.json", "--bundle_root", ".")
+
+
+def ask(name: str, root: Path, python: str) -> None:
+    """Ask a trained bundle about the test cases, and keep what is small."""
+    config = f"configs/inference.{BUNDLES[name].get('ending', 'json')}"
+    write(root / config, inference(BUNDLES[name]))
+    shutil.rmtree(root / "eval", ignore_errors=True)
+    run(python, root, "run", "--config_file", config, "--bundle_root", ".")
     if name == "monai-softmax":
         exported = ("--net_id", "network_def", "--filepath", "models/model.ts", "--ckpt_file", "models/model.pt")
-        settings = ("--meta_file", "configs/metadata.json", "--config_file", "configs/inference.json")
+        settings = ("--meta_file", "configs/metadata.json", "--config_file", config)
         run(python, root, "ckpt_export", *exported, *settings, "--input_shape", "[1,1,24,24,24]")
     kept = KEPT / name
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(root / "configs", kept / "configs", ignore=shutil.ignore_patterns("train.json"))
     shutil.copytree(root / "models", kept / "models")
     (kept / "predicted").mkdir()
-    for case in ("flat", "turned"):
-        found = nibabel.load(next((root / "eval").rglob(f"{case}_*.nii.gz")))
-        voxels = np.asarray(found.dataobj).squeeze()
-        nibabel.save(nibabel.Nifti1Image(np.rint(voxels).astype(np.uint8), found.affine), kept / "predicted" / f"{case}.nii.gz")
-        print(name, case, voxels.shape, np.bincount(np.rint(voxels).astype(int).ravel()))
+    for case in BUNDLES[name].get("cases", CASES):
+        keep(next((root / "eval").rglob(f"{case}_*.nii.gz")), kept / "predicted" / f"{case}.nii.gz")
+
+
+def keep(found: Path, kept: Path) -> None:
+    """A label map as whole numbers."""
+    image = nibabel.load(found)
+    voxels = np.rint(np.asarray(image.dataobj).squeeze()).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(voxels, image.affine), kept)
+    print(kept, voxels.shape, np.bincount(voxels.ravel()))
 
 
 def run(python: str, root: Path, *words: str) -> None:
     """One of monai.bundle's commands, in a bundle's folder."""
-    subprocess.run([python, "-m", "monai.bundle", *words], cwd=root, check=True, env={**os.environ, "OMP_NUM_THREADS": "1", "CASES": str(KEPT / "monai-cases")})
+    subprocess.run(
+        [python, "-m", "monai.bundle", *words],
+        cwd=root,
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CASES": str(KEPT / "monai-cases")},
+    )
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
@@ -257,7 +278,8 @@ def common(plan: dict[str, Any]) -> dict[str, Any]:
 
 def inference(plan: dict[str, Any]) -> dict[str, Any]:
     """The configuration that is kept."""
-    files = [[f"{case}_{channel}.nii.gz" for channel in plan["channels"]] for case in ("flat", "turned")]
+    cases = plan.get("cases", CASES)
+    files = [[f"{case}_{channel}.nii.gz" for channel in plan["channels"]] for case in cases]
     return {
         **common(plan),
         "output_dir": "$@bundle_root + '/eval'",

@@ -36,9 +36,9 @@ def describe(path: Path) -> Described | None:
     if not is_file(file) or file.suffix.lower() not in (".pt", ".pth", ".ckpt") or recognise(file).kind != "weights":
         return None
     held = plain_data(file)
-    if held is None or not _MARKS <= set(held) or not isinstance(held["config"], dict):
+    if held is None or not set(held) >= _MARKS or not isinstance(held["config"], dict):
         return None
-    if not _TELLING <= set(held["config"]):
+    if not set(held["config"]) >= _TELLING:
         return None
     config = Config(held["config"], str(file))
     network = _network(config)

@@ -37,6 +37,7 @@ NETWORKS = (
 """MONAI's networks for segmentation, which are made of numbers and words alone."""
 
 
+_PROGRAM = "the program in it (TorchScript)"
 _STAYS = "It does not bring its answer back onto the case's grid (no Invertd); here the nearest voxel's is taken."
 
 
@@ -68,17 +69,11 @@ def describe(path: Path) -> Described | None:
     """
     if (files := find(path)) is None:
         return None
-    if not files.config:
-        raise InputError(
-            f"The MONAI bundle {path} has no configs/inference.json or .yaml, which says how its network is asked."
-        )
-    source = str(files.path / files.config)
-    config = parsed(files.text(files.config) or "", source)
-    if config is None or not any(name in config for name in ("network_def", "network", "inferer")):
-        raise InputError(f"{source} is no configuration of a MONAI bundle for inference: it has no network_def.")
+    if files.is_program:
+        return _program(files)
+    config = _config(files)
     network = _network(config)
-    metadata = _metadata(files)
-    settings, warnings = settings_of(config, network, metadata)
+    settings, warnings = settings_of(config, network, _metadata(files))
     name = files.weights or _weights_name(config)
     _check_there(files, name)
     what = _Weights(files, name, network)
@@ -93,6 +88,37 @@ def describe(path: Path) -> Described | None:
         runs=what.runs,
         warnings=tuple(warnings),
     )
+
+
+def _config(files: BundleFiles) -> Config:
+    """A bundle's configuration for inference.
+
+    Raises:
+        InputError: it is missing, or no such thing.
+    """
+    if not files.config:
+        raise InputError(
+            f"The MONAI bundle {files.path} has no configs/inference.json or .yaml, which says how its network is asked."
+        )
+    source = str(files.path / files.config)
+    config = parsed(files.text(files.config) or "", source)
+    if config is None or not any(name in config for name in ("network_def", "network", "inferer")):
+        raise InputError(f"{source} is no configuration of a MONAI bundle for inference: it has no network_def.")
+    return config
+
+
+def _program(files: BundleFiles) -> Described:
+    """A TorchScript file that holds what its bundle said (monai.bundle ckpt_export)."""
+    network, config = None, Config({}, str(files.path))
+    if files.config:
+        config = _config(files)
+        network = _network(config)
+    settings, warnings = settings_of(config, network, _metadata(files))
+    if not files.config:
+        warnings.append("It does not say how it is asked (no inference.json in it): name its preprocessing and window.")
+    what = f"a TorchScript file with its MONAI bundle's settings ({_in_words(network)})"
+    load = _Weights(files, "", network).load
+    return Described(Content("foreign", what), settings, files.path, (files.path,), load, (_PROGRAM,), tuple(warnings))
 
 
 def settings_of(config: Config, network: _Network | None, metadata: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -273,11 +299,11 @@ def _check_there(files: BundleFiles, name: str) -> None:
 
 
 def _metadata(files: BundleFiles) -> dict[str, Any]:
-    text = files.text(METADATA)
+    text = files.text(files.metadata)
     try:
         found = json.loads(text) if text is not None else {}
     except (ValueError, RecursionError):
-        raise InputError(f"{files.path / METADATA} is no readable JSON; check the file.") from None
+        raise InputError(f"{files.path / files.metadata} is no readable JSON; check the file.") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -331,7 +357,7 @@ class _Weights:
     @property
     def runs(self) -> tuple[str, ...]:
         """What in it could run code."""
-        return ("the program in it (TorchScript)",) if self.name.endswith(".ts") or self._is_program else ()
+        return (_PROGRAM,) if self.name.endswith(".ts") or self._is_program else ()
 
     def load(self, settings: ModelSettings, device: torch.device) -> torch.nn.Module:
         """The network with its weights.
@@ -342,6 +368,8 @@ class _Weights:
         from SegAdversarialLib.formats import monai_network, torchscript
         from SegAdversarialLib.formats.settings import NetworkSettings
 
+        if self.files.is_program:
+            return torchscript.load(self.files.path, True, device)
         with self.files.file(self.name) as file:
             if self.runs:
                 return torchscript.load(file, True, device)

@@ -1,8 +1,8 @@
-"""The plain data in a pickle: dictionaries, lists, texts and numbers; all else, tensors too, becomes a mark, and nothing runs."""
+"""The plain data in a pickle: dictionaries, lists, texts and numbers. All else, tensors too, becomes a mark; nothing runs."""
 
 from __future__ import annotations
 
-import collections
+import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -34,11 +34,18 @@ class Left:
         pass
 
 
+class _Dictionary(dict[Any, Any]):
+    """A dictionary that may have attributes, as those of torch's weights do."""
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Imports nothing: every class and function that a pickle names is `Left`, ordered dictionaries aside."""
 
     def find_class(self, module: str, name: str) -> Any:
-        return dict if (module, name) in (("collections", "OrderedDict"), ("builtins", "dict")) else Left
+        return _Dictionary if (module, name) == ("collections", "OrderedDict") else Left
 
     def persistent_load(self, found: Any) -> Left:
         return Left()
@@ -55,10 +62,8 @@ def plain_data(path: Path) -> dict[str, Any] | None:
                 found = _PlainUnpickler(_limited(stream)).load()
     except Exception:  # whatever stands in a file of somebody else's
         return None
-    return dict(found) if isinstance(found, (dict, collections.OrderedDict)) else None
+    return dict(found) if isinstance(found, dict) else None
 
 
 def _limited(stream: IO[bytes]) -> IO[bytes]:
-    import io
-
     return io.BytesIO(stream.read(_LARGEST))

@@ -78,7 +78,21 @@ class IntensityWindow(StrictSettings):
         return (volume - self.mean) / self.std
 
 
-Step = Annotated[ZScore | Rescale | IntensityWindow, Field(discriminator="kind")]
+class Squash(StrictSettings):
+    """Let large values grow ever less: scale * f(x / scale), as MONAI's Auto3DSeg does."""
+
+    kind: Literal["squash"] = "squash"
+    function: Literal["sigmoid", "tanh"] = Field(description="f: onto (0, 1), or onto (-1, 1).")
+    scale: float = Field(1.0, gt=0, description="The larger, the later it bends.")
+
+    def apply(self, volume: torch.Tensor) -> torch.Tensor:
+        """Squash one channel (K, J, I)."""
+        scaled = volume / self.scale
+        return self.scale * (scaled.sigmoid() if self.function == "sigmoid" else scaled.tanh())
+
+
+SingleStep = ZScore | Rescale | IntensityWindow | Squash
+Step = Annotated[SingleStep, Field(discriminator="kind")]
 
 
 class Chain(StrictSettings):
@@ -88,10 +102,10 @@ class Chain(StrictSettings):
     steps: tuple[Step, ...] = Field(min_length=1, description="What is done, in this order; each with a kind as above.")
 
 
-Normalization = Annotated[ZScore | Rescale | IntensityWindow | Chain, Field(discriminator="kind")]
+Normalization = Annotated[SingleStep | Chain, Field(discriminator="kind")]
 
 
-def steps_of(normalization: Normalization | None) -> tuple[ZScore | Rescale | IntensityWindow, ...]:
+def steps_of(normalization: Normalization | None) -> tuple[SingleStep, ...]:
     """The single steps of what is done to a channel, in their order."""
     if normalization is None:
         return ()
@@ -135,7 +149,7 @@ def needs_filled(normalization: Normalization | None) -> bool:
 def graph_is_small(normalization: Normalization | None) -> bool:
     """Whether autograd's graph holds little more than the channel before and after."""
     steps = steps_of(normalization)
-    return len(steps) <= 1 and not any(isinstance(x, Rescale) for x in steps)
+    return len(steps) <= 1 and not any(isinstance(x, (Rescale, Squash)) for x in steps)
 
 
 def _inside(volume: torch.Tensor, kind: MaskKind, filled: torch.Tensor | None) -> Inside | None:

@@ -1,8 +1,8 @@
 """Probabilities that are interpolated between voxels, taken from logits and handed on as logits, with the exact gradient.
 
-MONAI brings probabilities back onto a case's grid, and only then takes the most probable class. Their interpolation is a sum of
-positive numbers, worked out here on their logarithms: log(sum of w p) comes from log w and log p without either being formed.
-So nothing becomes 0 or 1 by rounding, and there is a gradient wherever the network is sure of itself.
+MONAI brings probabilities back onto a case's grid, and only then takes the most probable class. Their interpolation is a sum
+of positive numbers, worked out here on their logarithms: log(sum of w p) comes from log w and log p without either being
+formed. So nothing becomes 0 or 1 by rounding, and there is a gradient wherever the network is sure of itself.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 Places = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Of the voxels that are wanted along an axis: the lower and the upper one that each lies between, and the upper one's share."""
+"""Of each voxel that is wanted along an axis: the lower and the upper one that it lies between, and the upper one's share."""
 
 
 def interpolate_probabilities(

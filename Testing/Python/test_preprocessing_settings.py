@@ -27,6 +27,8 @@ def kinds_in(module: ModuleType) -> dict[str, type[BaseModel]]:
 
 
 KINDS, CROPS = kinds_in(normalization), kinds_in(crop)
+NEEDED: dict[str, dict[str, Any]] = {"chain": {"steps": [{"kind": "zscore"}]}, "squash": {"function": "tanh"}}
+"""What must be given of those that have no settings of their own to fall back on."""
 TABLES: dict[str, type[BaseModel]] = {
     "preprocessing": Preprocessing,
     **{f'crop, "kind": "{kind}"': model for kind, model in CROPS.items()},
@@ -92,6 +94,6 @@ def test_messages_name_what_can_be_set(kind: str) -> None:
     for wrong in ({"kind": "z"}, {}):
         assert all(f"'{x}'" in refused(wrong) for x in KINDS)
     names = ", ".join(KINDS[kind].model_fields)
-    right = {"kind": kind, **({"steps": [{"kind": "zscore"}]} if kind == "chain" else {})}
+    right = {"kind": kind, **NEEDED.get(kind, {})}
     for wrong in ({**right, "of": 1}, [right, {**right, "of": 1}]):
         assert f"{kind}.of; there are {names}." in refused(wrong)
