@@ -167,7 +167,11 @@ class Plans:
         if name == "no_resampling_hack":
             return None
         if name == "resample_data_or_seg_to_shape":
-            chosen: dict[str, Any] = {"order": int(how.get("order", order)), "order_through": int(how.get("order_z", 0)), "clip": True}
+            chosen: dict[str, Any] = {
+                "order": int(how.get("order", order)),
+                "order_through": int(how.get("order_z", 0)),
+                "clip": True,
+            }
         elif name == "resample_torch_fornnunet" and modes == ("linear", "nearest-exact"):
             chosen = {"order": 1, "order_through": 0, "clip": False}
         else:

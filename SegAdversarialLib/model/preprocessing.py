@@ -18,7 +18,7 @@ from SegAdversarialLib.model.crop import CenterCrop, Crop, ForegroundCrop, Shape
 from SegAdversarialLib.model.normalization import Normalization
 from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid, Stage, Stages
 from SegAdversarialLib.model.preprocessing_steps import ResampleStep
-from SegAdversarialLib.model.resampling import Axis, Interpolation, Resampling, Spacing
+from SegAdversarialLib.model.resampling import Axis, Interpolation, Line, Resampling, Spacing
 from SegAdversarialLib.model.strict_settings import StrictSettings
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
@@ -147,9 +147,9 @@ class Preprocessing(StrictSettings):
         centers = self.grid == "centers"
         if centers:
             reached = spacing = self._target(native, tolerance=_SAME_SPACING)
-            wanted, starts = _by_centers(shape, affine, spacing)
+            wanted, starts, lines = _by_centers(shape, affine, spacing)
         else:
-            wanted, starts = self._voxels_by_extent(shape, native), (0.0, 0.0, 0.0)
+            wanted, starts, lines = self._voxels_by_extent(shape, native), (0.0, 0.0, 0.0), None
             k, j, i = (have * mm / want for have, mm, want in zip(shape, native, wanted))
             reached = (k, j, i)
             spacing = reached if self.spacing is None else self._target(native)
@@ -169,6 +169,8 @@ class Preprocessing(StrictSettings):
             return Interpolation(shapes[1], (axes[0], axes[1], axes[2]), apart, rule.clip)
 
         into = interpolation(self.resampling, (shape, wanted), (native, spacing), starts)
+        if lines is not None:
+            into = into.at(lines)
         k, j, i = (-first * old / new for first, old, new in zip(starts, native, spacing))
         out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native), (k, j, i))
         return ResampleStep(shape, into, out_of, reached)
@@ -205,17 +207,38 @@ def _turned(affine: np.ndarray, turn: Reorientation) -> np.ndarray:
     return turned
 
 
-def _by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> tuple[Shape, Spacing]:
-    """MONAI's number of voxels, and where the first of them lies among those there are, as it computes both.
+def _by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> tuple[Shape, Spacing, tuple[Line, Line, Line]]:
+    """MONAI's number of voxels, where the first of them lies among those there are, and where all do, as it computes them.
 
-    That is the first one there is; but where the axes are not at right angles to 1e-8, as those of an oblique scan never are
-    in a file of single precision, MONAI lets the middles of both grids coincide (halves of the numbers of voxels).
+    The first one is that which there is; but where the axes are not at right angles to 1e-8, as those of an oblique scan never
+    are in a file of single precision, MONAI lets the middles of both grids coincide (halves of the numbers of voxels).
     """
     from monai.data.utils import compute_shape_offset, zoom_affine
 
     there = zoom_affine(affine, spacing[::-1], diagonal=False)
     counts, offset = compute_shape_offset(shape[::-1], affine, there)
-    first = np.linalg.solve(affine[:3, :3], np.asarray(offset) - affine[:3, 3])
-    i, j, k = (0.0 if abs(x) < _SAME_PLACE else float(x) for x in first)
+    there[:3, 3] = offset
+    into = np.linalg.solve(affine, there)
+    i, j, k = (0.0 if abs(x) < _SAME_PLACE else float(x) for x in into[:3, 3])
     a, b, c = (int(n) for n in counts[::-1])
-    return (a, b, c), (k, j, i)
+    lines = _lines(into, (a, b, c), shape)
+    return (a, b, c), (k, j, i), lines
+
+
+def _lines(into: np.ndarray, wanted: Shape, shape: Shape) -> tuple[Line, Line, Line]:
+    """Where the wanted voxels lie along each axis (K, J, I), to the last bit as torch's affine grid says it in MONAI.
+
+    The last bit counts: it lets a voxel beside the brain be something other than 0, which a mask takes for brain.
+    """
+    import torch
+    import torch.nn.functional as functional
+    from monai.networks.utils import to_norm_affine
+
+    normed = to_norm_affine(torch.from_numpy(into)[None], shape[::-1], wanted[::-1], align_corners=False)[0]
+    found = []
+    for axis in range(3):
+        along = torch.zeros(1, 3, 4, dtype=torch.float64)
+        along[0, 0, 0], along[0, 0, 3] = normed[2 - axis, 2 - axis], normed[2 - axis, 3]
+        grid = functional.affine_grid(along, [1, 1, 1, 1, wanted[axis]], align_corners=False)[..., 0].flatten()
+        found.append(tuple((((grid + 1) * shape[axis] - 1) / 2).tolist()))
+    return found[0], found[1], found[2]

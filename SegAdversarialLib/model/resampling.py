@@ -7,7 +7,7 @@ linear.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Order = Literal[0, 1, 3]
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+Line = tuple[float, ...]
 Places = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -67,6 +68,7 @@ class Axis:
         order: of interpolation.
         is_reversed: it counts from its last voxel.
         first: where the first wanted voxel's centre lies, in voxels that it has; with `centers` alone.
+        places: where all do, where that is known to the last bit.
     """
 
     count: int
@@ -76,6 +78,7 @@ class Axis:
     order: Order
     is_reversed: bool = False
     first: float = 0.0
+    places: Line | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -97,6 +100,8 @@ class Axis:
         return self.count - 1 - high[::-1], self.count - 1 - low[::-1], 1 - share[::-1]
 
     def _places(self) -> np.ndarray:
+        if self.places is not None:
+            return np.array(self.places)
         wanted = np.arange(self.wanted)
         return self.first + self.step * wanted if self.centers else self.step * (wanted + 0.5) - 0.5
 
@@ -145,6 +150,11 @@ class Interpolation:
             alike = [1 + axis for axis in range(3) if axis != self.apart]
             result = result.clamp(volumes.amin(alike, keepdim=True), volumes.amax(alike, keepdim=True))
         return result if self.apart is None or self.axes[self.apart] is None else self._along(self.apart, result)
+
+    def at(self, lines: tuple[Line, Line, Line]) -> Interpolation:
+        """The same with the wanted voxels' places along K, J, I, which are known to the last bit."""
+        k, j, i = (x and replace(x, places=line) for x, line in zip(self.axes, lines))
+        return replace(self, axes=(k, j, i))
 
     @property
     def is_linear(self) -> bool:
