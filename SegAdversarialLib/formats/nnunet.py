@@ -105,7 +105,7 @@ def _at(path: Path) -> Trained | None:
         return _of_fold(path) or _of_folder(path, path) or _of_results(path) or _of_first_version(path)
     names = path.name.split("+")
     if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and os.path.isdir(path.parent):
-        missing = next((name for name in names if not (path.parent / name).is_dir()), None)
+        missing = next((name for name in names if not os.path.isdir(path.parent / name)), None)
         if missing is not None:
             known = ", ".join(x.name for x in _folds_in(path.parent))
             raise InputError(f"{path.parent} has no {missing}; it has {known or 'no folds'}.")

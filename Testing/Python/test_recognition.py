@@ -112,7 +112,7 @@ OTHER: dict[str, tuple[Maker, str]] = {
     "weights.pt.gz": (lambda p: p.write_bytes(gzip.compress(bytes(range(256)))), "a compressed file (gzip)"),
     "bundle.zip": (
         lambda p: zipped(p, "configs/metadata.json", "models/model.pt"),
-        "a zip archive (configs/metadata.json, mod",
+        "has no configs/inference.json or .yaml",
     ),
     "page.pt": (lambda p: p.write_text("\n<!DOCTYPE html><html><body>Sign in</body></html>"), "a web page (HTML)"),
     "pointer.pt": (
