@@ -18,8 +18,8 @@ NETWORKS = ROOT / "Testing" / "networks"
 SHARED = REAL_DATA.parent / "networks"
 SETTINGS: dict[str, dict[str, object]] = {"auto3dseg": {"channels": ["FLAIR"]}}
 
-# On an oblique grid MONAI 1.6.1 finds 6e-14 beside the brain, its coordinates' last bit, which counts as other than 0 when that
-# is standardised: networks that do so are asked of the other cases.
+# On an oblique grid MONAI 1.6.1 finds 6e-14 beside the brain, its coordinates' last bit, which counts as other than 0 when
+# that is standardised: networks that do so are asked of the other cases.
 ASKED = [
     *[("monai-softmax", x) for x in ("flat", "turned", "oblique")],
     ("monai-regions", "flat"),
