@@ -47,6 +47,13 @@ SAVE = after("SaveImaged", output_dir="@output_dir", output_postfix="", separate
 LOAD = [t("LoadImaged"), t("EnsureChannelFirstd")]
 RAS = t("Orientationd", axcodes="RAS", labels=None)
 UNET = {"_target_": "UNet", "spatial_dims": 3, "channels": [8, 16, 32], "strides": [2, 2], "num_res_units": 1}
+SAVER = {
+    "_target_": "CheckpointSaver",
+    "save_dir": "$@bundle_root + '/models'",
+    "save_dict": {"model": "@network"},
+    "save_final": True,
+    "final_filename": "model.pt",
+}
 CLASSES = ("background", "oedema", "core")
 
 BUNDLES: dict[str, dict[str, Any]] = {
@@ -324,7 +331,7 @@ def training(plan: dict[str, Any], data: Path) -> dict[str, Any]:
     regions = len(plan["classes"]) == 2
     to_regions = {"_target_": "Lambdad", "keys": "label", "func": "$lambda x: torch.cat([x == 2, x > 0]).float()"}
     patch = {"_target_": "RandCropByPosNegLabeld", "keys": ["image", "label"], "label_key": "label", "num_samples": 4}
-    size = [24, 24, 1] if flat else [24, 24, 16]
+    patch["spatial_size"] = [24, 24, 1] if flat else [24, 24, 16]
     images = [[str(data / f"train_{n}_{channel}.nii.gz") for channel in plan["channels"]] for n in range(4)]
     labels = [str(data / f"train_{n}_label.nii.gz") for n in range(4)]
     loss = {"sigmoid": True} if regions else {"softmax": True, "to_onehot_y": True}
@@ -334,20 +341,12 @@ def training(plan: dict[str, Any], data: Path) -> dict[str, Any]:
         "data": [{"image": image, "label": label} for image, label in zip(images, labels)],
         "transforms": {
             "_target_": "Compose",
-            "transforms": [*both, {**patch, "spatial_size": size}, *([to_regions] if regions else [])],
+            "transforms": [*both, patch, *([to_regions] if regions else [])],
         },
         "dataset": {"_target_": "CacheDataset", "data": "@data", "transform": "@transforms", "progress": False},
         "loader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 2, "shuffle": True, "num_workers": 0},
         "optimizer": {"_target_": "torch.optim.Adam", "params": "$@network.parameters()", "lr": 0.01},
-        "handlers": [
-            {
-                "_target_": "CheckpointSaver",
-                "save_dir": "$@bundle_root + '/models'",
-                "save_dict": {"model": "@network"},
-                "save_final": True,
-                "final_filename": "model.pt",
-            }
-        ],
+        "handlers": [SAVER],
         "trainer": {
             "_target_": "SupervisedTrainer",
             "max_epochs": EPOCHS,

@@ -18,8 +18,8 @@ NETWORKS = ROOT / "Testing" / "networks"
 SHARED = REAL_DATA.parent / "networks"
 SETTINGS: dict[str, dict[str, object]] = {"auto3dseg": {"channels": ["FLAIR"]}}
 
-# On an oblique grid MONAI 1.6.1 finds 6e-14 beside the brain, its coordinates' last bit, which counts as other than 0 when that
-# is standardised: networks that do so are asked of the other cases.
+# On an oblique grid MONAI 1.6.1 finds 6e-14 beside the brain, its coordinates' last bit, which counts as other than 0 when
+# that is standardised: networks that do so are asked of the other cases.
 ASKED = [
     *[("monai-softmax", x) for x in ("flat", "turned", "oblique")],
     ("monai-regions", "flat"),
@@ -102,11 +102,11 @@ def test_the_gradient_goes_through_all_of_it(name: str) -> None:
         direction = torch.from_numpy(generator.normal(0, 1, case.image.shape) * (case.image > 100))
         image = bound.image
         _, gradient, _ = bound.differentiate(image, loss)
-        step = 1e-4
+        step = 3e-6  # small, as the networks have kinks everywhere
         up, down = (float(loss(bound.logits(image + x * direction))) for x in (step, -step))
     slope = float((gradient * direction).sum())
     assert abs(slope) > 1e-9
-    assert (up - down) / (2 * step) == pytest.approx(slope, rel=2e-4)
+    assert (up - down) / (2 * step) == pytest.approx(slope, rel=1e-3)
 
 
 def test_a_program_brings_its_bundles_settings_along(tmp_path: Path) -> None:
