@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from SegAdversarialLib import Case, SegmentationModel, objectives
+from SegAdversarialLib import Case, SegmentationModel, attacks, objectives
 from SegAdversarialLib.formats import describe_file, open_model
 
 pytest.importorskip("dynamic_network_architectures.architectures.unet", reason="nnU-Net's networks are not installed")
@@ -105,3 +105,15 @@ def test_the_gradient_goes_through_all_of_it(path: str, mirror: str, part: tuple
     assert float((gradient * step).sum()) == pytest.approx(expected, rel=1e-4)
     assert abs(expected) > 1e-7
     assert int(gradient.count_nonzero()) > 1000
+
+
+def test_they_are_attacked_on_the_image_as_it_lies_in_the_file() -> None:
+    """One gradient step against the network's own answer, on a few of the slices."""
+    model = open_model(NETWORKS / "nnunet-slices", device="cpu", mirror="")
+    whole = case_of(NETWORKS / "nnunet-slices" / "cases", "case-500", model)
+    case = Case(whole.image[:, 16:20], model.channels, whole.affine)
+    before = model.segment(case)
+    result = attacks.FGSM(epsilon=0.1, against="prediction")(model, case)
+    assert result.adversarial.shape == case.shape
+    after = model.segment(result.adversarial)
+    assert dice(before == 1, after == 1) < 0.96
