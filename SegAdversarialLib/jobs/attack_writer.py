@@ -62,12 +62,13 @@ class AttackWriter:
         with self._place.change([name]) as folder:
             self._write_beginning(folder)
             write_attack(folder / name, result, evaluation, model, self._job.ending, about)
-            rows = {**self._rows, name: compare({name: evaluation})[0]}
+            there = {x: row for x, row in self._rows.items() if (self._place.path / x / RESULT_MARKER).is_file()}
+            rows = {**there, name: compare({name: evaluation})[0]}
             write_table(list(rows.values()), folder / TABLE_FILE)
         self._rows = rows
 
     def _write_beginning(self, folder: Path) -> None:
-        if not self._begun:
+        if not self._begun or not (self._place.path / JOB_FILE).is_file():  # somebody took the folder away meanwhile
             write_clean(folder, self._clean.labels, self._case, self._job.ending)
             write_job(folder, self._job, self._attacks)
             self._begun = True
