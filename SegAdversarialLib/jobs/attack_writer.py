@@ -11,10 +11,11 @@ from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs.planning import Planned, asked_of
-from SegAdversarialLib.jobs.results import TABLE_FILE, measured_rows, write_clean
+from SegAdversarialLib.jobs.results import JOB_FILE, TABLE_FILE, measured_rows, write_clean
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.specification import AttackJob
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import RESULT_MARKER
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
