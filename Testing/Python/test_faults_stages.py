@@ -1,4 +1,4 @@
-"""Cancelled, or killed, at every stage of a job: nothing half-written counts as a result, and the next run is as undisturbed."""
+"""Cancelled, or killed, at every stage of a job: nothing half-written counts, and the next run is as one undisturbed."""
 
 from __future__ import annotations
 
