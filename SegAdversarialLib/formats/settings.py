@@ -179,7 +179,7 @@ def read_settings(
         data.pop("stands_for", None)  # it belongs to the classes that are replaced
     data |= {key: value for key, value in changes.items() if value is not None}
     try:
-        return ModelSettings(**data)
+        return ModelSettings.model_validate(data)
     except ValidationError as error:
         raise InputError(f"Settings of the network {path.name}: {first_problem(error, ModelSettings)}") from None
 
