@@ -2,7 +2,7 @@
 
     python Testing/Benchmarks/gpu_check.py [--output FOLDER] [--seconds 470] [--parts PART ...] [--device auto]
 
-From the root of a clone, with its root in PYTHONPATH or the package installed. Needs torch, numpy, scipy, safetensors, pydantic
+Needs torch, numpy, scipy, safetensors, pydantic
 and MONAI; nothing of SimpleITK, nibabel or Slicer. Ends within --seconds, whatever happens: each part runs in a process of its
 own that is ended when its time is over, and each row by itself, so that a failure loses one row. Rows are printed as they
 come and kept in FOLDER/rows.jsonl; in the end one table for each part is printed and written as CSV. Without a GPU it runs
@@ -11,29 +11,29 @@ small on the CPU and leaves the GPU's rows out.
 
 from __future__ import annotations
 
-import time
-
-BEGAN = time.time()  # imports count
-
 import argparse
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gpu_cost
-import gpu_exact
-import monai.networks.nets  # noqa: F401  no row shall pay for its import, or interrupt it
-import torch
-from common import machine, save_table
-from gpu_rows import Rows, read_rows
+BEGAN = time.time()  # the imports that follow count
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from SegAdversarialLib import attacks  # noqa: F401
-from SegAdversarialLib.evaluation.tables import format_table
+import gpu_cost  # noqa: E402
+import gpu_exact  # noqa: E402
+import monai.networks.nets  # noqa: E402, F401  no row shall pay for its import, or interrupt it
+import torch  # noqa: E402
+from common import machine, save_table  # noqa: E402
+from gpu_rows import Rows, read_rows  # noqa: E402
+
+from SegAdversarialLib import attacks  # noqa: E402, F401
+from SegAdversarialLib.evaluation.tables import format_table  # noqa: E402
 
 LATE = 12
 """Seconds after which a part that does not end by itself is ended."""
@@ -121,8 +121,8 @@ def _end(process: Any) -> None:
 def place() -> tuple[str, str]:
     """The device, "cuda" where there is a GPU, and how processes are started.
 
-    A fork has all imported already. It can use a GPU unless something here has touched CUDA, so that a fork is asked first; and
-    it can compute, as this process never does.
+    A fork has all imported already. It can use a GPU unless something here has touched CUDA, so that a fork is asked first;
+    and it can compute, as this process never does.
     """
     if "fork" in multiprocessing.get_all_start_methods():
         context: Any = multiprocessing.get_context("fork")

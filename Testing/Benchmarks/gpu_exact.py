@@ -64,10 +64,13 @@ def agreement(rows: Rows, device: str) -> None:
         if rows.add(f"{name}: CPU float32", reference, 40) is None:
             continue
         if on_gpu:
-            again = partial(make, device, double=True)
-            rows.add(f"{name}: GPU float64", lambda: differences(gradient(again(), case), kept["float64"]))
+            rows.add(f"{name}: GPU float64", partial(_in_double, partial(make, device, double=True), case, kept["float64"]))
         for label in AGREEMENT if on_gpu else ("bfloat16",):
             rows.add(f"{name}: {device} {label}", partial(_agrees, make, device, label, case, kept["float64"]))
+
+
+def _in_double(make: Any, case: Case, expected: torch.Tensor) -> dict[str, Any]:
+    return differences(gradient(make(), case), expected)
 
 
 def _agrees(make: Any, device: str, label: str, case: Case, expected: torch.Tensor) -> dict[str, Any]:

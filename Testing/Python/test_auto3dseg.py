@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT
+from SegAdversarialLib.formats.pickled_data import plain_data
 
 from SegAdversarialLib import InputError, Preprocessing, open_model
 from SegAdversarialLib.formats import auto3dseg, describe_file
 from SegAdversarialLib.formats.bundle_config import Config
-from SegAdversarialLib.formats.pickled_data import plain_data
 from SegAdversarialLib.model.normalization import normalize
 
 KEPT = ROOT / "Testing" / "networks" / "auto3dseg"
