@@ -122,10 +122,10 @@ class Preprocessing(StrictSettings):
     def fixed_size(self) -> Shape | None:
         """The size along i, j, k of what the network sees, where it is the same for all cases."""
         comes_last = "crop" if self.order.index("crop") > self.order.index("resample") else "resample"
-        if isinstance(self.crop, CenterCrop) and self.crop.only is None and None not in self.crop.size:
-            if comes_last == "crop" or (self.spacing is None and self.size is None):
-                i, j, k = (int(x or 0) for x in self.crop.size)
-                return i, j, k
+        decides = comes_last == "crop" or (self.spacing is None and self.size is None)
+        if decides and isinstance(self.crop, CenterCrop) and self.crop.only is None and None not in self.crop.size:
+            i, j, k = (int(x or 0) for x in self.crop.size)
+            return i, j, k
         return self.size if self.crop is None or comes_last == "resample" else None
 
     def on_grid(self, shape: Shape, affine: np.ndarray) -> PreprocessingOnGrid:
