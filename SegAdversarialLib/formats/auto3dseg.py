@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.bundle_config import Component, Config
 from SegAdversarialLib.formats.described import Described
-from SegAdversarialLib.formats.pickled_data import plain_data
+from SegAdversarialLib.formats.plain_pickle import plain_checkpoint
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.volumes.files import is_file
 
@@ -32,10 +33,10 @@ def describe(path: Path) -> Described | None:
     Raises:
         InputError: it is one, but has steps that cannot be said here.
     """
-    file = path / "model" / "model.pt" if path.is_dir() else path
+    file = path / "model" / "model.pt" if os.path.isdir(path) else path
     if not is_file(file) or file.suffix.lower() not in (".pt", ".pth", ".ckpt") or recognise(file).kind != "weights":
         return None
-    held = plain_data(file)
+    held = plain_checkpoint(file)
     if held is None or not set(held) >= _MARKS or not isinstance(held["config"], dict):
         return None
     if not set(held["config"]) >= _TELLING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def find(path: Path) -> BundleFiles | None:
     Raises:
         InputError: it is an archive that could do harm.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _in_folder(path)
     if not is_file(path):
         return None

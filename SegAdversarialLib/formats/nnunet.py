@@ -102,10 +102,11 @@ def _at(path: Path) -> Trained | None:
         beside = path.name in ("plans.json", "dataset.json")
         return _of_folder(path.parent, path) if beside else _of_checkpoint(path)
     if os.path.isdir(path):
-        return _of_fold(path) or _of_folder(path, path) or _of_results(path) or _of_first_version(path)
+        _check_version(path)
+        return _of_fold(path) or _of_folder(path, path) or _of_results(path)
     names = path.name.split("+")
     if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and os.path.isdir(path.parent):
-        missing = next((name for name in names if not (path.parent / name).is_dir()), None)
+        missing = next((name for name in names if not os.path.isdir(path.parent / name)), None)
         if missing is not None:
             known = ", ".join(x.name for x in _folds_in(path.parent))
             raise InputError(f"{path.parent} has no {missing}; it has {known or 'no folds'}.")
@@ -183,7 +184,7 @@ def _networks_below(folder: Path, depth: int = 0) -> Iterator[Path]:
             yield from _networks_below(inner, depth + 1)
 
 
-def _of_first_version(folder: Path) -> None:
+def _check_version(folder: Path) -> None:
     """Refuse a folder of nnU-Net's first version.
 
     Raises:

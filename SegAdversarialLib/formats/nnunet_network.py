@@ -96,7 +96,7 @@ class Architecture:
                     f"The plans of {place} name {what} to be imported, which could run programs; layers of torch and networks "
                     f"of {_PACKAGE} would be right."
                 )
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if not _OWN_TRAINER.fullmatch(trainer):
             warnings = (
                 f"Its trainer {trainer} is none of nnU-Net's own; the weights fit the network in its plans, but what else "

@@ -122,12 +122,12 @@ class Plans:
         }
         if (orientation := self._orientation()) is not None:
             chosen["orientation"] = orientation
-        resampling = self._resampling("data", 3)
+        resampling = self._resampling("data")
         if resampling is not None:
             spacing = dict(zip(axes, self.planned["spacing"][-len(axes) :]))
             chosen["spacing"] = [float(spacing[x]) if x in spacing else None for x in "ijk"]  # slices stay as they are
             chosen["resampling"] = resampling
-            back = self._resampling("probabilities", 1)
+            back = self._resampling("probabilities")
             if back is None:
                 raise InputError(
                     f"{self.place} resamples images and not the answers (resampling_fn_probabilities); both must be resampled."
@@ -159,19 +159,16 @@ class Plans:
             properties = self.plans.get("foreground_intensity_properties_by_modality", {})
         return scheme(bool(self.planned["use_mask_for_norm"][channel]), properties.get(str(channel), {}))
 
-    def _resampling(self, what: str, order: int) -> dict[str, Any] | None:
+    def _resampling(self, what: str) -> dict[str, Any] | None:
         """How images ("data") or answers ("probabilities") are resampled; None: not at all."""
         name = self.planned.get(f"resampling_fn_{what}", "resample_data_or_seg_to_shape")
         how = self.planned.get(f"resampling_fn_{what}_kwargs", {})
         modes = (how.get("mode", "linear"), how.get("aniso_axis_mode", "nearest-exact"))
         if name == "no_resampling_hack":
             return None
+        chosen: dict[str, Any]
         if name == "resample_data_or_seg_to_shape":
-            chosen: dict[str, Any] = {
-                "order": int(how.get("order", order)),
-                "order_through": int(how.get("order_z", 0)),
-                "clip": True,
-            }
+            chosen = {"order": int(how.get("order", 3)), "order_through": int(how.get("order_z", 0)), "clip": True}
         elif name == "resample_torch_fornnunet" and modes == ("linear", "nearest-exact"):
             chosen = {"order": 1, "order_through": 0, "clip": False}
         else:
@@ -179,7 +176,7 @@ class Plans:
                 f"{self.place} resamples in a way that is not known here ({name}); known are resample_data_or_seg_to_shape "
                 "and resample_torch_fornnunet as nnU-Net's planners set them."
             )
-        apart = how.get("force_separate_z", None if how else False)
+        apart = how.get("force_separate_z", False if name == "resample_data_or_seg_to_shape" else None)
         threshold = float(how.get("separate_z_anisotropy_threshold", _ANISOTROPIC))
         chosen["anisotropy"] = _ALWAYS if apart else threshold
         if apart is False:

@@ -83,3 +83,14 @@ def plain_data(content: bytes, source: str) -> Any:
         return _Reader(io.BytesIO(content)).load()
     except Exception as error:
         raise InputError(f"{source} is damaged ({detail_of(error)}); download or copy it again.") from error
+
+
+def plain_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint of torch.save holds beside its tensors; None: the file is none.
+
+    Raises:
+        InputError: it cannot be read, or is damaged.
+    """
+    content = member_of_zip(path)
+    found = None if content is None else plain_data(content, str(path))
+    return found if isinstance(found, dict) else None

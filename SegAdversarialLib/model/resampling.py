@@ -106,7 +106,7 @@ class Axis:
         return self.first + self.step * wanted if self.centers else self.step * (wanted + 0.5) - 0.5
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _matrix(axis: Axis) -> np.ndarray:
     from scipy.ndimage import map_coordinates
 

@@ -61,8 +61,8 @@ def whole_tumour(model: SegmentationModel, image: np.ndarray, case: Case) -> flo
     return dice(said == 1, case.label > 0)
 
 
-def main() -> int:
-    """Attack, judge, and write each row at once."""
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", type=Path)
     parser.add_argument("network")
@@ -76,15 +76,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", action="append", help="attacks, by their names")
     parser.add_argument("--output", type=Path, default=Path("whole-case-results"))
-    given = parser.parse_args()
-    if given.pack:
-        pack(given.case, [given.network, *given.more], given.label)
-        return 0
-    given.output.mkdir(parents=True, exist_ok=True)
-    print(machine(), flush=True)
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    case = unpacked(given.case)
-    model = open_model(
+    return parser.parse_args()
+
+
+def opened(given: argparse.Namespace) -> SegmentationModel:
+    """The network."""
+    return open_model(
         given.network,
         trust=True,
         device=given.device,
@@ -95,31 +92,47 @@ def main() -> int:
         window=[int(x) for x in given.window.split(",")],
         overlap=given.overlap,
     )
-    clean = whole_tumour(model, case.image, case)
-    rows: list[dict[str, Any]] = [{"attack": "none", "channels": "all", "Dice": clean}]
-    print(f"Clean: {clean:.4f}", flush=True)
-    end, lost = time.monotonic() + given.seconds, 0
+
+
+def attacked(model: SegmentationModel, case: Case, name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What an attack leaves, and what it took."""
+    began = time.perf_counter()
+    result = make_attack(name, settings)(model, case)
+    row = {"seconds": round(time.perf_counter() - began, 2), "Dice": whole_tumour(model, result.adversarial.image, case)}
+    if torch.cuda.is_available():
+        row["peak MiB"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    return row
+
+
+def main() -> int:
+    """Attack, judge, and write each row at once."""
+    given = arguments()
+    if given.pack:
+        pack(given.case, [given.network, *given.more], given.label)
+        return 0
+    given.output.mkdir(parents=True, exist_ok=True)
+    print(machine(), flush=True)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    case, model = unpacked(given.case), opened(given)
+    rows: list[dict[str, Any]] = [{"attack": "none", "channels": "all", "Dice": whole_tumour(model, case.image, case)}]
+    print(f"Clean: {rows[0]['Dice']:.4f}", flush=True)
+    end = time.monotonic() + given.seconds
     wanted: list[list[str] | None] = [None, *([x] for x in case.channels)]
     for title, name, settings in ATTACKS:
         for channels in wanted if given.only is None or name in given.only else ():
-            about = {"attack": title, "channels": "all" if channels is None else channels[0]}
-            if time.monotonic() > end:
-                rows.append({**about, "left out": "no time was left"})
-                continue
+            row: dict[str, Any] = {"attack": title, "channels": "all" if channels is None else channels[0]}
             try:
-                began = time.perf_counter()
-                result = make_attack(name, {**settings, "channels": channels})(model, case)
-                seconds = time.perf_counter() - began
-                rows.append({**about, "Dice": whole_tumour(model, result.adversarial.image, case), "seconds": round(seconds, 2)})
-                if torch.cuda.is_available():
-                    rows[-1]["peak MiB"] = round(torch.cuda.max_memory_allocated() / 2**20)
+                late = time.monotonic() > end
+                found = (
+                    attacked(model, case, name, {**settings, "channels": channels}) if not late else {"left out": "no time"}
+                )
             except Exception as error:  # one row must not cost the others
-                lost += 1
-                rows.append({**about, "failed": f"{type(error).__name__}: {error}"[:500]})
+                found = {"failed": f"{type(error).__name__}: {error}"[:500]}
                 traceback.print_exc(limit=-6)
+            rows.append({**row, **found})
             print("  " + ", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
             (given.output / "whole_case.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
-    return 1 if lost else 0
+    return 1 if any("failed" in x for x in rows) else 0
 
 
 if __name__ == "__main__":

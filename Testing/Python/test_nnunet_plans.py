@@ -120,9 +120,10 @@ def test_a_configuration_inherits(said) -> None:
     "how, data, expected",
     [
         ({"force_separate_z": False}, "resample_data_or_seg_to_shape", (3, None, 3.0, True)),
+        ({}, "resample_data_or_seg_to_shape", (3, None, 3.0, True)),
         ({"force_separate_z": True}, "resample_data_or_seg_to_shape", (3, 0, 1.000001, True)),
         ({"force_separate_z": None, "order": 1}, "resample_data_or_seg_to_shape", (1, 0, 3.0, True)),
-        ({"is_seg": False, "force_separate_z": None}, "resample_torch_fornnunet", (1, 0, 3.0, False)),
+        ({"is_seg": False}, "resample_torch_fornnunet", (1, 0, 3.0, False)),
     ],
 )
 def test_resampling(said, how, data, expected) -> None:

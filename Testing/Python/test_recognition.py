@@ -111,8 +111,8 @@ OTHER: dict[str, tuple[Maker, str]] = {
     "fold.tar": (archived, "a tar archive"),
     "weights.pt.gz": (lambda p: p.write_bytes(gzip.compress(bytes(range(256)))), "a compressed file (gzip)"),
     "bundle.zip": (
-        lambda p: zipped(p, "configs/train.json", "models/model.pt"),
-        "a zip archive (configs/train.json, mod",
+        lambda p: zipped(p, "configs/metadata.json", "models/model.pt"),
+        "has no configs/inference.json or .yaml",
     ),
     "page.pt": (lambda p: p.write_text("\n<!DOCTYPE html><html><body>Sign in</body></html>"), "a web page (HTML)"),
     "pointer.pt": (
