@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT
-from SegAdversarialLib.formats.plain_pickle import plain_checkpoint
 
 from SegAdversarialLib import InputError, Preprocessing, open_model
 from SegAdversarialLib.formats import auto3dseg, describe_file
 from SegAdversarialLib.formats.bundle_config import Config
+from SegAdversarialLib.formats.plain_pickle import plain_checkpoint
 from SegAdversarialLib.model.normalization import normalize
 
 KEPT = ROOT / "Testing" / "networks" / "auto3dseg"
