@@ -114,7 +114,14 @@ def _default(field: dict[str, Any]) -> str:
     return json.dumps(field["default"]) if "default" in field else "must be given"
 
 
-_KINDS = {"number": "a number", "integer": "a whole number", "string": "a text", "boolean": "true or false", "null": "null"}
+_KINDS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "string": "a text",
+    "boolean": "true or false",
+    "object": "names and their values",
+    "null": "null",
+}
 
 
 def _values(field: dict[str, Any]) -> str:

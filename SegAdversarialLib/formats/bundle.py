@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.bundle_config import Component, Config, parsed
 from SegAdversarialLib.formats.bundle_files import METADATA, BundleFiles, find
+from SegAdversarialLib.formats.bundle_names import base_name
 from SegAdversarialLib.formats.bundle_outputs import Asked, Outputs, asked, outputs
-from SegAdversarialLib.formats.bundle_transforms import Prepared, base_name, prepared
+from SegAdversarialLib.formats.bundle_transforms import Prepared, prepared
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.structures.brats import nested_regions

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.bundle_config import Component
 from SegAdversarialLib.formats.bundle_expressions import tree_of
-from SegAdversarialLib.formats.bundle_transforms import base_name
+from SegAdversarialLib.formats.bundle_names import base_name
 
 _PREDICTION = "pred"
 

@@ -14,6 +14,7 @@ from typing import Any
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.bundle_config import Component
 from SegAdversarialLib.formats.bundle_expressions import tree_of
+from SegAdversarialLib.formats.bundle_names import base_name
 
 _IMAGE = "image"
 """The entry of its dictionaries that MONAI's evaluator gives to the network."""
@@ -23,6 +24,10 @@ _NOTHING_TO_DO = (
     *("DataStats", "DeleteItems", "SelectItems", "CopyItems", "FromMetaTensor", "ToMetaTensor", "ToCupy", "ToNumpy"),
 )
 """What brings a case into the form that this software gives it anyway."""
+
+
+_FIXED = ("MedianSmooth", "GaussianSmooth", "GaussianSharpen", "HistogramNormalize", "AdjustContrast")
+"""What is done to each image as fixed preparation: it has no counterpart with a gradient here."""
 
 
 @dataclass
@@ -62,30 +67,6 @@ def prepared(transforms: Sequence[Any], channels: int | None) -> Prepared:
     return reader.done()
 
 
-def base_name(target: str, entry: str) -> str:
-    """The name of MONAI's class without the d of its form for dictionaries.
-
-    Raises:
-        InputError: it is not one of MONAI's.
-    """
-    room, _, name = target.rpartition(".")
-    if room and room.partition(".")[0] != "monai":
-        raise InputError(
-            f"The bundle's {entry} is {target}, Python code that comes with the bundle; such a program is not run here: do "
-            "what it does to the cases beforehand and take it out of the configuration, or wrap the network in Python "
-            "(SegmentationModel.from_network)."
-        )
-    if name in _ARRAYS_IN_D:
-        return name
-    for ending in ("Dict", "d", "D"):
-        if name.endswith(ending):
-            return name.removesuffix(ending)
-    return name
-
-
-_ARRAYS_IN_D = ("BorderPad", "SpatialPad", "DivisiblePad", "Pad")
-
-
 class _Reader:
     def __init__(self, channels: int | None) -> None:
         self.found = Prepared()
@@ -103,6 +84,8 @@ class _Reader:
         elif name in _NOTHING_TO_DO:
             if name == "LoadImage":
                 self._keys |= {x for x in keys if x not in ("label", "mask")}
+        elif name in _FIXED and not self._keys.isdisjoint(keys):
+            self.fixed(transform, name)
         elif not self._keys.isdisjoint(keys):
             if name not in _READERS:
                 raise _cannot(transform, "it has no counterpart here through which a gradient goes")
@@ -307,6 +290,16 @@ class _Reader:
     def cast(self, transform: Component) -> None:
         if (kind := _single(transform.get("dtype"))) is not None and "int" in str(kind):
             raise _cannot(transform, f"it cuts intensities to whole numbers ({kind}), which has no gradient")
+
+    def fixed(self, transform: Component, name: str) -> None:
+        """What has no gradient here, and is done to each image as it is."""
+        given = {x: y for x, y in transform.arguments().items() if x not in ("keys", "allow_missing_keys") and y is not None}
+        if not all(isinstance(x, (int, float)) for x in given.values()):
+            raise _cannot(transform, "its arguments must be single numbers")
+        self.add(transform, {"kind": "fixed", "transform": name, "arguments": given})
+        self.found.warnings.append(
+            f"Its step {transform.target} has no gradient here: it is done to each image, and gradients go past it unchanged."
+        )
 
     def _refuse_unless(self, transform: Component, **usual: Any) -> None:
         """Refuse an argument that is there and not as usual."""

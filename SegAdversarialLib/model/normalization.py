@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.model.strict_settings import StrictSettings
 
 if TYPE_CHECKING:
@@ -91,7 +92,28 @@ class Squash(StrictSettings):
         return self.scale * (scaled.sigmoid() if self.function == "sigmoid" else scaled.tanh())
 
 
-SingleStep = ZScore | Rescale | IntensityWindow | Squash
+class Fixed(StrictSettings):
+    """A transform of MONAI's that has no gradient here: it is done to each image, and gradients go past it unchanged."""
+
+    kind: Literal["fixed"] = "fixed"
+    transform: Literal["MedianSmooth", "GaussianSmooth", "GaussianSharpen", "HistogramNormalize", "AdjustContrast"] = Field(
+        description="Its name in monai.transforms."
+    )
+    arguments: dict[str, float | int | bool] = Field({}, description="What it is made with.")
+
+    def apply(self, volume: torch.Tensor) -> torch.Tensor:
+        """Transform one channel (K, J, I)."""
+        import monai.transforms
+        import torch
+
+        try:
+            made = getattr(monai.transforms, self.transform)(**self.arguments)(volume.detach().clone()[None])
+        except Exception as error:  # anything, depending on the transform
+            raise InputError(f"The preparation {self.transform} fails ({detail_of(error)}); check its arguments.") from error
+        return volume + (torch.as_tensor(made).as_subclass(torch.Tensor)[0].to(volume) - volume).detach()
+
+
+SingleStep = ZScore | Rescale | IntensityWindow | Squash | Fixed
 Step = Annotated[SingleStep, Field(discriminator="kind")]
 
 
@@ -149,7 +171,7 @@ def needs_filled(normalization: Normalization | None) -> bool:
 def graph_is_small(normalization: Normalization | None) -> bool:
     """Whether autograd's graph holds little more than the channel before and after."""
     steps = steps_of(normalization)
-    return len(steps) <= 1 and not any(isinstance(x, (Rescale, Squash)) for x in steps)
+    return len(steps) <= 1 and not any(isinstance(x, (Rescale, Squash, Fixed)) for x in steps)
 
 
 def _inside(volume: torch.Tensor, kind: MaskKind, filled: torch.Tensor | None) -> Inside | None:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT
-from SegAdversarialLib.formats.pickled_data import plain_data
 
 from SegAdversarialLib import InputError, Preprocessing, open_model
 from SegAdversarialLib.formats import auto3dseg, describe_file
 from SegAdversarialLib.formats.bundle_config import Config
+from SegAdversarialLib.formats.plain_pickle import plain_checkpoint
 from SegAdversarialLib.model.normalization import normalize
 
 KEPT = ROOT / "Testing" / "networks" / "auto3dseg"
@@ -112,7 +112,7 @@ def test_nothing_pickled_runs(place: str, tmp_path: Path, monkeypatch: pytest.Mo
     with zipfile.ZipFile("model.pt", "w") as archive:
         archive.writestr("model/data.pkl", pickle.dumps(held, 2))
         archive.writestr("model/version", "3\n")
-    found = plain_data(Path("model.pt"))
+    found = plain_checkpoint(Path("model.pt"))
     assert found is not None and found["beside"] != Touching
     with pytest.raises(InputError):
         open_model("model.pt", device="cpu", channels=["a", "b"])

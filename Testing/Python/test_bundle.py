@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from monai.transforms import MedianSmooth, ScaleIntensity
 
-from SegAdversarialLib import InputError, Preprocessing, open_model
+from SegAdversarialLib import Case, InputError, Preprocessing, objectives, open_model
 from SegAdversarialLib.formats import bundle, describe_file
 from SegAdversarialLib.formats.settings import ModelSettings
 
@@ -156,7 +158,8 @@ def test_transforms_in_our_words(make: Make, before: list[dict[str, Any]], expec
     [
         (t("scripts.own.Magicd"), "scripts.own.Magicd, Python code that comes with the bundle"),
         (t("os.system"), "os.system, Python code"),
-        (t("GaussianSmoothd"), "GaussianSmoothd, cannot be said here"),
+        (t("RandGaussianNoised"), "RandGaussianNoised, cannot be said here"),
+        (t("GaussianSmoothd", sigma=[1, 2, 3]), "must be single numbers"),
         (t("Lambdad", func="$open('canary', 'w')"), "Lambdad, cannot be said here"),
         (t("Orientationd", axcodes="$__import__('os').system('touch canary')"), "axcodes is the expression"),
         (t("Spacingd", pixdim=[1, 1, 1], mode="bicubic"), "mode bicubic has no counterpart"),
@@ -178,6 +181,18 @@ def test_transforms_that_cannot_be_said(
     with pytest.raises(InputError, match=message):
         open_model(make([transform]))
     assert not (tmp_path / "canary").exists()
+
+
+def test_what_has_no_gradient_is_done_as_it_is(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """With a warning; the network sees what MONAI makes of the image, and gradients go past it."""
+    model = open_model(make([t("MedianSmoothd", radius=1), t("ScaleIntensityd")], inferer={"_target_": "SimpleInferer"}))
+    assert "MedianSmoothd has no gradient here" in caplog.text
+    image = np.random.default_rng(0).normal(100, 20, (1, 8, 16, 8)).astype(np.float32)
+    case = Case(image, ["image"], np.eye(4))
+    expected = ScaleIntensity()(MedianSmooth(radius=1)(torch.from_numpy(image))).permute(0, 3, 2, 1)
+    torch.testing.assert_close(model.prepare(case), torch.as_tensor(expected).as_subclass(torch.Tensor))
+    _, gradient = model.value_and_gradient(case, objectives.CrossEntropy(np.ones(case.shape, np.int16)))
+    assert np.isfinite(gradient).all() and gradient.any()
 
 
 def test_numbers_over_all_channels_at_once(make: Make) -> None:

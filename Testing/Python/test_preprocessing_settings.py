@@ -27,7 +27,11 @@ def kinds_in(module: ModuleType) -> dict[str, type[BaseModel]]:
 
 
 KINDS, CROPS = kinds_in(normalization), kinds_in(crop)
-NEEDED: dict[str, dict[str, Any]] = {"chain": {"steps": [{"kind": "zscore"}]}, "squash": {"function": "tanh"}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "chain": {"steps": [{"kind": "zscore"}]},
+    "squash": {"function": "tanh"},
+    "fixed": {"transform": "MedianSmooth"},
+}
 """What must be given of those that have no settings of their own to fall back on."""
 TABLES: dict[str, type[BaseModel]] = {
     "preprocessing": Preprocessing,
