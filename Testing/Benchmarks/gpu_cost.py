@@ -159,11 +159,12 @@ def _whole(
         seen = bound.window
     found: dict[str, Any] = {"first gradient s": first, "gradient s": second, "windows at a time": at_once, **said.window()}
     found |= {"batches asked": passes, "peak MiB": peak}
-    if peak and "window MiB" in found:
-        found["peak / (window MiB x windows)"] = peak / (found["window MiB"] * at_once)
-        found["volumes beyond"] = (peak - found["window MiB"] * at_once) / (4 * 4 * math.prod(shape) / MIB)
     windows = _count(shape, seen, overlap)
     found["windows"] = windows
+    if peak and "window MiB" in found:
+        graphs = found["window MiB"] * min(at_once, windows)
+        found["peak / (window MiB x windows)"] = peak / graphs
+        found["volumes beyond"] = (peak - graphs) / (4 * 4 * math.prod(shape) / MIB)
     bare = Bare(name, device, precision)
     batch = torch.randn(min(at_once, windows), 4, *seen, device=device)
     forward, both = quickest([partial(bare.forward, batch), partial(bare.gradient, batch)], device, rounds=2, warm=1)
