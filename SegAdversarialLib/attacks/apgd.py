@@ -73,6 +73,8 @@ class APGD(IterativeAttack):
     def _climb(self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, restart: int) -> None:
         done = 0
         image = run.random_point(restart, self.stages[0][0]) if restart else run.original
+        if run.start is not None and not restart:
+            image = run.start
         for radius, steps in self.stages:
             stage = _Stage(self, run, loss, watch, radius)
             image = stage.climb(run.project(image.clone(), radius), restart, done, steps)

@@ -11,6 +11,7 @@ import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.files import write_attack
+from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import Evaluation
@@ -87,6 +88,8 @@ class AttackResult:
         intensities: by channel, "unit" (what a relative epsilon of 1 is), "low" and "high" (the range that counts) and, where
             the channel has any, "padding" (the value outside the field of view, which is left alone); in scanner units.
         network: the attacked network itself, where it is still at hand.
+        thresholds: the least budgets that were found, where these were searched for: that for the mean Dice first, then those
+            for single structures; the adversarial image is that of the first.
     """
 
     original: Case
@@ -104,6 +107,7 @@ class AttackResult:
     device: str = "cpu"
     intensities: dict[str, dict[str, float]] = field(default_factory=dict)
     network: SegmentationModel | None = None
+    thresholds: tuple[Threshold, ...] = ()
 
     def __repr__(self) -> str:
         of_case = f" of {self.original.name}" if self.original.name else ""
@@ -174,6 +178,7 @@ class AttackResult:
             "largest_change": dict(zip(self.original.channels, np.abs(self.change()).max(axis=(1, 2, 3)).tolist())),
             "intensities": self.intensities,
             "sizes": self.perturbation.describe(self.original),
+            "thresholds": [x.describe() for x in self.thresholds],
         }
 
     @checked
