@@ -14,7 +14,7 @@ from SegAdversarialLib.attacks.gradient import GradientAttack
 from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.nested import inner_attack
 from SegAdversarialLib.attacks.settings import parameter
-from SegAdversarialLib.attacks.threshold import MEAN, Threshold
+from SegAdversarialLib.attacks.threshold import AT_BUDGET, MEAN, Threshold
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.attacks.untargeted import AgainstReference, NothingToAttack, StopsAtDrop
 from SegAdversarialLib.attacks.worst_case import WorstCase
@@ -84,7 +84,7 @@ class LeastBudget(AgainstReference):
         if not isinstance(data, dict):
             return data
         method, common = inner_attack(data, "worst-case", _COMMON, "the least budget")
-        if "stop_at_drop" in method.model_fields_set:
+        if getattr(method, "stop_at_drop", None) is not None:
             raise ValueError(f"the least budget stops {method.title} by itself; give drop in place of stop_at_drop")
         if isinstance(method, WorstCase) and "gradient_budget" not in method.model_fields_set:
             method = method.model_copy(update={"gradient_budget": max(GRADIENTS, method.restarts)})
@@ -248,7 +248,7 @@ class _Search:
         self._row += bool(share)
         loss = 1 - seen.mean(self._counted)
         run.record(number, self._row, loss, seen.logits, seen.image, seen.targets)
-        run.trace[-1]["budget"] = share * self._largest
+        run.trace[-1][AT_BUDGET] = share * self._largest
 
     def _threshold(self, structure: str, outputs: list[int], search: Bisection) -> Threshold:
         upper = search.upper

@@ -80,6 +80,7 @@ class AttackResult:
         trace: a row for each iteration of each restart: "restart", "iteration", "loss", "psnr" (dB, over the attacked
             channels), "dice NAME" for each structure and their mean "dice mean". Iteration 0 is the starting point; the
             row of the kept restart and iteration is the result's (`kept_row`). Empty for attacks that do not ask the network.
+            Where a least budget was searched for, a row for each image that was tried, with its budget ("at budget").
         restart, iteration: which of several restarts, and which of its iterations, was kept.
         snapshots: every k-th iteration of the kept restart, if they were asked for.
         gradient_evaluations, forward_evaluations: how often the network was differentiated, and asked without a gradient.

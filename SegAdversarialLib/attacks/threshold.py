@@ -11,6 +11,9 @@ SHARE = "share of the intensity"
 MEAN = "mean"
 """What answers about the mean over all structures that count are called."""
 
+AT_BUDGET = "at budget"
+"""The column of a trace that says with which budget an image was made; its rows are attacks, not steps of one."""
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -42,7 +45,7 @@ class Threshold:
         """The bracket in words: "between 0.0061 and 0.0066", "not within 0.02"."""
         if self.upper is None:
             return f"not within {self._number(self.largest)}"
-        low = f"{_SHOWN.format(100 * self.lower if self.unit == SHARE else self.lower)}"
+        low = _SHOWN.format(100 * self.lower if self.unit == SHARE else self.lower)
         return f"between {low} and {self._number(self.upper)}"
 
     @property
