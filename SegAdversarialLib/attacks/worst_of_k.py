@@ -134,4 +134,3 @@ class WorstOfK(AgainstReference):
         assert kept is not None
         moved = kept.perturbation.displacement is not None
         return Found(image, kept.perturbation, kept.adversarial.label if moved else None)
-

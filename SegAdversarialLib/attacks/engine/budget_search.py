@@ -77,9 +77,7 @@ class Bisection:
         last: the attempt that was made last.
     """
 
-    def __init__(
-        self, plan: BisectionPlan, attempt: Try, shrink: Shrink, look: Look, tell: Callable[[Attempt], None]
-    ) -> None:
+    def __init__(self, plan: BisectionPlan, attempt: Try, shrink: Shrink, look: Look, tell: Callable[[Attempt], None]) -> None:
         self._plan, self._attempt, self._shrink, self._look, self._tell = plan, attempt, shrink, look, tell
         self.lower = 0.0
         self.upper: Attempt | None = None
