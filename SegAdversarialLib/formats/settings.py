@@ -182,6 +182,11 @@ def read_settings(
         return ModelSettings.model_validate(data)
     except ValidationError as error:
         raise InputError(f"Settings of the network {path.name}: {first_problem(error, ModelSettings)}") from None
+    except UnicodeEncodeError as error:  # pydantic looks up no such text among the words that it knows
+        half = ord(error.object[error.start])
+        raise InputError(
+            f"Settings of the network {path.name}: U+{half:04X} is half a character; write the character itself."
+        ) from None
 
 
 def _content(source: Path) -> dict[str, Any]:

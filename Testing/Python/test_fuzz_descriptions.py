@@ -118,6 +118,14 @@ def test_settings_of_networks(edits: Any, changes: Any) -> None:
         assert listing(Path(place)) == before
 
 
+@pytest.mark.parametrize("key", ["head", "outputs", "description", "channels"])
+def test_half_a_character(key: str, tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Conv3d(2, 3, 1)).save(str(tmp_path / "net.ts"))
+    (tmp_path / "net.json").write_text(json.dumps({**SETTINGS, key: "\ud800"}))
+    with pytest.raises(InputError, match="net"):
+        describe_file(str(tmp_path / "net.ts"))
+
+
 @fuzzed(120)
 @given(CHANGES)
 def test_study_files(changes: Any) -> None:
