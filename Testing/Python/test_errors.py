@@ -204,15 +204,15 @@ def test_any_text_becomes_one_short_line(text: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"kind": "zscor"}, "normalization: the kind must be one of 'zscore', 'rescale', 'window'."),
-        ({"mask": "all"}, "normalization: its kind is missing; it must be one of 'zscore', 'rescale', 'window'."),
+        ({"kind": "zscor"}, "normalization: the kind must be one of 'zscore', 'rescale', 'window', 'squash', 'chain'."),
+        ({"mask": "all"}, "normalization: its kind is missing; it must be one of 'zscore', 'rescale', 'window', 'squash', 'chain'."),
         (
             {"kind": "zscore", "masks": 1},
             "there is no setting preprocessing.normalization.zscore.masks; there are kind, mask, background.",
         ),
         (
             {"kind": "zscore", "mask": "brain"},
-            "zscore.mask: input should be 'all', 'positive', 'nonzero' or 'above_mean' (given: 'brain').",
+            "zscore.mask: input should be 'all', 'positive', 'nonzero', 'above_mean' or 'filled' (given: 'brain').",
         ),
         (
             [{"kind": "zscore"}, {"kind": "window", "std": 0}],
