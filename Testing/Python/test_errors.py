@@ -201,11 +201,14 @@ def test_any_text_becomes_one_short_line(text: str) -> None:
     assert told.strip() and len(told.splitlines()) == 1 and len(told) <= 220
 
 
+KINDS = "'zscore', 'rescale', 'window', 'squash', 'fixed', 'chain'"
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"kind": "zscor"}, "normalization: the kind must be one of 'zscore', 'rescale', 'window', 'squash', 'chain'."),
-        ({"mask": "all"}, "normalization: its kind is missing; it must be one of 'zscore', 'rescale', 'window', 'squash', 'chain'."),
+        ({"kind": "zscor"}, f"normalization: the kind must be one of {KINDS}."),
+        ({"mask": "all"}, f"normalization: its kind is missing; it must be one of {KINDS}."),
         (
             {"kind": "zscore", "masks": 1},
             "there is no setting preprocessing.normalization.zscore.masks; there are kind, mask, background.",
