@@ -22,7 +22,7 @@ VISIBLE = {
     "queries", "answers", "perturbation", "source", "method", "gradient_budget",
     "generator", "xi", "parts", "samples",
     "max_bias", "spacing_mm", "per_channel", "max_displacement", "max_rotation", "max_translation", "max_scale", "order",
-    "kind", "severity", "draws",
+    "kind", "severity", "draws", "drop", "each_structure",
 }  # fmt: skip
 
 

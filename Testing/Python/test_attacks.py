@@ -38,7 +38,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "transfer": {"method": {"attack": "pgd", "steps": 3, "restarts": 2}},
 }
 
-WITHOUT_EPSILON = {"generative", "bias-field", "deformation", "affine", "chain", "physics-artefact", "worst-of-k", "least-budget"}
+WITHOUT_EPSILON = {
+    *("generative", "bias-field", "deformation", "affine", "chain", "physics-artefact"),
+    *("worst-of-k", "least-budget"),
+}
 """Attacks with another kind of budget, which have tests of their own."""
 
 

@@ -142,7 +142,7 @@ def test_chosen_and_single_structures() -> None:
     model, case = toy()
     only = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.2}, classes="rim")(model, case)
     assert lost(only, ("rim",)) >= 0.3 - 1e-9 and len(only.thresholds) == 1
-    each = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.2}, each_structure=True)(model, case)
+    each = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.4}, each_structure=True)(model, case)
     assert [x.structure for x in each.thresholds] == ["mean", "core", "rim"]
     assert {row["restart"] for row in each.trace} == {0, 1, 2}
     for found in each.thresholds:
