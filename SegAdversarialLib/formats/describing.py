@@ -19,6 +19,7 @@ from SegAdversarialLib.formats.settings import (
     read_settings,
     settings_beside,
 )
+from SegAdversarialLib.formats.trust import Trust, digest, trusts
 from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -57,6 +58,17 @@ class NetworkFile:
         return own or (("the program in it (TorchScript)",) if self.content.kind == "torchscript" else ())
 
     @property
+    def programs(self) -> tuple[Path, ...]:
+        """The files in which that stands: those whose bytes have to be trusted."""
+        found: list[Path] = []
+        for part in self.parts:
+            if part.foreign is not None and part.foreign.runs:
+                found += part.foreign.files
+            elif part.content.kind == "torchscript":
+                found.append(part.data)
+        return tuple(dict.fromkeys(found))
+
+    @property
     def first(self) -> NetworkFile:
         """Where channels, classes and preprocessing are said: the network itself, or an ensemble's first member."""
         return self.members[0][1].first if self.members else self
@@ -85,6 +97,8 @@ class NetworkDescription:
         file: the file that was meant: the settings of a network, or the network itself.
         files: all files that make it what it is: weights or program, and settings.
         members: what an ensemble calls its members.
+        runs: what in its files could run code, in words.
+        programs: the files in which that stands, which open only when their bytes are trusted.
     """
 
     name: str
@@ -100,6 +114,16 @@ class NetworkDescription:
     file: Path
     files: tuple[Path, ...]
     members: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    programs: tuple[Path, ...] = ()
+
+    def opens(self, trust: Trust) -> bool:
+        """Whether it opens with the user's word, or with what is remembered.
+
+        Raises:
+            InputError: a file of it cannot be read.
+        """
+        return not self.needs_trust or trusts(trust, map(digest, self.programs))
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
@@ -140,6 +164,8 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         file=found.file,
         files=tuple(dict.fromkeys(_files(found, source))),
         members=tuple(x for x, _ in found.members),
+        runs=found.runs,
+        programs=found.programs,
     )
 
 
