@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +12,20 @@ if TYPE_CHECKING:
 
 
 class InputError(ValueError):
-    """Something that the user gave is wrong; the message is one sentence: what, where, and what would be right."""
+    """Something that the user gave is wrong; the message is one sentence: what, where, and what would be right.
+
+    Names that the user gave may hold anything; line breaks, other control characters and halves of characters, which no
+    terminal and no file takes, are told by their escapes.
+    """
+
+    def __str__(self) -> str:
+        return "".join(_shown(x) for x in super().__str__())
+
+
+def _shown(letter: str) -> str:
+    """A letter as it can be shown in a line."""
+    hidden = not letter.isprintable() and unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+    return letter.encode("unicode_escape").decode() if hidden else letter
 
 
 class Cancelled(Exception):
@@ -82,7 +96,7 @@ def _cut(text: str) -> str:
     """As many whole sentences as are readable, or words where the first sentence is longer."""
     if len(text) > _READABLE:
         ends = [match.end() for match in re.finditer(r"[.!] ", text[: _READABLE + 1])]
-        text = text[: ends[-1]].rstrip() if ends else text[:_READABLE].rpartition(" ")[0] + " ..."
+        text = text[: ends[-1]].rstrip() if ends else (text[:_READABLE].rpartition(" ")[0] or text[:_READABLE]) + " ..."
     return text if text.endswith("...") else text.rstrip(".")
 
 
@@ -105,14 +119,20 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         model: the model, so that the names that it knows can be told where one is unknown.
     """
     problem = most_precise(error.errors())
-    where = ".".join(map(str, _place(problem)))
+    where = _cut(".".join(map(str, _place(problem))))
     if problem["type"] == "extra_forbidden":
         known = known_names(model, _place(problem)[:-1]) if model is not None else ()
         return f"there is no setting {where}" + (f"; there are {', '.join(known)}." if known else ".")
     given = problem.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    shown = f" (given: {_short(given)})" if isinstance(given, (str, int, float, bool)) else ""
     sentence = f"{complaint(problem, model)}{shown}."
     return f"{where}: {sentence}" if where else sentence[0].upper() + sentence[1:]
+
+
+def _short(given: Any) -> str:
+    """What was given, in readable length."""
+    text = repr(given) if not isinstance(given, int) or abs(given) < 10**_READABLE else "a number of very many digits"
+    return text if len(text) <= _READABLE else f"{text[:_READABLE]} ..."
 
 
 def complaint(problem: Any, model: type[BaseModel] | None) -> str:

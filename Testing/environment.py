@@ -36,7 +36,10 @@ def python_with(extras: str) -> Path:
     print(f"Installing SegAdversarial with [{extras}] and what it needs (some minutes, about 2 GB) ...", flush=True)
     install = [str(python), "-m", "pip", "install", "--progress-bar", "off", "--disable-pip-version-check"]
     # torch first and by itself: its exact version is what keeps pip from looking for another build
-    for name, what in (("PyTorch", ["torch"]), ("everything else", ["--editable", f"{ROOT}[{extras}]"])):
+    parts = [("PyTorch", ["torch"]), ("everything else", ["--editable", f"{ROOT}[{extras}]"])]
+    if "test" in extras.split(","):  # what it depends on (torchvision by way of timm) is for other networks, and large
+        parts.append(("nnU-Net's networks", ["--no-deps", "dynamic_network_architectures"]))
+    for name, what in parts:
         status = run_with_steps([*install, "--constraint", str(CONSTRAINTS), *what], step_of_pip, f"looking for {name}")
         if status:
             sys.exit("The installation failed; pip's message above says why. Run this command again once that is mended.")

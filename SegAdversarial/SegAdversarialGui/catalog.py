@@ -212,5 +212,5 @@ def _gridInWords(preprocessing: Any, window: tuple[int, ...] | None) -> str:
     return words
 
 
-def _product(numbers: tuple[float, ...]) -> str:
-    return " × ".join(f"{x:g}" for x in numbers)
+def _product(numbers: tuple[float | None, ...]) -> str:
+    return " × ".join(_("own") if x is None else f"{x:g}" for x in numbers)

@@ -82,15 +82,26 @@ class SettingTable(NamedTuple):
 
 
 def preprocessing_tables() -> list[SettingTable]:
-    """All that can be set under `preprocessing`, and then under each kind of `normalization`, from the models themselves."""
+    """All that can be set under `preprocessing`, then under each kind of `crop`, under `resampling` and under each kind of
+    `normalization`, from the models themselves."""
     schema = Preprocessing.model_json_schema()
-    tables = [SettingTable("preprocessing", schema["description"], _rows(schema["properties"]))]
-    for name in schema["properties"]["normalization"]["anyOf"][0]["oneOf"]:
-        kind = schema["$defs"][name["$ref"].rpartition("/")[2]]
-        fields = {key: field for key, field in kind["properties"].items() if "const" not in field}
-        title = f'normalization, "kind": "{kind["properties"]["kind"]["const"]}"'
-        tables.append(SettingTable(title, kind["description"], _rows(fields)))
-    return tables
+    parts, fields = schema["$defs"], schema["properties"]
+    tables = [SettingTable("preprocessing", schema["description"], _rows(fields))]
+    tables += [_kind_table("crop", parts[name]) for name in _named(fields["crop"]["anyOf"][0]["oneOf"])]
+    resampling = parts["Resampling"]
+    title = "resampling, output_resampling"
+    tables.append(SettingTable(title, resampling["description"], _rows(resampling["properties"])))
+    normalizations = _named(fields["normalization"]["anyOf"][0]["oneOf"])
+    return tables + [_kind_table("normalization", parts[name]) for name in normalizations]
+
+
+def _named(nodes: list[dict[str, str]]) -> list[str]:
+    return [node["$ref"].rpartition("/")[2] for node in nodes]
+
+
+def _kind_table(setting: str, kind: dict[str, Any]) -> SettingTable:
+    fields = {key: field for key, field in kind["properties"].items() if "const" not in field}
+    return SettingTable(f'{setting}, "kind": "{kind["properties"]["kind"]["const"]}"', kind["description"], _rows(fields))
 
 
 def show_preprocessing(console: Console) -> None:
@@ -104,13 +115,21 @@ def show_preprocessing(console: Console) -> None:
 
 
 def _rows(fields: dict[str, Any]) -> list[SettingRow]:
-    return [
-        SettingRow(name, _values(field), json.dumps(field.get("default")), field.get("description", ""))
-        for name, field in fields.items()
-    ]
+    return [SettingRow(name, _values(field), _default(field), field.get("description", "")) for name, field in fields.items()]
 
 
-_KINDS = {"number": "a number", "integer": "a whole number", "string": "a text", "boolean": "true or false", "null": "null"}
+def _default(field: dict[str, Any]) -> str:
+    return json.dumps(field["default"]) if "default" in field else "must be given"
+
+
+_KINDS = {
+    "number": "a number",
+    "integer": "a whole number",
+    "string": "a text",
+    "boolean": "true or false",
+    "object": "names and their values",
+    "null": "null",
+}
 
 
 def _values(field: dict[str, Any]) -> str:
@@ -118,17 +137,26 @@ def _values(field: dict[str, Any]) -> str:
     if "anyOf" in field:
         return _either([_values(x) for x in field["anyOf"]])
     if "oneOf" in field:
-        kinds = [node["$ref"].rpartition("/")[2] for node in field["oneOf"]]
         tags = {target.rpartition("/")[2]: tag for tag, target in field["discriminator"]["mapping"].items()}
-        return f"an object with a kind ({', '.join(tags[x] for x in kinds)})"
+        return f"an object with a kind ({', '.join(tags[x] for x in _named(field['oneOf']))})"
+    if "$ref" in field:
+        return "an object"
     if "enum" in field:
         return _either([json.dumps(x) for x in field["enum"]])
     if "prefixItems" in field:
-        return f"{len(field['prefixItems'])} {_KINDS[field['prefixItems'][0]['type']].removeprefix('a ')}s"
+        return _several(str(len(field["prefixItems"])), field["prefixItems"][0])
     if field["type"] == "array":
-        return "a list of such"
+        return "a list of such" if "oneOf" in field["items"] else _several("a list of", field["items"])
     limits = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
     return ", ".join([_KINDS[field["type"]], *(f"{word} {field[key]:g}" for key, word in limits.items() if key in field)])
+
+
+def _several(how_many: str, field: dict[str, Any]) -> str:
+    """Several values of one kind in words, such as 3 numbers."""
+    if "enum" in field:
+        return f"{how_many} of {_either([json.dumps(x) for x in field['enum']]).replace(' or ', ' and ')}"
+    kinds = [x["type"] for x in field.get("anyOf", [field])]
+    return f"{how_many} {_KINDS[kinds[0]].removeprefix('a ')}s{' (each may be null)' if 'null' in kinds else ''}"
 
 
 def _either(choices: list[str]) -> str:

@@ -80,6 +80,9 @@ def add_model(
     )
     group.add_argument("--head", choices=("softmax", "sigmoid"), help="exclusive classes, or overlapping regions")
     group.add_argument(
+        "--threshold", type=float, metavar="P", help="of a sigmoid head: the probability above which a region is there"
+    )
+    group.add_argument(
         "--preprocessing",
         metavar="JSON",
         nargs="?" if explains else None,
@@ -87,10 +90,7 @@ def add_model(
         help='such as {"orientation": "LPS", "normalization": {"kind": "zscore", "mask": "positive", "background": 0}}; '
         '"info --preprocessing" shows all that can be set',
     )
-    group.add_argument("--window", type=numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
-    group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
-    group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
-    group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    _add_windows(group)
     _add_nature(group)
     group.add_argument(
         "--accelerate",
@@ -98,6 +98,20 @@ def add_model(
         metavar="SWITCH[=VALUE]",
         help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
     )
+
+
+def _add_windows(group: Any) -> None:
+    """In what pieces a network sees a volume."""
+    group.add_argument("--window", type=numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
+    group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
+    group.add_argument("--mirror", metavar="AXES", help='axes along which windows are flipped, too, such as kji; "": none')
+    group.add_argument(
+        "--blending",
+        choices=("gaussian", "voxel-gaussian", "constant"),
+        help="a window counts less towards its faces (default: as in MONAI; voxel: as in nnU-Net), or the same",
+    )
+    group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
+    group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
 
 
 def _add_nature(group: Any) -> None:

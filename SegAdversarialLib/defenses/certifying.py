@@ -136,7 +136,7 @@ def _answer(
         labels = head.label_map(torch.from_numpy(counts))
         certain, share = inside[: len(counts)].any(0), counts.max(0) / votes.n
     else:
-        labels = head.label_map(torch.from_numpy((counts > votes.n // 2).astype(np.int8)))
+        labels = head.painted(torch.from_numpy(counts > votes.n // 2))
         certain = (inside[: len(counts)] | outside[: len(counts)]).all(0)
         share = np.minimum.reduce([np.maximum(x, votes.n - x) for x in counts]) / votes.n
     return labels.numpy(), np.logical_not(certain), np.asarray(share, np.float32)

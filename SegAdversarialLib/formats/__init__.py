@@ -81,11 +81,16 @@ def _opened(found: NetworkFile, name: str, trust: Trust, place: torch.device) ->
         classes={x.label: x.name for x in classes},
         regions={x.label: x.stands_for for x in classes if x.stands_for},
         head=chosen.head,
+        threshold=chosen.threshold,
         preprocessing=chosen.preprocessing,
         window=chosen.window,
         overlap=chosen.overlap,
+        blending=chosen.blending,
         size_multiple=chosen.size_multiple,
         window_batch=chosen.window_batch,
+        window_places=chosen.window_places,
+        mirror=chosen.mirror,
+        painting=chosen.painting,
         outputs=chosen.outputs,
         output=chosen.output,
         in_place=chosen.in_place,
@@ -108,9 +113,9 @@ def _network(found: NetworkFile, trust: Trust, place: torch.device) -> torch.nn.
     if found.foreign is not None:
         sums = [digest(x) for x in found.programs]
         if not trusts(trust, sums):
+            could = f"{found.file} is {found.content.what}, and could run {', '.join(found.runs)}"
             raise InputError(
-                f"{found.file} is {found.content.what}, and could run {', '.join(found.runs)} ({verdict(*found.programs)}); if "
-                "you trust its source, say so (--trust, or trust=True)."
+                f"{could} ({verdict(*found.programs)}); if you trust its source, say so (--trust, or trust=True)."
             )
         from SegAdversarialLib.model.treatment import say
 

@@ -22,7 +22,7 @@ from SegAdversarialLib.formats.settings import (
 from SegAdversarialLib.formats.trust import Trust, digest, trusts
 from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
-from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.structures.output_head import OutputHead, Painting
 from SegAdversarialLib.volumes.files import is_file
 
 # what the command line calls the settings that every network needs
@@ -83,28 +83,34 @@ class NetworkFile:
 class NetworkDescription:
     """A network file as its settings describe it.
 
-    Attributes:
-        name: what results call it.
-        channels: the case channels that it takes, in its order.
-        classes: its outputs in their order: label value, name, and the reference labels that each stands for.
-        head: "softmax" (exclusive classes) or "sigmoid" (overlapping regions).
-        preprocessing: what it wants done to a case.
-        window: voxels that it sees at once, in its own axis order; None: everything.
-        size_bytes: size of its weights or program on disk.
-        content: what its file is, in words.
-        needs_trust: whether it is a program, which opens only when its source is trusted.
-        description: what its makers say of it.
-        file: the file that was meant: the settings of a network, or the network itself.
-        files: all files that make it what it is: weights or program, and settings.
-        members: what an ensemble calls its members.
-        runs: what in its files could run code, in words.
-        programs: the files in which that stands, which open only when their bytes are trusted.
+        Attributes:
+            name: what results call it.
+            channels: the case channels that it takes, in its order.
+            classes: its outputs in their order: label value, name, and the reference labels that each stands for.
+            head: "softmax" (exclusive classes) or "sigmoid" (overlapping regions).
+            threshold: of a sigmoid head, the probability above which a region is present.
+            preprocessing: what it wants done to a case.
+            window: voxels that it sees at once, in its own axis order; None: everything.
+            size_bytes: size of its weights or program on disk.
+            content: what its file is, in words.
+            needs_trust: whether it is a program, which opens only when its source is trusted.
+            description: what its makers say of it.
+            file: the file that was meant: the settings of a network, or the network itself.
+            files: all files that make it what it is: weights or program, and settings.
+            members: what an ensemble calls its members.
+            painting=chosen.painting,
+            runs: what in its files could run code, in words.
+            programs: the files in which that stands, which open only when their bytes are trusted.
+    =======
+            painting: which of overlapping outputs a label map shows; see `OutputHead`.
+    >>>>>>> main
     """
 
     name: str
     channels: tuple[str, ...]
     classes: tuple[ClassSettings, ...]
     head: Literal["softmax", "sigmoid"]
+    threshold: float
     preprocessing: Preprocessing
     window: tuple[int, ...] | None
     size_bytes: int
@@ -114,6 +120,7 @@ class NetworkDescription:
     file: Path
     files: tuple[Path, ...]
     members: tuple[str, ...] = ()
+    painting: Painting = "largest first"
     runs: tuple[str, ...] = ()
     programs: tuple[Path, ...] = ()
 
@@ -127,7 +134,7 @@ class NetworkDescription:
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
-        return head_of(self.classes, self.head)
+        return head_of(self.classes, self.head, self.threshold, self.painting)
 
 
 def describe_file(path: str | Path, settings: str | Path | None = None, **changes: Any) -> NetworkDescription:
@@ -146,7 +153,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     check_complete(found)
     chosen = found.first.settings
     assert chosen.channels is not None
-    head_of(chosen.covering_classes, chosen.head)
+    head_of(chosen.covering_classes, chosen.head, chosen.threshold, chosen.painting)
     if found.members:
         check_agreement([_member(member, x.first.settings) for member, x in found.members])
     source = Path(settings) if settings is not None else settings_beside(found.file, itself=found.foreign is None)
@@ -155,6 +162,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         channels=chosen.channels,
         classes=tuple(x if x.stands_for else x.model_copy(update={"stands_for": (x.label,)}) for x in chosen.covering_classes),
         head=chosen.head,
+        threshold=chosen.threshold,
         preprocessing=chosen.preprocessing,
         window=chosen.window,
         size_bytes=sum(x.data.stat().st_size for x in found.parts),
@@ -164,6 +172,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         file=found.file,
         files=tuple(dict.fromkeys(_files(found, source))),
         members=tuple(x for x, _ in found.members),
+        painting=chosen.painting,
         runs=found.runs,
         programs=found.programs,
     )
@@ -175,11 +184,14 @@ def _member(name: str, settings: ModelSettings) -> Member:
     return Member(
         name=name,
         channels=settings.channels,
-        head=head_of(settings.covering_classes, settings.head),
+        head=head_of(settings.covering_classes, settings.head, settings.threshold, settings.painting),
         preprocessing=settings.preprocessing,
         window=settings.window,
         overlap=settings.overlap,
+        blending=settings.blending,
         size_multiple=settings.size_multiple,
+        window_places=settings.window_places,
+        mirror=settings.mirror,
     )
 
 
@@ -287,11 +299,16 @@ def check_complete(found: NetworkFile) -> None:
         )
 
 
-def head_of(classes: tuple[ClassSettings, ...], kind: Literal["softmax", "sigmoid"]) -> OutputHead:
+def head_of(
+    classes: tuple[ClassSettings, ...],
+    kind: Literal["softmax", "sigmoid"],
+    threshold: float = 0.5,
+    painting: Painting = "largest first",
+) -> OutputHead:
     """The output head that class settings mean.
 
     Raises:
         InputError: the classes do not fit together.
     """
     stands_for = {x.label: x.stands_for for x in classes if x.stands_for}
-    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for)
+    return OutputHead.of({x.label: x.name for x in classes}, kind, stands_for, threshold, painting)

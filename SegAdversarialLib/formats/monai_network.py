@@ -40,7 +40,7 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
     assert settings.network is not None
     network = architecture(settings.network)
     expected = network.state_dict()
-    found = weights_for(_checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
+    found = weights_for(checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
     for name, tensor in found.tensors.items():
         if tensor.shape != expected[name].shape:
             raise InputError(
@@ -93,7 +93,7 @@ def architecture_class(name: str) -> type[torch.nn.Module]:
     return found
 
 
-def _checkpoint(path: Path) -> Any:
+def checkpoint(path: Path) -> Any:
     """What a file of weights holds, read without running anything that might stand in it."""
     import safetensors.torch
     import torch

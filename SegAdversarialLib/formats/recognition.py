@@ -54,6 +54,7 @@ _NAME_THE_NETWORK = (
 )
 _SAVE_AS_PROGRAM = "save the network as TorchScript (torch.jit.trace) with the software that made it"
 _AGAIN = "download or copy it again"
+_GIVE_THE_BUNDLE = "give the bundle's folder, which holds configs/inference.json and models, or its zip archive"
 _NO_NETWORK = "give a network file: TorchScript, or weights of a MONAI network"
 
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
@@ -199,7 +200,7 @@ def _of_pickle(found: PickleContent, archived: bool = False) -> Content:
         way_out = "let the network see one input before its weights are saved"
         return Content("other", "a file of weights that were never made (a Lazy layer had not seen an input yet)", way_out)
     if {"network_weights", "init_args", "trainer_name"} <= found.strings:
-        way_out = f"its architecture is nnU-Net's own, not MONAI's: {_SAVE_AS_PROGRAM}, or give it to from_network in Python"
+        way_out = "it opens by itself once it says plans and data set (init_args), as those that nnU-Net's own trainers write"
         return Content("weights", "a checkpoint of nnU-Net, which holds weights alone", way_out)
     if found.network_class and not lightning:
         what = f"a whole pickled network ({found.network_class}), not weights alone"
@@ -266,11 +267,6 @@ def recognise_folder(folder: Path) -> Content | None:
 
     if there("saved_model.pb"):
         return Content("other", "a TensorFlow network (SavedModel)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
-    if there("plans.json", "fold_*"):
-        way_out = f"not read yet: {_SAVE_AS_PROGRAM}, or give it to from_network in Python"
-        return Content("other", "a network trained with nnU-Net", way_out)
-    if there("configs/metadata.json") or there("configs/inference.*"):
-        return Content("other", "a MONAI bundle", _of_bundle({}))
     return None
 
 
@@ -280,11 +276,11 @@ def recognise_json(data: Any) -> Content:
     if {"modelTopology", "weightsManifest"} & keys:
         what, way_out = "a TensorFlow.js network (as brainchop's)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"
     elif "network_def" in keys:
-        what, way_out = "a MONAI bundle's configuration", _of_bundle(data)
+        what, way_out = "a MONAI bundle's configuration", _GIVE_THE_BUNDLE
     elif "network_data_format" in keys:
-        what, way_out = "a MONAI bundle's metadata", _of_bundle({})
+        what, way_out = "a MONAI bundle's metadata", _GIVE_THE_BUNDLE
     elif {"configurations", "plans_name"} <= keys:
-        what, way_out = "nnU-Net's plans", f"its network is nnU-Net's own: {_SAVE_AS_PROGRAM}"
+        what, way_out = "nnU-Net's plans", "give the folder of a configuration, with fold_0/checkpoint_final.pth in it"
     elif "labels" in keys and {"channel_names", "modality"} & keys:
         what, way_out = "nnU-Net's description of a data set", _NO_NETWORK
     else:
@@ -292,13 +288,3 @@ def recognise_json(data: Any) -> Content:
         what = f"a JSON file of something else ({shown or 'no object with names'})"
         way_out = "settings of a network have channels, classes and network or weights"
     return Content("other", what, way_out)
-
-
-def _of_bundle(config: dict[str, Any]) -> str:
-    """How a bundle's network opens today: by naming it in settings of its own."""
-    defined = config.get("network_def")
-    name = str(defined.get("_target_", "UNet")).rpartition(".")[2] if isinstance(defined, dict) else "UNet"
-    return (
-        "bundles are not read yet: write a JSON file beside models/model.pt that names its network_def "
-        f'("network": {{"name": "{name}", "arguments": {{...}}}}), its channels and its classes'
-    )

@@ -74,9 +74,25 @@ class ModelSettings(Strict):
         None, description="Reference label values that classes cover, by their label or name, where not just their own."
     )
     head: Literal["softmax", "sigmoid"] = Field("softmax", description="softmax: exclusive classes; sigmoid: overlapping.")
+    threshold: float = Field(0.5, gt=0, lt=1, description="For sigmoid: probability above which a region is present.")
     preprocessing: Preprocessing = Field(default_factory=Preprocessing, description="What is done to a case first.")
     window: tuple[int, ...] | None = Field(None, description="Voxels that it sees at once, in its axis order; none: all.")
     overlap: float = Field(0.5, ge=0, lt=1, description="Share of a window that its neighbour sees too.")
+    window_places: Literal["dense", "even"] = Field(
+        "dense", description="dense: windows at equal steps, the last one shifted back to the edge; even: spread evenly."
+    )
+    mirror: str = Field(
+        "", description="Axes along which windows are flipped, too, by letters of the preprocessing's axes (kji)."
+    )
+    painting: Literal["largest first", "in order"] = Field(
+        "largest first",
+        description="Which of overlapping regions a label map shows: that of the fewest reference labels, or the last.",
+    )
+    blending: Literal["gaussian", "voxel-gaussian", "constant"] = Field(
+        "gaussian",
+        description="How much a window's voxels count where several overlap: less towards its faces (as in MONAI, or as in "
+        "nnU-Net, centred on a voxel), or the same.",
+    )
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
     window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device and the network.")
     outputs: Literal["logits", "probabilities"] | None = Field(
@@ -163,7 +179,7 @@ def read_settings(
         data.pop("stands_for", None)  # it belongs to the classes that are replaced
     data |= {key: value for key, value in changes.items() if value is not None}
     try:
-        return ModelSettings(**data)
+        return ModelSettings.model_validate(data)
     except ValidationError as error:
         raise InputError(f"Settings of the network {path.name}: {first_problem(error, ModelSettings)}") from None
 

@@ -28,7 +28,7 @@ class ModelSource(Strict):
     path: str = Field(DEFAULT_MODEL, description="Network file, or a built-in network's name.")
     trust: bool | tuple[Sum, ...] = Field(
         False,
-        description="The file's source is trusted, or the SHA-256 of the bytes that are: programs (TorchScript) open only then.",
+        description="The file's source is trusted, or the SHA-256 of bytes that are: programs (TorchScript) open only then.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     settings: str | None = Field(None, description="JSON file with its settings; none: the one beside it.")

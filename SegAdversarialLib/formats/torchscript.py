@@ -41,8 +41,8 @@ def load(path: Path, trust: Trust, device: torch.device) -> torch.nn.Module:
     content = _bytes_of(path)
     if not trusts(trust, [hashlib.sha256(content).hexdigest()]):
         raise InputError(
-            f"{path} is a TorchScript file, a program that could do anything with your files ({verdict(path)}); if you trust its "
-            "source, say so (--trust, or trust=True)."
+            f"{path} is a TorchScript file, a program that could do anything with your files ({verdict(path)}); if you trust "
+            "its source, say so (--trust, or trust=True)."
         )
     with checked_zip(io.BytesIO(content), path) as archive:
         text = _source_of(archive)

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
@@ -23,8 +23,7 @@ FOLDER = "SEGADVERSARIAL_CONFIG"
 """The environment variable that names another folder than the user's own for what is remembered."""
 
 Trust = bool | tuple[str, ...]
-"""Whose word it is: True, everything that is opened now; SHA-256 sums, files with exactly these bytes; False, what is remembered
-alone."""
+"""Whose word it is: True, all that is opened now; SHA-256 sums, files with exactly these bytes; False, what is remembered."""
 
 _SUM = re.compile(r"[0-9a-f]{64}")
 _SHORTEST = 8
@@ -99,7 +98,7 @@ def remember(path: Path, sha256: str, scan: str = "") -> Decision:
     Raises:
         InputError: the decision cannot be written.
     """
-    when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    when = datetime.now(UTC).isoformat(timespec="seconds")
     found = Decision(sha256, path.name, path.stat().st_size, when, scan)
     with whole_file(_file(sha256)) as temporary:
         temporary.write_text(json.dumps(found.__dict__, ensure_ascii=False, indent=2), encoding="utf-8")

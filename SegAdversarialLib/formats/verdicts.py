@@ -1,4 +1,4 @@
-"""What a scanner says of a file that could run code, beside what is read here: shown before it opens, never taken for the decision."""
+"""What a scanner says of a file that could run code: shown before it opens, and never taken for the decision."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ _NO_CODE = re.compile(
 def verdict(*paths: Path) -> str:
     """What a scanner for dangerous pickles (picklescan) says of files, in one sentence without its full stop.
 
-    Nothing in the files runs. A TorchScript program's own instructions are none that such a scanner reads: of that the sentence
-    speaks, too.
+    Nothing in the files runs. A TorchScript program's own instructions are none that such a scanner reads.
     """
     scanner = _scanner()
     if scanner is None:

@@ -11,10 +11,11 @@ from SegAdversarialLib.attacks.files import write_attack
 from SegAdversarialLib.evaluation.evaluation import Evaluation, compare
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs.planning import Planned, asked_of
-from SegAdversarialLib.jobs.results import TABLE_FILE, measured_rows, write_clean
+from SegAdversarialLib.jobs.results import JOB_FILE, TABLE_FILE, measured_rows, write_clean
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.jobs.specification import AttackJob
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import RESULT_MARKER
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
@@ -62,12 +63,13 @@ class AttackWriter:
         with self._place.change([name]) as folder:
             self._write_beginning(folder)
             write_attack(folder / name, result, evaluation, model, self._job.ending, about)
-            rows = {**self._rows, name: compare({name: evaluation})[0]}
+            there = {x: row for x, row in self._rows.items() if (self._place.path / x / RESULT_MARKER).is_file()}
+            rows = {**there, name: compare({name: evaluation})[0]}
             write_table(list(rows.values()), folder / TABLE_FILE)
         self._rows = rows
 
     def _write_beginning(self, folder: Path) -> None:
-        if not self._begun:
+        if not self._begun or not (self._place.path / JOB_FILE).is_file():  # somebody took the folder away meanwhile
             write_clean(folder, self._clean.labels, self._case, self._job.ending)
             write_job(folder, self._job, self._attacks)
             self._begun = True

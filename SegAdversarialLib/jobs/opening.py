@@ -90,5 +90,5 @@ def part_of(emit: Emit, start: float, end: float) -> ProgressCallback:
 
 def progress_event(fraction: float, message: str, left: float | None = None) -> dict[str, Any]:
     """How far a job is, as an event; with the seconds that are left, where the job itself can tell."""
-    told = {} if left is None else {"left": round(left, 1)}
+    told = {} if left is None else {"left": round(max(0.0, left), 1)}
     return {"event": "progress", "fraction": round(fraction, 4), "message": message, **told}

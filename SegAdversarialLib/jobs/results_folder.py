@@ -24,6 +24,7 @@ from SegAdversarialLib.jobs.results import (
 )
 from SegAdversarialLib.jobs.specification import AnyJob
 from SegAdversarialLib.volumes.files import RESULT_MARKER, check_replaceable, check_writable, whole_change
+from SegAdversarialLib.volumes.interrupted import recover
 from SegAdversarialLib.volumes.json_data import write_json
 
 _OTHER = {
@@ -59,6 +60,7 @@ class ResultsFolder:
                 results that are damaged or of a job of another kind.
         """
         self.path, self._job = Path(job.output), job
+        recover(self.path)
         self._overwrite = bool(getattr(job, "overwrite", False))
         self._files = [self.path / name for name in (TABLE_FILE, *CLEAN_FILES, *own)]
         self._job_before = _json_of(self.path / JOB_FILE)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.errors import InputError, detail_of, first_problem
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.certify_job import CertifyJob
@@ -121,8 +121,10 @@ def read_job(path: str | Path) -> AnyJob:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no job file {path}; check the path.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"The job file {path} is no readable JSON ({error}).") from error
+    except OSError as error:
+        raise InputError(f"The job file {path} cannot be read ({error.strerror or error}); check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The job file {path} is no readable JSON ({detail_of(error)}).") from error
     return make_job(data, f"The job file {path}")
 
 

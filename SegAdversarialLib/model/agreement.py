@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.crop import ForegroundCrop
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead
 
@@ -21,7 +22,10 @@ class Member:
     preprocessing: Preprocessing
     window: tuple[int, ...] | None
     overlap: float
+    blending: str
     size_multiple: int
+    window_places: str = "dense"
+    mirror: str = ""
 
 
 def check_agreement(members: Sequence[Member]) -> None:
@@ -62,15 +66,29 @@ def _normalisations(member: Member) -> Any:
     return sorted(zip((x.lower() for x in member.channels), map(repr, chosen)))
 
 
+def _crop(member: Member) -> Any:
+    """What is cropped, whatever the channels' order."""
+    crop = member.preprocessing.crop
+    if not isinstance(crop, ForegroundCrop) or crop.channels is None:
+        return crop
+    return crop.model_copy(update={"channels": None}), sorted(member.channels[n].lower() for n in crop.channels)
+
+
 _TOLD: dict[str, Callable[[Member], Any]] = {
     "channels": lambda x: sorted(name.lower() for name in x.channels),
     "head": lambda x: x.head.kind,
+    "threshold": lambda x: x.head.threshold,
     "classes": lambda x: sorted(zip(x.head.labels, x.head.names, map(sorted, x.head.regions))),
     "normalization": _normalisations,
-    "preprocessing": lambda x: x.preprocessing.model_dump(mode="json", exclude={"normalization"}),
+    "crop": _crop,
+    "preprocessing": lambda x: x.preprocessing.model_dump(mode="json", exclude={"normalization", "crop"}),
     "window": lambda x: x.window,
     "overlap": lambda x: x.overlap,
+    "blending": lambda x: x.blending,
     "size multiple": lambda x: x.size_multiple,
+    "window places": lambda x: x.window_places,
+    "mirror": lambda x: "".join(sorted(x.mirror)) or "none",
+    "painting": lambda x: x.head.painting,
 }
 
 

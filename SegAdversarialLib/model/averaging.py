@@ -1,4 +1,4 @@
-"""The mean of several networks' probabilities, as one torch network."""
+"""The mean of several networks' probabilities, or logits, as one torch network."""
 
 from __future__ import annotations
 
@@ -50,6 +50,18 @@ class Ensemble(torch.nn.Module):
             return logits.log_softmax(2).logsumexp(0) - math.log(len(logits))
         present, absent = torch.nn.functional.logsigmoid(logits), torch.nn.functional.logsigmoid(-logits)
         return present.logsumexp(0) - absent.logsumexp(0)
+
+
+class MeanLogits(torch.nn.Module):
+    """Several networks that take and give the same as one, whose logits are the mean of theirs."""
+
+    def __init__(self, networks: Sequence[torch.nn.Module]) -> None:
+        super().__init__()
+        self.members = torch.nn.ModuleList(networks)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Logits (B, N, *window) for (B, C, *window)."""
+        return torch.stack([x(batch) for x in self.members]).mean(0)
 
 
 def _asked(network: torch.nn.Module, place: Place, batch: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
     from SegAdversarialLib.model.devices import GpuMemory
-    from SegAdversarialLib.model.preprocessing import Preprocessing, PreprocessingOnGrid
+    from SegAdversarialLib.model.preprocessing import Preprocessing
+    from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid
+    from SegAdversarialLib.model.window_grid import WindowGrid
+    from SegAdversarialLib.model.windows import Windows
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
@@ -30,9 +33,7 @@ class HowToAsk:
     name: str
     head: OutputHead
     preprocessing: Preprocessing
-    window: tuple[int, ...] | None
-    overlap: float
-    size_multiple: int
+    windows: Windows
     window_batch: int
     most_windows: int
     memory: GpuMemory | None
@@ -68,20 +69,21 @@ class BoundModel:
         import torch
 
         from SegAdversarialLib.model.sliding_window import SlidingWindow
-        from SegAdversarialLib.model.window_grid import WindowGrid
 
         self._how, self.head, self._network, self._positions = how, how.head, network, positions
-        self._steps = how.preprocessing.on_grid(case.shape, case.affine)
-        self._unflipped, self._flips = self._steps.without_flips()
-        dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
-        grid = WindowGrid(self._steps.network_shape, how.window, how.overlap, how.size_multiple, dimensions)
-        self._window = grid.window[3 - grid.dimensions :]
+        self._outside = how.head.absent
+        self._mixes = how.head.kind if how.preprocessing.restores == "probabilities" else None
         image = torch.from_numpy(case.image)
-        is_lent = grid.sees_all and self._is_taken_as_it_is(image)
-        self.image = image.to(device=how.device, dtype=how.dtype, copy=is_lent)
+        self.image = image.to(device=how.device, dtype=how.dtype)
+        self._steps = how.preprocessing.on_grid(case.shape, case.affine).on_image(self._channels(self.image))
+        self._unflipped, self._flips = self._steps.without_flips()
+        self._grid = self._new_grid()
+        is_lent = self._grid.sees_all and self._is_taken_as_it_is(image)
+        if is_lent and self.image.data_ptr() == image.data_ptr():
+            self.image = self.image.clone()
         self._windows = SlidingWindow(
             network,
-            grid,
+            self._grid,
             len(how.head.labels),
             how.window_batch,
             dtype=None if how.network_dtype == how.dtype else how.network_dtype,
@@ -93,12 +95,13 @@ class BoundModel:
     @property
     def window(self) -> tuple[int, ...]:
         """The size that the network sees at once, in its own axes."""
-        return self._window
+        return self._grid.window[3 - self._grid.dimensions :]
 
     def prepared(self) -> torch.Tensor:
         """The case as the network sees it, before it is cut into windows: (C, *network axes), in memory of its own."""
         import torch
 
+        self._look_at(self.image)
         with torch.no_grad():
             return self._prepare(self.image.clone() if self._is_taken_as_it_is(self.image) else self.image)
 
@@ -114,6 +117,7 @@ class BoundModel:
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
+        self._look_at(image)
         return self._network.trying(lambda: self._logits(image))
 
     def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
@@ -124,10 +128,37 @@ class BoundModel:
         """
         import torch
 
+        self._look_at(image)
         if self._network.undecided:
             with torch.no_grad():
                 self._network.settle(self._windows.first_crop(self._prepare(image.detach())))
         return self._network.trying(lambda: self._differentiate(image, loss))
+
+    def _look_at(self, image: torch.Tensor) -> None:
+        """What of the preprocessing depends on the image, such as a crop, is found anew, and so are the windows."""
+        if not self._steps.stages.needs_image:
+            return
+        self._steps = self._steps.on_image(self._channels(image), self._steps)
+        self._unflipped, self._flips = self._steps.without_flips()
+        if self._steps.network_shape != self._grid.shape:
+            self._grid = self._new_grid()
+            self._windows.lay(self._grid)
+
+    def _new_grid(self) -> WindowGrid:
+        from SegAdversarialLib.model.window_grid import WindowGrid
+
+        how = self._how
+        dimensions: Literal[2, 3] = 2 if how.preprocessing.dimensions == 2 else 3
+        shape, cut = self._steps.network_shape, how.windows
+        mirror = [3 - dimensions + how.preprocessing.axes.index(letter) for letter in cut.mirror]
+        return WindowGrid(
+            shape, cut.size, cut.overlap, cut.size_multiple, dimensions, cut.blending, spread=cut.places, mirror=mirror
+        )
+
+    def _channels(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The network's channels of an image, in its order."""
+        channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
+        return [channels[c] for c in self._positions]
 
     def _logits(self, image: torch.Tensor) -> torch.Tensor:
         import torch
@@ -136,7 +167,9 @@ class BoundModel:
             prepared = self._prepare(image)
             while True:
                 try:
-                    return check_answers(self._steps.restore(self._windows(prepared)), self._how.name)
+                    return check_answers(
+                        self._steps.restore(self._windows(prepared), self._outside, self._mixes), self._how.name
+                    )
                 except torch.OutOfMemoryError as error:
                     self._windows.use_less_memory(error)
 
@@ -158,7 +191,7 @@ class BoundModel:
             leaf = image.detach().requires_grad_(True)
             blended = self._windows(self._prepare(leaf))
             if not self._windows.scales_gradients:
-                logits = self._steps.restore(blended)
+                logits = self._steps.restore(blended, self._outside, self._mixes)
                 check_answers(logits.detach(), self._how.name)
                 value = loss(logits)
                 (gradient,) = input_gradient(value, leaf)
@@ -213,7 +246,7 @@ class BoundModel:
 
         with torch.enable_grad():
             leaf = blended.requires_grad_(True)
-            logits = steps.restore(leaf)
+            logits = steps.restore(leaf, self._outside, self._mixes)
             check_answers(logits.detach(), self._how.name)
             value = loss(logits)
             (upstream,) = torch.autograd.grad(value, leaf)
@@ -225,8 +258,7 @@ class BoundModel:
 
         if self._is_taken_as_it_is(image):
             return image
-        channels = image.unbind(0)  # one backward for all; indexing would make a whole volume of zeros for each
-        return torch.stack([self._steps.forward_channel(channels[c], n) for n, c in enumerate(self._positions)])
+        return torch.stack([self._steps.forward_channel(x, n) for n, x in enumerate(self._channels(image))])
 
     def _prepare_by_channels(self, image: torch.Tensor) -> tuple[torch.Tensor, list[_Graph | None]]:
         """The image as the network sees it before any flips, outside of any graph, and the graph that made each channel.

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from SegAdversarialLib.errors import InputError, detail_of
@@ -137,8 +136,8 @@ def question_sizes(window: Sequence[int] | None, multiple: int, preprocessing: P
         return tuple(-(-size // multiple) * multiple for size in sizes)
 
     own = window
-    if own is None and preprocessing.size is not None:
-        own = preprocessing.on_grid((1, 1, 1), np.eye(4)).network_shape[3 - dimensions :]
+    if own is None and preprocessing.fixed_size is not None:
+        own = [preprocessing.fixed_size["ijk".index(axis)] for axis in preprocessing.axes]
     small = (_SMALL[dimensions],) * dimensions
     if own is None:
         tried = [small, *((size,) * dimensions for size in _LARGER[dimensions])]

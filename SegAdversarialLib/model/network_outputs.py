@@ -61,6 +61,8 @@ class NetworkOutputs:
                 f"The network gives a tensor of shape {tuple(given.shape)} for an input of {tuple(batch.shape)}; with "
                 f"{self.count} classes it must be {expected}: check the classes, the window and the size multiple."
             )
+        if given.is_complex():
+            raise InputError("The network gives complex numbers; it must give real logits.")
         # a tensor class of the network's own must not spread into images and losses
         return given if type(given) is torch.Tensor else given.as_subclass(torch.Tensor)
 

@@ -1,102 +1,61 @@
 """From a case's own grid to the grid and intensities that a network was trained on, and back; differentiable.
 
-The steps run in this order, each of them optional: orientation (axes permuted), spacing or size (linear resampling over the
-same extent), normalisation (for each channel), order of the tensor's axes, orientation (axes flipped). Every step treats
-each channel on its own, so gradients can be pulled back one channel at a time.
+The steps, each of them optional: orientation (axes permuted); in the order that is set crop, resampling and normalisation (for
+each channel); order of the tensor's axes; orientation (axes flipped). Every step treats each channel on its own, but for where
+a crop and a mask lie, so that gradients can be pulled back one channel at a time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from SegAdversarialLib.arguments import InOneSentence
-from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, resize, spacing_of
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.crop import CenterCrop, Crop, ForegroundCrop, Shape
+from SegAdversarialLib.model.normalization import Normalization
+from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid, Stage, Stages
+from SegAdversarialLib.model.preprocessing_steps import ResampleStep
+from SegAdversarialLib.model.resampling import Axis, Interpolation, Line, Resampling, Spacing
+from SegAdversarialLib.model.strict_settings import StrictSettings
+from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
-if TYPE_CHECKING:
-    import torch
-    from pydantic._internal._model_construction import ModelMetaclass
-
-    from SegAdversarialLib.model.standardization import Inside
-else:
-    ModelMetaclass = type(BaseModel)
-
-Shape = tuple[int, int, int]
-MaskKind = Literal["all", "positive", "nonzero", "above_mean"]
-
-
-class _Called(InOneSentence, ModelMetaclass):
-    """What is given wrongly is said in one sentence."""
+_SAME_PLACE = 1e-6
+_SAME_SPACING = 1e-3
+"""mm within which MONAI's Spacing leaves an axis as it is."""
 
 
-class _Settings(BaseModel, metaclass=_Called):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ZScore(_Settings):
-    """Subtract the mean and divide by the standard deviation of the voxels inside a mask, channel by channel."""
-
-    kind: Literal["zscore"] = "zscore"
-    mask: MaskKind = Field("all", description="Voxels that count: all, above 0, other than 0, or above the channel's mean.")
-    background: float | None = Field(None, description="Value of the voxels outside the mask; none: standardised as well.")
-
-    def apply(self, volume: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Standardise one channel (K, J, I); into new memory, or into `out` as `standardize` says."""
-        from SegAdversarialLib.model.standardization import standardize
-
-        return standardize(volume, _inside(volume, self.mask), self.background, out)
-
-
-class Rescale(_Settings):
-    """Put the range between two percentiles of the channel onto [0, 1] (Liu et al. 2021 with the defaults)."""
-
-    kind: Literal["rescale"] = "rescale"
-    low: float = Field(0.0, ge=0, lt=100, description="Percentile that becomes 0.")
-    high: float = Field(100.0, gt=0, le=100, description="Percentile that becomes 1.")
-    clip: bool = Field(False, description="Cut off what lies beyond the two percentiles.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Rescale:
-        if self.low >= self.high:
-            raise ValueError(f"the low percentile ({self.low}) must be below the high one ({self.high})")
-        return self
-
-    def apply(self, volume: torch.Tensor) -> torch.Tensor:
-        """Rescale one channel (K, J, I)."""
-        low, high = _percentile(volume, self.low), _percentile(volume, self.high)
-        span = high - low
-        scaled = (volume - low) / span if span.item() > 0 else volume - low
-        return scaled.clamp(0, 1) if self.clip else scaled
-
-
-class IntensityWindow(_Settings):
-    """Cut to a fixed intensity range, then subtract and divide by fixed numbers, as for CT in Hounsfield units."""
-
-    kind: Literal["window"] = "window"
-    lower: float | None = Field(None, description="Lowest intensity kept, in scanner units.")
-    upper: float | None = Field(None, description="Highest intensity kept, in scanner units.")
-    mean: float = Field(0.0, description="Subtracted, in scanner units.")
-    std: float = Field(1.0, gt=0, description="Divided by, in scanner units.")
-
-    def apply(self, volume: torch.Tensor) -> torch.Tensor:
-        """Window one channel (K, J, I)."""
-        if self.lower is not None or self.upper is not None:
-            volume = volume.clamp(self.lower, self.upper)
-        return (volume - self.mean) / self.std
-
-
-Normalization = Annotated[ZScore | Rescale | IntensityWindow, Field(discriminator="kind")]
-
-
-class Preprocessing(_Settings):
+class Preprocessing(StrictSettings):
     """What a network wants done to a case before it sees it; `Preprocessing()` does nothing."""
 
     orientation: str | None = Field(None, description="Where the i, j, k axes point, such as RAS or LPS; none: as they are.")
-    spacing: tuple[float, float, float] | None = Field(None, description="Voxel size in mm along i, j, k, after orientation.")
+    order: tuple[Stage, Stage, Stage] = Field(
+        ("crop", "resample", "normalize"), description="In which order it is cropped, resampled and normalised."
+    )
+    crop: Crop | None = Field(None, description="The part that the network sees, found anew in each image; none: all.")
+    spacing: tuple[float | None, float | None, float | None] | None = Field(
+        None, description="Voxel size in mm along i, j, k, after orientation; null for an axis keeps the case's own."
+    )
+    spacing_kept: tuple[float, float] | None = Field(
+        None,
+        description="An axis whose own spacing is between these two multiples of the wanted one stays as it is, such as "
+        "[0.75, 1.25] (Auto3DSeg); none: all are resampled.",
+    )
     size: Shape | None = Field(None, description="Number of voxels along i, j, k, after orientation, instead of a spacing.")
+    grid: Literal["extent", "centers"] = Field(
+        "extent",
+        description="extent: the new voxels fill the same space, their number is rounded (nnU-Net); centers: the first "
+        "voxel's centre stays, and the spacing is exact (MONAI's Spacing).",
+    )
+    resampling: Resampling = Field(Resampling(), description="How images are interpolated.")
+    output_resampling: Resampling = Field(
+        Resampling(), description="How the network's outputs are interpolated on the way back."
+    )
+    restores: Literal["logits", "probabilities"] = Field(
+        "logits", description="What is interpolated on the way back: logits (nnU-Net), or probabilities (MONAI's Invert)."
+    )
     normalization: Normalization | tuple[Normalization, ...] | None = Field(
         None, description="What is done to the intensities; one for all channels, or one for each in the network's order."
     )
@@ -118,12 +77,23 @@ class Preprocessing(_Settings):
             raise ValueError(f'axes must be two or three different letters of i, j, k, such as "kji"; they are "{axes}"')
         return axes
 
+    @field_validator("order")
+    @classmethod
+    def _each_stage_once(cls, order: tuple[Stage, Stage, Stage]) -> tuple[Stage, Stage, Stage]:
+        if len(set(order)) != len(order):
+            raise ValueError(f"order must name crop, resample and normalize once each; it is {', '.join(order)}")
+        return order
+
     @model_validator(mode="after")
     def _one_resampling(self) -> Preprocessing:
         if self.spacing is not None and self.size is not None:
             raise ValueError("give a spacing or a size, not both")
-        if self.spacing is not None and min(self.spacing) <= 0:
-            raise ValueError(f"spacings must be above 0 mm; they are {self.spacing}")
+        if self.spacing is not None and any(x is not None and x <= 0 for x in self.spacing):
+            raise ValueError(f"spacings must be above 0 mm, or null; they are {self.spacing}")
+        if self.spacing is None and (self.grid != "extent" or self.spacing_kept is not None):
+            raise ValueError('grid "centers" and spacing_kept are about a spacing; give one')
+        if self.spacing_kept is not None and not 0 < self.spacing_kept[0] <= self.spacing_kept[1]:
+            raise ValueError(f"spacing_kept must be two multiples, the smaller first; it is {self.spacing_kept}")
         if self.size is not None and min(self.size) < 1:
             raise ValueError(f"sizes must be at least 1 voxel; they are {self.size}")
         return self
@@ -133,122 +103,142 @@ class Preprocessing(_Settings):
         """3, or 2 for a network that sees slices."""
         return len(self.axes)
 
+    def check_channels(self, count: int) -> None:
+        """Refuse what does not fit a network of so many channels.
+
+        Raises:
+            InputError: there are more or fewer normalisations, or a crop looks at a channel that there is not.
+        """
+        chosen = self.normalization
+        if isinstance(chosen, tuple) and len(chosen) != count:
+            raise InputError(f"There are {len(chosen)} normalisations for {count} channels; give one for each.")
+        looked_at = self.crop.channels if isinstance(self.crop, ForegroundCrop) and self.crop.channels else (0,)
+        if max(looked_at) >= count:
+            raise InputError(
+                f"The crop looks at the channel in place {max(looked_at)}, counted from 0; the network has {count} channel(s)."
+            )
+
+    @property
+    def fixed_size(self) -> Shape | None:
+        """The size along i, j, k of what the network sees, where it is the same for all cases."""
+        comes_last = "crop" if self.order.index("crop") > self.order.index("resample") else "resample"
+        decides = comes_last == "crop" or (self.spacing is None and self.size is None)
+        if decides and isinstance(self.crop, CenterCrop) and self.crop.only is None and None not in self.crop.size:
+            i, j, k = (int(x or 0) for x in self.crop.size)
+            return i, j, k
+        return self.size if self.crop is None or comes_last == "resample" else None
+
     def on_grid(self, shape: Shape, affine: np.ndarray) -> PreprocessingOnGrid:
-        """The steps worked out for volumes of `shape` (K, J, I) at `affine`."""
+        """The steps worked out for volumes of `shape` (K, J, I) at `affine`, as far as they do not depend on the image."""
         have = orientation_of(affine)
         turn = Reorientation.between(have, self.orientation or have)
+        native = spacing_of(affine)[::-1]
+        k, j, i = (native[axis] for axis in turn.permutation)
+        resample = partial(self._resampled, _turned(affine, turn), (k, j, i), turn.flips)
+        stages = Stages(self.order, self.crop, resample, self.normalization, turn.flips)
         turned = turn.shape(shape)
-        target = turned
+        first_slices = "".join(x for x in "kji" if x not in self.axes)
+        a, b, c = ("kji".index(x) for x in first_slices + self.axes)
+        steps = None if stages.needs_image else stages.steps(turned)
+        return PreprocessingOnGrid(stages, turn, turned, (a, b, c), self.dimensions, (k, j, i), steps)
+
+    def _resampled(self, affine: np.ndarray, native: Spacing, flips: tuple[int, ...], shape: Shape) -> ResampleStep:
+        """The step for volumes of a shape (K, J, I) before any flips; `affine` is theirs after these, without its origin."""
+        centers = self.grid == "centers"
+        if centers:
+            reached = spacing = self._target(native, tolerance=_SAME_SPACING)
+            wanted, starts, lines = _by_centers(shape, affine, spacing)
+        else:
+            wanted, starts, lines = self._voxels_by_extent(shape, native), (0.0, 0.0, 0.0), None
+            k, j, i = (have * mm / want for have, mm, want in zip(shape, native, wanted))
+            reached = (k, j, i)
+            spacing = reached if self.spacing is None else self._target(native)
+
+        def interpolation(
+            rule: Resampling, shapes: tuple[Shape, Shape], spacings: tuple[Spacing, Spacing], firsts: Spacing
+        ) -> Interpolation:
+            """From voxels of the first shape and spacing to those of the second, the first of which lie at `firsts`."""
+            apart = rule.axis_apart(*spacings)
+            axes: list[Axis | None] = []
+            for n, (have, want, old, new, first) in enumerate(zip(*shapes, *spacings, firsts)):
+                order = rule.order_through if n == apart and rule.order_through is not None else rule.order
+                # which side a nearest voxel is on hangs on the last bit: have / want first
+                step = new / old if centers else have / want
+                stays = step == 1 and have == want and not first
+                axes.append(None if stays else Axis(have, want, step, centers, order, n in flips, first))
+            return Interpolation(shapes[1], (axes[0], axes[1], axes[2]), apart, rule.clip)
+
+        into = interpolation(self.resampling, (shape, wanted), (native, spacing), starts)
+        if lines is not None:
+            into = into.at(lines)
+        k, j, i = (-first * old / new for first, old, new in zip(starts, native, spacing))
+        out_of = interpolation(self.output_resampling, (wanted, shape), (spacing, native), (k, j, i))
+        return ResampleStep(shape, into, out_of, reached)
+
+    def _target(self, native: Spacing, tolerance: float = 0.0) -> Spacing:
+        """The spacing that is wanted (K, J, I) in mm; the case's own where it is near enough."""
+        low, high = self.spacing_kept or (1.0, 1.0)
+        asked = (self.spacing or (None, None, None))[::-1]
+        k, j, i = (
+            own if mm is None or mm * min(low, 1) - tolerance <= own <= mm * max(high, 1) + tolerance else mm
+            for own, mm in zip(native, asked)
+        )
+        return k, j, i
+
+    def _voxels_by_extent(self, shape: Shape, native: Spacing) -> Shape:
         if self.size is not None:
             i, j, k = self.size
-            target = (k, j, i)
-        elif self.spacing is not None:
-            # turned array axes are (k, j, i); the native spacing is counted the other way round
-            native = spacing_of(affine)[::-1]
-            mm = [turned[axis] * native[turn.permutation[axis]] for axis in range(3)]
-            k, j, i = (max(1, round(length / step)) for length, step in zip(mm, self.spacing[::-1]))
-            target = (k, j, i)
-        first_slices = "".join(x for x in "kji" if x not in self.axes)
-        order = tuple("kji".index(x) for x in first_slices + self.axes)
-        return PreprocessingOnGrid(self, turn, turned, target, order)
+            return k, j, i
+        if self.spacing is None:
+            return shape
+        pairs = list(zip(shape, native, self._target(native)))
+        if self.order[0] == "crop" and self.crop is not None:  # nnU-Net's rounding, which differs at halves
+            k, j, i = (max(1, round(mm / step * count)) for count, mm, step in pairs)
+        else:
+            k, j, i = (max(1, round(count * mm / step)) for count, mm, step in pairs)
+        return k, j, i
 
 
-@dataclass(frozen=True)
-class PreprocessingOnGrid:
-    """A `Preprocessing` on one grid: tensors in, tensors out, differentiable."""
-
-    settings: Preprocessing
-    turn: Reorientation
-    turned_shape: Shape
-    resampled_shape: Shape
-    order: tuple[int, ...]
-
-    @property
-    def does_nothing(self) -> bool:
-        """Whether the network sees the volumes as they are."""
-        return (
-            self.settings.normalization is None
-            and self.turn == Reorientation((0, 1, 2), ())
-            and self.resampled_shape == self.turned_shape
-            and self.order == (0, 1, 2)
-        )
-
-    @property
-    def network_shape(self) -> Shape:
-        """The spatial shape that the network sees; the first axis counts slices for a 2D network."""
-        a, b, c = (self.resampled_shape[axis] for axis in self.order)
-        return a, b, c
-
-    def forward_channel(self, volume: torch.Tensor, index: int, out: torch.Tensor | None = None) -> torch.Tensor:
-        """One channel (K, J, I) as the network sees it; `index` is its place among the network's channels.
-
-        Where `out` (of the network's shape) is given, the channel is written there, too. As the gradient may be computed from
-        it, it must stay as it is until then; the gradient may take its place, and can be asked for only once.
-        """
-        if self.turn.flips:
-            unflipped, axes = self.without_flips()
-            flipped = unflipped.forward_channel(volume, index).flip(axes)
-            if out is not None:
-                out.copy_(flipped.detach())
-            return flipped
-        inverse = [self.order.index(axis) for axis in range(3)]
-        target = None if out is None else out.permute(inverse)
-        volume = resize(self.turn.apply(volume)[None], self.resampled_shape)[0]
-        chosen = self.settings.normalization
-        normalization = chosen[index] if isinstance(chosen, tuple) else chosen
-        if isinstance(normalization, ZScore):
-            return normalization.apply(volume, target).permute(self.order)
-        if normalization is not None:
-            volume = normalization.apply(volume)
-        if target is not None:
-            target.copy_(volume.detach())
-        return volume.permute(self.order)
-
-    def without_flips(self) -> tuple[PreprocessingOnGrid, tuple[int, ...]]:
-        """The same steps without the flips of `turn`, and the network's axes that are flipped after them.
-
-        But for rounding no step tells one direction of an axis from the other, so that the flips can come last. They do so
-        everywhere: rounding decides on which side of a mask's threshold a resampled voxel falls.
-        """
-        unflipped = replace(self, turn=Reorientation(self.turn.permutation, ()))
-        return unflipped, tuple(self.order.index(axis) for axis in self.turn.flips)
-
-    def graph_is_small(self, index: int) -> bool:
-        """Whether autograd's graph of a channel holds little more than the channel before and after."""
-        chosen = self.settings.normalization
-        return not isinstance(chosen[index] if isinstance(chosen, tuple) else chosen, Rescale)
-
-    def restore(self, logits: torch.Tensor) -> torch.Tensor:
-        """Bring logits (N, *network_shape) back onto the case's own grid (N, K, J, I)."""
-        if self.turn.flips:
-            unflipped, axes = self.without_flips()
-            return unflipped.restore(logits.flip([1 + axis for axis in axes]))
-        inverse = [1 + self.order.index(axis) for axis in range(3)]
-        return self.turn.undo(resize(logits.permute(0, *inverse), self.turned_shape))
+def _turned(affine: np.ndarray, turn: Reorientation) -> np.ndarray:
+    """The affine of volumes that are turned, but for its origin."""
+    columns = [affine[:3, 2 - turn.permutation[2 - n]] * (-1 if 2 - n in turn.flips else 1) for n in range(3)]
+    turned = np.eye(4)
+    turned[:3, :3] = np.stack(columns, axis=1)
+    return turned
 
 
-def _inside(volume: torch.Tensor, kind: MaskKind) -> Inside | None:
-    """What tells the voxels that count: 1 or 0 in the volume's own type, as torch compares into booleans several times more
-    slowly."""
+def _by_centers(shape: Shape, affine: np.ndarray, spacing: Spacing) -> tuple[Shape, Spacing, tuple[Line, Line, Line]]:
+    """MONAI's number of voxels, where the first of them lies among those there are, and where all do, as it computes them.
+
+    The first one is that which there is; but where the axes are not at right angles to 1e-8, as those of an oblique scan never
+    are in a file of single precision, MONAI lets the middles of both grids coincide (halves of the numbers of voxels).
+    """
+    from monai.data.utils import compute_shape_offset, zoom_affine
+
+    there = zoom_affine(affine, spacing[::-1], diagonal=False)
+    counts, offset = compute_shape_offset(shape[::-1], affine, there)
+    there[:3, 3] = offset
+    into = np.linalg.solve(affine, there)
+    i, j, k = (0.0 if abs(x) < _SAME_PLACE else float(x) for x in into[:3, 3])
+    a, b, c = (int(n) for n in counts[::-1])
+    lines = _lines(into, (a, b, c), shape)
+    return (a, b, c), (k, j, i), lines
+
+
+def _lines(into: np.ndarray, wanted: Shape, shape: Shape) -> tuple[Line, Line, Line]:
+    """Where the wanted voxels lie along each axis (K, J, I), to the last bit as torch's affine grid says it in MONAI.
+
+    The last bit counts: it lets a voxel beside the brain be something other than 0, which a mask takes for brain.
+    """
     import torch
+    import torch.nn.functional as functional
+    from monai.networks.utils import to_norm_affine
 
-    if kind == "all":
-        return None
-    if kind == "nonzero":
-        return lambda some: torch.ne(some, 0, out=torch.empty_like(some))
-    threshold = volume.detach().mean() if kind == "above_mean" else 0
-    return lambda some: torch.gt(some, threshold, out=torch.empty_like(some))
-
-
-def _percentile(volume: torch.Tensor, percent: float) -> torch.Tensor:
-    """Linear interpolation between the two nearest ranks, as numpy; differentiable in those voxels."""
-    flat = volume.flatten()
-    if percent == 0:
-        return flat.amin()
-    if percent == 100:
-        return flat.amax()
-    rank = percent / 100 * (flat.numel() - 1)
-    below = int(rank)
-    low = flat.kthvalue(below + 1).values
-    high = flat.kthvalue(min(below + 2, flat.numel())).values
-    return low + (high - low) * (rank - below)
+    normed = to_norm_affine(torch.from_numpy(into)[None], shape[::-1], wanted[::-1], align_corners=False)[0]
+    found = []
+    for axis in range(3):
+        along = torch.zeros(1, 3, 4, dtype=torch.float64)
+        along[0, 0, 0], along[0, 0, 3] = normed[2 - axis, 2 - axis], normed[2 - axis, 3]
+        grid = functional.affine_grid(along, [1, 1, 1, 1, wanted[axis]], align_corners=False)[..., 0].flatten()
+        found.append(tuple((((grid + 1) * shape[axis] - 1) / 2).tolist()))
+    return found[0], found[1], found[2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
 from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
 from SegAdversarialLib.model.preprocessing import Preprocessing
+from SegAdversarialLib.model.windows import Rarely, Windows
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
+_SAID = (
+    "network",
+    "channels",
+    "classes",
+    "preprocessing",
+    "window",
+    "overlap",
+    "head",
+    "regions",
+    "size_multiple",
+    "window_batch",
+)
 MOST_WINDOWS = 32
 """Where memory decides, no more windows (of slices: 16 times as many) go through at once: more do not make a GPU faster."""
 
@@ -44,15 +57,6 @@ class Prediction:
         return f"<Prediction of {sizes(self.labels.shape)} voxels; its outputs claim {counts}>"
 
 
-class _Windows(NamedTuple):
-    """In what pieces a network sees a volume, as `SegmentationModel.from_network` takes them."""
-
-    size: Sequence[int] | None
-    overlap: float
-    size_multiple: int
-    batch: int | None
-
-
 class SegmentationModel:
     """A network with its preprocessing, its windows and the meaning of its outputs, on a device.
 
@@ -62,6 +66,7 @@ class SegmentationModel:
         channels: the case channels that the network takes, in its order.
         head: what its outputs stand for.
         preprocessing: what it wants done to a case.
+        windows: in what pieces it sees a volume; `window` is their size.
         device: where it runs.
         dtype: of images, preprocessing and objectives.
         network_dtype: of the network's weights.
@@ -81,7 +86,7 @@ class SegmentationModel:
         channels: Sequence[str],
         head: OutputHead,
         preprocessing: Preprocessing,
-        windows: _Windows,
+        windows: Windows,
         *,
         said: Said,
         device: str,
@@ -93,8 +98,7 @@ class SegmentationModel:
         from SegAdversarialLib.model.network_outputs import NetworkOutputs
 
         self.channels, self.head, self.preprocessing, self.name = tuple(channels), head, preprocessing, name
-        self.window = tuple(int(x) for x in windows.size) if windows.size is not None else None
-        self.overlap, self.size_multiple = windows.overlap, windows.size_multiple
+        self.windows, self.window = windows, windows.size
         self._check()
         check_weights(network, name)
         self.device = choose_device(device)
@@ -140,13 +144,10 @@ class SegmentationModel:
         regions: Mapping[int, Sequence[int]] | None = None,
         size_multiple: int = 1,
         window_batch: int | None = None,
-        outputs: Literal["logits", "probabilities"] | None = None,
-        output: int | str | None = None,
-        in_place: bool | None = None,
-        allow_random: bool = False,
         device: str = "cpu",
         name: str = "network",
         acceleration: Acceleration | Mapping[str, Any] | None = None,
+        **rarely: Any,
     ) -> SegmentationModel:
         """Wrap any torch network that maps (B, C, *window) to logits, or probabilities, (B, N, *window).
 
@@ -167,20 +168,23 @@ class SegmentationModel:
             device: "cpu", "cuda", "cuda:1", "mps" or "auto".
             name: what results call it.
             acceleration: switches for running it faster, by the names of `Acceleration`.
+            rarely: what few networks need said, by the names of `Rarely`: outputs, in_place, threshold, blending ...
 
         Raises:
             InputError: the settings do not fit together, or the network has no weights yet.
         """
         from SegAdversarialLib.model.treatment import Said
 
-        said, windows = Said(outputs, output, in_place, allow_random), _Windows(window, overlap, size_multiple, window_batch)
-        meaning, steps = OutputHead.of(classes, head, regions), preprocessing or Preprocessing()
-        switches = Acceleration.of(acceleration)
+        more, size = Rarely.of(rarely, _SAID), None if window is None else tuple(int(x) for x in window)
+        said = Said(more.outputs, more.output, more.in_place, more.allow_random)
+        cut = (size, overlap, size_multiple, window_batch, more.blending, more.window_places, more.mirror)
+        windows, steps, switches = Windows(*cut), preprocessing or Preprocessing(), Acceleration.of(acceleration)
+        meaning = OutputHead.of(classes, head, regions, more.threshold, more.painting)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
         """The same model with another network of the same channels and outputs, moved to the same device."""
-        windows = _Windows(self.window, self.overlap, self.size_multiple, self._settled_batch)
+        windows = replace(self.windows, batch=self._settled_batch)
         common = (self.channels, self.head, self.preprocessing, windows)
         switches, device = self._accelerated.settings, str(self.device)
         return SegmentationModel(network, *common, said=self._said, device=device, name=self.name, acceleration=switches)
@@ -263,7 +267,7 @@ class SegmentationModel:
         from SegAdversarialLib.model.examination import question_sizes
 
         if not self._is_examined:
-            self._examine_at(question_sizes(self.window, self.size_multiple, self.preprocessing), file_hash)
+            self._examine_at(question_sizes(self.window, self.windows.size_multiple, self.preprocessing), file_hash)
 
     def _examine_at(self, sizes: tuple[tuple[int, ...], ...], file_hash: str = "", last: bool = False) -> None:
         """Ask at these sizes; `last`: a network that takes none of them is not asked again."""
@@ -307,7 +311,7 @@ class SegmentationModel:
             self._examine_at((self._bound(case, positions).window,), last=True)
         with (
             frozen(self.network),
-            self._accelerated.folded(len(self.channels), dimensions, self.size_multiple),
+            self._accelerated.folded(len(self.channels), dimensions, self.windows.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
             yield bound
@@ -319,9 +323,7 @@ class SegmentationModel:
             name=self.name,
             head=self.head,
             preprocessing=self.preprocessing,
-            window=self.window,
-            overlap=self.overlap,
-            size_multiple=self.size_multiple,
+            windows=self.windows,
             window_batch=self.window_batch,
             most_windows=self.most_windows,
             memory=self.memory,
@@ -361,10 +363,11 @@ class SegmentationModel:
                 for label, name, region in zip(self.head.labels, self.head.names, self.head.regions)
             ],
             "head": self.head.kind,
+            "threshold": self.head.threshold,
+            "painting": self.head.painting,
             "preprocessing": self.preprocessing.model_dump(mode="json"),
+            **self.windows.settings(),
             "window": list(self.window) if self.window else None,
-            "overlap": self.overlap,
-            "size_multiple": self.size_multiple,
             "window_batch": self._settled_batch,
             "outputs": "probabilities" if outputs.are_probabilities else "logits",
             "output": outputs.key,
@@ -378,18 +381,10 @@ class SegmentationModel:
         }
 
     def _check(self) -> None:
-        dimensions = self.preprocessing.dimensions
         if not self.channels or len({x.lower() for x in self.channels}) != len(self.channels):
             raise InputError(
                 f"The network's channels must be named, each by another name (capitals do not count); they are "
                 f"{list(self.channels)}."
             )
-        if self.window is not None and (len(self.window) != dimensions or min(self.window) < 1):
-            raise InputError(f"The window must be {dimensions} sizes of at least 1 voxel; it is {list(self.window)}.")
-        if not 0 <= self.overlap < 1:
-            raise InputError(f"The overlap must be at least 0 and below 1; it is {self.overlap}.")
-        if self.size_multiple < 1:
-            raise InputError(f"The size multiple must be at least 1; it is {self.size_multiple}.")
-        chosen = self.preprocessing.normalization
-        if isinstance(chosen, tuple) and len(chosen) != len(self.channels):
-            raise InputError(f"There are {len(chosen)} normalisations for {len(self.channels)} channels; give one for each.")
+        self.windows.check(self.preprocessing.axes)
+        self.preprocessing.check_channels(len(self.channels))

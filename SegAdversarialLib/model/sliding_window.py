@@ -3,6 +3,7 @@
 With windows f_w, importance weights m and their sum M over all windows, the blended logits are
 L = sum_w place(m * f_w(crop_w(z))) / M. The gradient of a scalar of L with respect to z is therefore the sum over windows of
 place(J_w^T [crop_w(dL / M) * m]): each window needs only its own graph, and memory for one will do, whatever the volume's.
+A window that is shown flipped as well is so many windows in the same place.
 
 Memory fresh from the system costs as much as what is done with it: windows are cut out and seeded where the ones before them
 were. The graphs of the last windows are kept from the forward pass, as far as they are small beside the volume.
@@ -20,7 +21,7 @@ import torch
 
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.model.gradient_checks import check_graph, input_gradient
-from SegAdversarialLib.model.window_grid import Slices, WindowGrid
+from SegAdversarialLib.model.window_grid import Slices, View, WindowGrid
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.devices import GpuMemory
@@ -44,7 +45,7 @@ _CHANGES_INPUT = (
 class _Graph:
     """Windows that the network was asked about with autograd's graph: (B, C, *window) in, (B, N, *window) out."""
 
-    places: list[Slices]
+    views: list[View]
     crops: torch.Tensor
     logits: torch.Tensor
 
@@ -65,7 +66,7 @@ class SlidingWindow:
         most: windows in one go at most, however much memory there is.
 
     Attributes:
-        places: the grid's.
+        views: the grid's: its windows, once for each way in which they are flipped.
         scales_gradients: gradients are scaled on their way through the network, so that half precision does not flush them.
         keeps_graphs: the graphs of the last batches are kept from the forward pass for `pull_back`, which saves asking about
             them again.
@@ -87,7 +88,7 @@ class SlidingWindow:
         self._between, self._memory, self.most = between, memory, most or batch_size
         self.scales_gradients = dtype is not None
         self.batch_size = batch_size
-        self.places = grid.places
+        self.views = grid.views
         self._kept: list[_Graph] = []
         self._rooms: dict[str, torch.Tensor] = {}
         """Memory that all windows of a pass use in turn, by what for."""
@@ -95,10 +96,16 @@ class SlidingWindow:
         """What the graph of a window takes, as far as is known."""
         self.keeps_graphs, self.kept_a_graph = True, False
 
+    def lay(self, grid: WindowGrid) -> None:
+        """Go on with the windows of another grid, for volumes of another shape."""
+        self.let_go()
+        self._grid, self.views = grid, grid.views
+
     @property
     def is_single(self) -> bool:
         """Whether the volume goes through the network in one go, so that one graph holds it all."""
-        return len(self.places) <= self.batch_size and self._grid.sees_all
+        is_mirrored = len(self.views) > len(self._grid.places)
+        return len(self.views) <= self.batch_size and self._grid.sees_all and not is_mirrored
 
     def use_less_memory(self, cause: Exception) -> None:
         """Go on with half as many windows at a time.
@@ -106,7 +113,7 @@ class SlidingWindow:
         Raises:
             InputError: there is but one already.
         """
-        at_once = min(self.batch_size, len(self.places))
+        at_once = min(self.batch_size, len(self.views))
         if at_once == 1:
             raise InputError(
                 f"A single window of {'x'.join(map(str, self._grid.window))} voxels does not fit into the device's memory; "
@@ -121,7 +128,7 @@ class SlidingWindow:
 
     def first_crop(self, volume: torch.Tensor) -> torch.Tensor:
         """What the network sees first of a volume (C, *shape): (1, C, *window)."""
-        crop = self._grid.pad(volume)[(slice(None), *self.places[0])][None]
+        crop = self._grid.pad(volume)[(slice(None), *self.views[0].place)][None]
         return crop.squeeze(2) if self._grid.dimensions == 2 else crop
 
     def scale_of(self, upstream: torch.Tensor) -> float:
@@ -146,22 +153,22 @@ class SlidingWindow:
             return self._grid.unpad(self._ask_without_copy(slices).squeeze(2).movedim(0, 1))
         blended = padded.new_zeros((self._outputs, *self._grid.padded))
 
-        def blend(places: list[Slices], logits: torch.Tensor) -> None:
-            for place, part in zip(places, logits):
-                blended[(slice(None), *place)].addcmul_(part, self._share(place, padded))
+        def blend(views: list[View], logits: torch.Tensor) -> None:
+            for (place, flips), part in zip(views, logits):
+                blended[(slice(None), *place)].addcmul_(_flipped(part, flips), self._share(place, padded))
 
-        def run(places: list[Slices]) -> None:
+        def run(views: list[View]) -> None:
             with torch.no_grad():
-                blend(places, self._ask(self._cut_out(padded, places)))
+                blend(views, self._ask(self._cut_out(padded, views)))
 
-        left = len(self.places)
-        for places in self._batches():
-            graph = self._graph_for_later(padded, places, left) if before_gradient else None
+        left = len(self.views)
+        for views in self._batches():
+            graph = self._graph_for_later(padded, views, left) if before_gradient else None
             if graph is None:
-                self._with_less_memory(run, places)
+                self._with_less_memory(run, views)
             else:
-                blend(places, graph.logits.detach())
-            left -= len(places)
+                blend(views, graph.logits.detach())
+            left -= len(views)
         self._rooms.clear()
         return self._grid.unpad(blended)
 
@@ -172,23 +179,24 @@ class SlidingWindow:
         pulled = torch.zeros_like(padded)
 
         def pull(graph: _Graph) -> None:
-            seeds = self._room("seeds", padded, len(graph.places))
-            for seed, place in zip(seeds, graph.places):
-                torch.mul(upstream[(slice(None), *place)], self._share(place, padded).mul_(scale), out=seed)
+            seeds = self._room("seeds", padded, len(graph.views))
+            for seed, (place, flips) in zip(seeds, graph.views):
+                share = self._share(place, padded).mul_(scale)
+                torch.mul(_flipped(upstream[(slice(None), *place)], flips), _flipped(share[None], flips), out=seed)
             (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
-            for place, part in zip(graph.places, gradient if scale == 1 else gradient.div_(scale)):
-                pulled[(slice(None), *place)].add_(part)
+            for (place, flips), part in zip(graph.views, gradient if scale == 1 else gradient.div_(scale)):
+                pulled[(slice(None), *place)].add_(_flipped(part, flips))
 
-        def run(places: list[Slices]) -> None:
-            pull(self._graph(places, self._cut_out(padded, places)))
+        def run(views: list[View]) -> None:
+            pull(self._graph(views, self._cut_out(padded, views)))
 
         # from the end, in the batches of the forward pass: the same sums in the same order, whatever was kept
-        left = len(self.places)
+        left = len(self.views)
         while left:
-            self._report(len(self.places) - left)
-            start = left - len(self._kept[-1].places) if self._kept else max(0, left - self.batch_size)
+            self._report(len(self.views) - left)
+            start = left - len(self._kept[-1].views) if self._kept else max(0, left - self.batch_size)
             if not self._kept or not self._succeeds(pull, self._kept.pop()):
-                self._measured(run, self.places[start:left])
+                self._measured(run, self.views[start:left])
             left = start
         self.let_go()
         return self._grid.unpad(pulled)
@@ -198,11 +206,11 @@ class SlidingWindow:
         self._kept.clear()
         self._rooms.clear()
 
-    def _graph_for_later(self, padded: torch.Tensor, places: list[Slices], left: int) -> _Graph | None:
+    def _graph_for_later(self, padded: torch.Tensor, views: list[View], left: int) -> _Graph | None:
         """The graph of these windows if it is kept, or tells what a graph takes; `left` windows, with these, are not done."""
         if not self.keeps_graphs or self._memory is not None:  # the memory is still to be measured
             return None
-        first, last = left == len(self.places), left == len(places)
+        first, last = left == len(self.views), left == len(views)
         if first:
             self._graph_bytes = math.inf
         # a GPU's batches are as large as its memory: no more than the last one's is kept
@@ -210,11 +218,11 @@ class SlidingWindow:
         if not (measured or last or left * self._graph_bytes <= allowed):
             return None
         try:
-            crops = self._cut_out(padded, places, padded.new_empty((len(places), len(padded), *self._grid.window)))
+            crops = self._cut_out(padded, views, padded.new_empty((len(views), len(padded), *self._grid.window)))
             if measured:
-                graph, self._graph_bytes = self._with_its_bytes(places, crops)
+                graph, self._graph_bytes = self._with_its_bytes(views, crops)
             else:
-                graph = self._graph(places, crops)
+                graph = self._graph(views, crops)
         except torch.OutOfMemoryError:
             self.let_go()
             self.keeps_graphs = False
@@ -234,7 +242,7 @@ class SlidingWindow:
             return False
         return True
 
-    def _with_its_bytes(self, places: list[Slices], crops: torch.Tensor) -> tuple[_Graph, float]:
+    def _with_its_bytes(self, views: list[View], crops: torch.Tensor) -> tuple[_Graph, float]:
         """The graph of these windows, and what that of one takes: what it saves for the way back, and both its ends."""
         held: dict[int, int] = {}
 
@@ -248,23 +256,23 @@ class SlidingWindow:
 
         try:
             with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-                graph = self._graph(places, crops)
+                graph = self._graph(views, crops)
         except InputError:  # some networks do not let themselves be watched
-            return self._graph(places, crops), math.inf
+            return self._graph(views, crops), math.inf
         note(graph.crops)
         note(graph.logits)
-        return graph, sum(held.values()) / len(places)
+        return graph, sum(held.values()) / len(views)
 
-    def _graph(self, places: list[Slices], crops: torch.Tensor) -> _Graph:
+    def _graph(self, views: list[View], crops: torch.Tensor) -> _Graph:
         leaf = crops.detach().requires_grad_(True)
         with torch.enable_grad():
-            return _Graph(places, leaf, self._ask(leaf))
+            return _Graph(views, leaf, self._ask(leaf))
 
-    def _cut_out(self, padded: torch.Tensor, places: list[Slices], crops: torch.Tensor | None = None) -> torch.Tensor:
-        """What is at these places of a volume, (B, C, *window); copied into `crops` or memory that they all share."""
-        crops = self._room("crops", padded, len(places)) if crops is None else crops
-        for crop, place in zip(crops, places):
-            crop.copy_(padded[(slice(None), *place)])
+    def _cut_out(self, padded: torch.Tensor, views: list[View], crops: torch.Tensor | None = None) -> torch.Tensor:
+        """What is seen of a volume, (B, C, *window); copied into `crops` or memory that they all share."""
+        crops = self._room("crops", padded, len(views)) if crops is None else crops
+        for crop, (place, flips) in zip(crops, views):
+            crop.copy_(_flipped(padded[(slice(None), *place)], flips))
         return crops
 
     def _room(self, what: Literal["crops", "seeds", "share"], padded: torch.Tensor, count: int) -> torch.Tensor:
@@ -278,24 +286,24 @@ class SlidingWindow:
     def _share(self, place: Slices, padded: torch.Tensor) -> torch.Tensor:
         return self._grid.share(place, self._room("share", padded, 1)[0, 0])
 
-    def _measured(self, run: Callable[[list[Slices]], None], places: list[Slices]) -> None:
+    def _measured(self, run: Callable[[list[View]], None], views: list[View]) -> None:
         """`run` on some windows; the first time, batches are then made as large as the memory that it took allows."""
         memory, self._memory = self._memory, None  # measured once
         if memory is None:
-            self._with_less_memory(run, places)
+            self._with_less_memory(run, views)
             return
         most = self.most
         self._rooms.clear()  # they count
         memory.start()
-        self._with_less_memory(run, places)
+        self._with_less_memory(run, views)
         if self.most == most:  # else there was not enough already
-            needed = max(1, memory.used()) / len(places)
+            needed = max(1, memory.used()) / len(views)
             self.batch_size = max(1, min(most, int(_FILLED * memory.free() / needed)))
             _log.info("A window takes %.0f MiB; going on with %d at a time.", needed / 2**20, self.batch_size)
 
-    def _with_less_memory(self, run: Callable[[list[Slices]], None], places: list[Slices]) -> None:
-        """`run` on all places at once, or on fewer at a time where that is more than the GPU holds."""
-        waiting, at_once = places, len(places)
+    def _with_less_memory(self, run: Callable[[list[View]], None], views: list[View]) -> None:
+        """`run` on all views at once, or on fewer at a time where that is more than the GPU holds."""
+        waiting, at_once = views, len(views)
         while waiting:
             try:
                 run(waiting[:at_once])
@@ -341,18 +349,22 @@ class SlidingWindow:
             raise InputError(_CHANGES_INPUT)
         return logits
 
-    def _batches(self) -> Iterator[list[Slices]]:
+    def _batches(self) -> Iterator[list[View]]:
         """The windows in batches; if one is smaller than the others, it is the first, as on the way back it is the last."""
         done = 0
-        while done < len(self.places):
+        while done < len(self.views):
             self._report(done)
-            batch = self.places[done : done + ((len(self.places) - done) % self.batch_size or self.batch_size)]
+            batch = self.views[done : done + ((len(self.views) - done) % self.batch_size or self.batch_size)]
             done += len(batch)
             yield batch
 
     def _report(self, done: int) -> None:
         if self._between is not None:
-            self._between(done / len(self.places))
+            self._between(done / len(self.views))
+
+
+def _flipped(volume: torch.Tensor, flips: tuple[int, ...]) -> torch.Tensor:
+    return volume.flip(flips) if flips else volume
 
 
 def _power_of_two_that_saves(upstream: torch.Tensor) -> float:

@@ -15,8 +15,8 @@ import torch
 
 from SegAdversarialLib.volumes.slabs import slabs
 
-Inside = Callable[[torch.Tensor], torch.Tensor]
-"""Some slices of a volume to the voxels that count: 1 or 0 in the volume's own type."""
+Inside = Callable[[torch.Tensor, slice], torch.Tensor]
+"""Some slices of a volume, and which they are, to the voxels that count: 1 or 0 in the volume's own type."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class _Standardize(torch.autograd.Function):
             if inside is None:
                 counted = centred
             elif background is None:
-                counted = centred * inside(volume[piece])
+                counted = centred * inside(volume[piece], piece)
             else:
-                counted = centred.mul_(inside(volume[piece]))
+                counted = centred.mul_(inside(volume[piece], piece))
             # slice by slice: in one go, torch's single-precision norm of millions of numbers is off in the third digit
             lengths.append(torch.linalg.vector_norm(counted, dim=(1, 2)))
         deviation = torch.linalg.vector_norm(torch.cat(lengths)) / count**0.5
@@ -51,7 +51,7 @@ class _Standardize(torch.autograd.Function):
         for piece in pieces:
             scores[piece].div_(deviation)
             if inside is not None and background:
-                scores[piece].masked_fill_(inside(volume[piece]) == 0, background)
+                scores[piece].masked_fill_(inside(volume[piece], piece) == 0, background)
         ctx.save_for_backward(None if inside is None else volume, scores, deviation)
         ctx.inside, ctx.count, ctx.background, ctx.lent = inside, count, background, memory.volume is not None
         return scores
@@ -67,16 +67,16 @@ class _Standardize(torch.autograd.Function):
         fixed = ctx.inside is not None and ctx.background is not None
         sums, products = [], []
         for piece in pieces:
-            arriving = gradient[piece] * ctx.inside(volume[piece]) if fixed else gradient[piece]
+            arriving = gradient[piece] * ctx.inside(volume[piece], piece) if fixed else gradient[piece]
             sums.append(arriving.sum())
             products.append((arriving * scores[piece]).sum())
         through_mean, through_deviation = torch.stack(sums).sum() / ctx.count, torch.stack(products).sum() / ctx.count
         for piece in pieces:
             part = torch.mul(scores[piece], -through_deviation, out=passed[piece]).sub_(through_mean)
             if fixed:
-                part.add_(gradient[piece]).mul_(ctx.inside(volume[piece]))
+                part.add_(gradient[piece]).mul_(ctx.inside(volume[piece], piece))
             elif ctx.inside is not None:
-                part.mul_(ctx.inside(volume[piece])).add_(gradient[piece])
+                part.mul_(ctx.inside(volume[piece], piece)).add_(gradient[piece])
             else:
                 part.add_(gradient[piece])
             part.div_(deviation)
@@ -89,7 +89,7 @@ def _count_and_mean(volume: torch.Tensor, inside: Inside | None, pieces: list[sl
         return float(volume.numel()), torch.stack([volume[piece].sum() for piece in pieces]).sum() / volume.numel()
     counts, totals = [], []
     for piece in pieces:
-        counted = inside(volume[piece])
+        counted = inside(volume[piece], piece)
         counts.append(counted.sum())
         totals.append((volume[piece] * counted).sum())
     count = max(float(torch.stack(counts).sum()), 1.0)

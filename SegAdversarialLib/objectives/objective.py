@@ -157,5 +157,7 @@ class BoundObjective:
         if not voxels.any():
             voxels[...] = True
         inside = logits[:, voxels]
-        margin = inside.abs() if self.head.kind == "sigmoid" else inside.topk(2, dim=0).values.diff(dim=0).abs()
+        margin = (
+            (inside - self.head.limit).abs() if self.head.kind == "sigmoid" else inside.topk(2, dim=0).values.diff(dim=0).abs()
+        )
         return max(1.0, float(margin.mean()) / _AUTO_MARGIN)

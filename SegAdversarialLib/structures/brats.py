@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from SegAdversarialLib.structures.naming import Name, name_of
 from SegAdversarialLib.structures.output_head import OutputHead
 
@@ -33,6 +35,16 @@ def brats_regions(head: OutputHead) -> dict[str, tuple[int, ...]]:
     """WT, TC and ET as reference labels, where a network's exclusive classes make them up and none of them is called so."""
     parts = tumour_regions(head) if head.kind == "softmax" else {}
     return {name: tuple(sorted(parts[x])) for name, x in _REGIONS.items() if x in parts and name not in head.names}
+
+
+def nested_regions(names: Sequence[str]) -> list[tuple[int, tuple[int, ...]]] | None:
+    """The label value of each of a network's outputs, and the values that it covers, where they are WT, TC and ET.
+
+    The values are those of BraTS until 2021: 1 core without enhancement, 2 oedema, 4 enhancing. None for other names.
+    """
+    nested = {_WHOLE: (2, (1, 2, 4)), _CORE: (1, (1, 4)), _ENHANCING: (4, (4,))}
+    found = [name_of(x).concept for x in names]
+    return [nested[x] for x in found] if sorted(found) == sorted(nested) else None
 
 
 def is_part_of_tumour(part: Name, whole: Name) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -13,6 +14,11 @@ from SegAdversarialLib.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+Painting = Literal["largest first", "in order"]
+
+_NEVER = 50.0
+"""exp(-50) beside 1 is nothing in double precision; a loss of such a logit is still a moderate number."""
+
 
 @dataclass(frozen=True)
 class OutputHead:
@@ -20,18 +26,22 @@ class OutputHead:
 
     Attributes:
         kind: "softmax" (exclusive classes, the largest logit wins) or "sigmoid" (overlapping regions, each present where its
-            own logit is above 0; label maps are painted with the regions of many reference labels first, those of few on
-            top, and equal ones in the order of the outputs).
+            own probability is above the threshold).
         labels: the label value that each output writes into a label map.
         names: the outputs' names.
         regions: the reference label values that each output stands for; several where the network merges what the
             reference tells apart.
+        threshold: of a sigmoid head, the probability above which a region is present.
+        painting: which of the outputs that claim the same voxel a label map shows: "largest first", that of the fewest
+            reference labels, and of equal ones the last; or "in order", the last.
     """
 
     kind: Literal["softmax", "sigmoid"]
     labels: tuple[int, ...]
     names: tuple[str, ...]
     regions: tuple[tuple[int, ...], ...]
+    threshold: float = 0.5
+    painting: Painting = "largest first"
 
     @classmethod
     def of(
@@ -39,13 +49,15 @@ class OutputHead:
         classes: Mapping[int, str] | Sequence[str],
         kind: Literal["softmax", "sigmoid"] = "softmax",
         regions: Mapping[int, Sequence[int]] | None = None,
+        threshold: float = 0.5,
+        painting: Painting = "largest first",
     ) -> OutputHead:
         """Make a head from `{label value: name}` in the order of the outputs, and the outputs' reference labels where they
         are not just their own value. A list of names counts from 0, which is the background, or for sigmoid from 1.
 
         Raises:
             InputError: there are no classes, two have the same name, a value does not fit a label map, a region is named
-                for a label that is no class, or nothing but background is left.
+                for a label that is no class, nothing but background is left, or the threshold is none.
         """
         first = 0 if kind == "softmax" else 1
         named = dict(classes) if isinstance(classes, Mapping) else dict(enumerate(classes, first))
@@ -62,7 +74,13 @@ class OutputHead:
             )
         if min(labels) < 0 or max(labels) > 32767:
             raise InputError(f"Label values must lie between 0 and 32767; they are {list(labels)}.")
-        head = cls(kind, labels, tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels))
+        if not 0 < threshold < 1 or (kind == "softmax" and threshold != 0.5):
+            raise InputError(
+                f"The threshold is a probability between 0 and 1 above which a region of a sigmoid head is present; it is "
+                f"{threshold} for {kind}."
+            )
+        names, stand_for = tuple(str(x) for x in named.values()), tuple(merged.get(x, (x,)) for x in labels)
+        head = cls(kind, labels, names, stand_for, float(threshold), painting)
         if not all(head.regions) or not head.foreground:
             raise InputError(
                 f"Each class must stand for some reference label, and one of them for something other than 0; they are "
@@ -73,9 +91,22 @@ class OutputHead:
         return head
 
     @property
+    def limit(self) -> float:
+        """The logit above which a region of a sigmoid head is present."""
+        return math.log(self.threshold / (1 - self.threshold))
+
+    @property
     def foreground(self) -> tuple[int, ...]:
         """The positions of the outputs that are structures, not background: those that do not stand for label 0."""
         return tuple(n for n, region in enumerate(self.regions) if 0 not in region)
+
+    @property
+    def absent(self) -> tuple[float, ...]:
+        """Logits of each output where there is nothing: a probability of 1 for the background, also in double precision."""
+        foreground = self.foreground
+        if self.kind == "softmax" and len(foreground) == len(self.labels):
+            return (0.0,) * len(self.labels)  # none of them is the background
+        return tuple(-_NEVER if n in foreground else 0.0 for n in range(len(self.labels)))
 
     @property
     def reference_names(self) -> dict[int, str]:
@@ -133,7 +164,7 @@ class OutputHead:
         import torch
 
         if self.kind == "sigmoid":
-            return logits > 0
+            return logits > self.limit
         # torch's argmax over the first axis takes as long as a small network; the largest value and comparisons do not
         largest = logits.amax(0)
         claimed = torch.empty(logits.shape, dtype=torch.bool, device=logits.device)
@@ -147,11 +178,14 @@ class OutputHead:
 
     def label_map(self, logits: torch.Tensor) -> torch.Tensor:
         """The label map (K, J, I) int16 that the logits (N, K, J, I) say."""
+        return self.painted(self.predicted(logits))
+
+    def painted(self, claimed: torch.Tensor) -> torch.Tensor:
+        """The label map (K, J, I) int16 of what the outputs claim, (N, K, J, I) bool."""
         import torch
 
-        painted = torch.zeros(logits.shape[1:], dtype=torch.int16, device=logits.device)
-        claimed = self.predicted(logits)
-        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+        painted = torch.zeros(claimed.shape[1:], dtype=torch.int16, device=claimed.device)
+        for n in self._painted():
             painted.masked_fill_(claimed[n], self.labels[n])
         return painted
 
@@ -160,6 +194,11 @@ class OutputHead:
         if all(region == (value,) for region, value in zip(self.regions, self.labels)):
             return label
         merged = np.zeros_like(label)
-        for n in sorted(range(len(self.labels)), key=lambda n: -len(self.regions[n])):
+        for n in self._painted():
             merged[np.isin(label, self.regions[n])] = self.labels[n]
         return merged
+
+    def _painted(self) -> list[int]:
+        """The outputs in the order in which they are painted into a label map, each over those before it."""
+        places = range(len(self.labels))
+        return list(places) if self.painting == "in order" else sorted(places, key=lambda n: -len(self.regions[n]))

@@ -21,6 +21,9 @@ Place = tuple[str | int, ...]
 _MOST_VALUES = 200_000
 """Values of a file, those that anchors repeat included: more are a mistake, or meant to fill the memory."""
 
+_DEEPEST = 100
+"""Brackets in brackets: no study nests so deep."""
+
 _LARGEST = 16 << 20
 """Bytes of a file that somebody may have written by hand."""
 
@@ -165,6 +168,11 @@ def _composed(text: str) -> Any:
 
     class Loader(yaml.SafeLoader):
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+
+        def fetch_flow_collection_start(self, *token: Any) -> None:
+            if self.flow_level >= _DEEPEST:  # the time that PyYAML takes grows with the square of the depth
+                raise RecursionError
+            super().fetch_flow_collection_start(*token)
 
     return yaml.compose_all(text, Loader=Loader)
 

@@ -73,7 +73,8 @@ def train(
         progress: called with the finished fraction and a text.
         cancel: asked between steps and windows; True ends training with `Cancelled`, and at most one epoch is lost.
         described: of the network, by the names of `ModelSettings`: channels, classes (None: as in the first case), stands_for,
-            head, preprocessing (None: standardised), window, overlap, size_multiple (None: found out), description.
+            head, threshold, preprocessing (None: standardised), window, overlap, blending, size_multiple (None: found out),
+            description.
 
     Raises:
         InputError: a setting is wrong, a case cannot be learned from, the loss is no finite number, memory does not suffice,

@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from SegAdversarialLib.volumes.geometry import resize, spacing_of
-
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.model.preprocessing import PreprocessingOnGrid
     from SegAdversarialLib.training.task import Task
     from SegAdversarialLib.volumes.case import Case
 
@@ -48,35 +45,16 @@ def sample_of(case: Case, task: Task) -> Sample:
 
     task.check(case)
     assert case.label is not None
-    on_grid = task.preprocessing.on_grid(case.shape, case.affine)
     channels = [torch.from_numpy(case.channel(name)) for name in task.channels]
+    on_grid = task.preprocessing.on_grid(case.shape, case.affine).on_image(channels)
     image = torch.stack([on_grid.forward_channel(x, n).contiguous() for n, x in enumerate(channels)])
-    masks = _on_network_grid(task.head.masks(torch.from_numpy(case.label.astype(np.int64))).float(), on_grid)
+    masks = on_grid.shares(task.head.masks(torch.from_numpy(case.label.astype(np.int64))).float()).contiguous()
     if task.head.kind == "softmax":
         claimed = torch.zeros_like(masks, dtype=torch.uint8).scatter_(0, masks.argmax(0, keepdim=True), 1)
         claimed *= masks.sum(0) >= 0.5  # a label that belongs to no class is nobody's
     else:
         claimed = (masks >= 0.5).to(torch.uint8)
-    return Sample(image, claimed, _spacing(case, on_grid), case.name)
-
-
-def _on_network_grid(masks: torch.Tensor, on_grid: PreprocessingOnGrid) -> torch.Tensor:
-    """Masks (N, K, J, I) as shares of the voxels of the network's grid: the inverse of `PreprocessingOnGrid.restore`."""
-    import torch
-
-    turned = torch.stack([on_grid.turn.apply(x) for x in masks])
-    return resize(turned, on_grid.resampled_shape).permute(0, *(1 + axis for axis in on_grid.order)).contiguous()
-
-
-def _spacing(case: Case, on_grid: PreprocessingOnGrid) -> tuple[float, ...]:
-    """Voxel size in mm along the network's axes, in their order."""
-    native = spacing_of(case.affine)[::-1]
-    mm = [
-        on_grid.turned_shape[axis] * native[on_grid.turn.permutation[axis]] / on_grid.resampled_shape[axis]
-        for axis in range(3)
-    ]
-    ordered = tuple(float(mm[axis]) for axis in on_grid.order)
-    return ordered[3 - on_grid.settings.dimensions :]
+    return Sample(image, claimed, on_grid.network_spacing[3 - on_grid.dimensions :], case.name)
 
 
 @dataclass(frozen=True)

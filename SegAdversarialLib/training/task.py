@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.formats.settings import ClassSettings, ModelSettings
-from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
+from SegAdversarialLib.model.normalization import ZScore
+from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 STANDARDIZED = Preprocessing(normalization=ZScore())
 """What is done to cases where nothing else is said: zero mean and unit standard deviation in each channel."""
 
-DESCRIBED = ("channels", "classes", "stands_for", "head", "preprocessing", "window", "overlap", "size_multiple", "description")
+DESCRIBED = (
+    *("channels", "classes", "stands_for", "head", "threshold", "painting", "preprocessing"),
+    *("window", "overlap", "blending", "window_places", "mirror", "size_multiple", "description"),
+)
 """What can be said of a network that is to be trained, by the names of `ModelSettings`."""
 
 
@@ -57,7 +61,7 @@ class Task:
             raise InputError(f"The network to be trained: {first_problem(error, ModelSettings)}") from None
         classes = settings.covering_classes
         regions = {x.label: x.stands_for for x in classes if x.stands_for}
-        head = OutputHead.of({x.label: x.name for x in classes}, settings.head, regions)
+        head = OutputHead.of({x.label: x.name for x in classes}, settings.head, regions, settings.threshold, settings.painting)
         return cls(settings.channels or first.channels, head, settings)
 
     @property

@@ -54,7 +54,7 @@ def checked_zip(source: Path | IO[bytes], name: str | Path | None = None) -> Ite
         InputError: it could do harm (`check_members` says what is looked at), or it, or what is read of it meanwhile, is
             damaged.
     """
-    shown = name if name is not None else source
+    shown = name if name is not None else source if isinstance(source, Path) else "that is read"
     try:
         check_directory(source, shown)
         with zipfile.ZipFile(source) as archive:

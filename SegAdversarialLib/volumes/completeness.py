@@ -7,8 +7,12 @@ import zlib
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.files import is_file
 
 _PIECE = 1 << 20
+
+MOST_SQUEEZED = 1032
+"""Bytes that gzip and zlib make of one at most (RFC 1951: 258 bytes from two bits)."""
 
 
 def incomplete(path: Path, held: int | str, needed: int, unit: str = "bytes") -> InputError:
@@ -36,7 +40,7 @@ def check_present(header: Path, path: Path, field: str) -> None:
     Raises:
         InputError: it is not.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{header}: there is no file {path}, which is to hold its voxels ({field}); put it there.")
 
 
@@ -50,12 +54,20 @@ def check_plain(path: Path, start: int, needed: int) -> None:
         raise incomplete(path, held, needed, "bytes of voxels")
 
 
+def _check_promise(path: Path, start: int, needed: int) -> None:
+    """Refuse what no packed data of this length can hold, before a reader takes memory for it."""
+    most = max(0, path.stat().st_size - start) * MOST_SQUEEZED
+    if most < needed:
+        raise incomplete(path, f"at most {most}", needed)
+
+
 def check_gzip(path: Path, start: int, needed: int) -> None:
     """Check that the gzip data from byte `start` on give that many bytes, by the length at their end if that is right.
 
     Raises:
         InputError: they do not.
     """
+    _check_promise(path, start, needed)
     with path.open("rb") as file:
         file.seek(max(start, path.stat().st_size - 4))
         if int.from_bytes(file.read(), "little") == needed % 2**32:  # RFC 1952: ISIZE
@@ -78,6 +90,7 @@ def check_zlib(path: Path, start: int, needed: int) -> None:
     Raises:
         InputError: they do not.
     """
+    _check_promise(path, start, needed)
     unpacker, held = zlib.decompressobj(47), 0
     with path.open("rb") as file:
         file.seek(start)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.interrupted import PARTIAL, PLAN, REPLACED, exchange, new_mark, recover
 
 RESULT_MARKER = "result.json"
 """The file that tells a folder of results made by this software from anybody else's folder."""
@@ -46,7 +47,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         InputError: the folder cannot be written to, or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = path.with_name(f"{PARTIAL}{new_mark()}-{path.name}")
 
     def remove() -> None:
         with suppress(OSError):
@@ -55,6 +56,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     with _removed_if_unfinished(remove):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            recover(path.parent, path.name)
             yield temporary
             os.replace(temporary, path)
         except OSError as error:
@@ -72,9 +74,10 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         InputError: the folder exists and is not ours, cannot be written to, or the disk is full.
     """
     path = Path(path)
+    recover(path.parent, path.name)
     check_replaceable(path)
-    temporary = path.with_name(f".partial-{uuid.uuid4().hex[:8]}-{path.name}")
-    retired = path.with_name(f".replaced-{uuid.uuid4().hex[:8]}-{path.name}")
+    mark = new_mark()
+    temporary, retired = (path.with_name(f"{kind}{mark}-{path.name}") for kind in (PARTIAL, REPLACED))
 
     def remove() -> None:
         with suppress(OSError):
@@ -109,8 +112,9 @@ def whole_change(folder: str | Path, earlier: Sequence[Path]) -> Iterator[Path]:
         InputError: the folder cannot be written to, or the disk is full.
     """
     folder = Path(folder)
-    mark = uuid.uuid4().hex[:8]
-    temporary, retired = folder / f".partial-{mark}", folder / f".replaced-{mark}"
+    recover(folder)
+    mark = new_mark()
+    temporary, retired = folder / f"{PARTIAL}{mark}", folder / f"{REPLACED}{mark}"
     moved: list[tuple[Path, Path]] = []
 
     def remove() -> None:
@@ -126,7 +130,10 @@ def whole_change(folder: str | Path, earlier: Sequence[Path]) -> Iterator[Path]:
         try:
             temporary.mkdir(parents=True)
             yield temporary
-            _exchange(folder, earlier, temporary, retired, moved)
+            going = [x.relative_to(folder).as_posix() for x in earlier]
+            retired.mkdir()
+            (retired / PLAN).write_text(json.dumps(going), encoding="utf-8")
+            exchange(folder, going, temporary, retired, moved)
         except OSError as error:
             raise InputError(_unwritable(folder, error)) from error
 
@@ -157,7 +164,7 @@ def check_replaceable(path: Path) -> None:
     """
     if path.is_file():
         raise InputError(f"{path} is a file; give a folder for the results.")
-    if path.is_dir() and any(path.iterdir()) and not (path / RESULT_MARKER).is_file():
+    if path.is_dir() and any(not x.name.startswith(PARTIAL) for x in path.iterdir()) and not (path / RESULT_MARKER).is_file():
         raise InputError(
             f"The folder {path} already holds files that are not SegAdversarial results; give another output folder."
         )
@@ -180,22 +187,6 @@ def check_writable(folder: str | Path) -> None:
 def file_name(text: str) -> str:
     """Turn a channel or attack name into a file name: letters, digits, dot, dash and underscore are kept."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in text) or "_"
-
-
-def _exchange(folder: Path, earlier: Sequence[Path], temporary: Path, retired: Path, moved: list[tuple[Path, Path]]) -> None:
-    """Put what lies in `temporary` into `folder` in the place of `earlier`; `moved` holds what has been moved until all is."""
-    retired.mkdir()
-    arriving = {x: folder / x.name for x in temporary.iterdir()}
-    for path in dict.fromkeys([*earlier, *arriving.values()]):
-        if path.exists():
-            place = retired / path.relative_to(folder)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, place)
-            moved.append((path, place))
-    for path, place in arriving.items():
-        os.replace(path, place)
-        moved.append((path, place))
-    moved.clear()
 
 
 def _unwritable(path: Path, error: OSError) -> str:

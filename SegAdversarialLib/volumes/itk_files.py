@@ -78,7 +78,7 @@ def volumes_of(image: SimpleITK.Image, path: Path, unit: float = 1.0, notes: lis
         notes: what the user should know about it.
 
     Raises:
-        InputError: it has several frames of several values, or more than four dimensions.
+        InputError: it has no voxels or no place, several frames of several values, or more than four dimensions.
     """
     import SimpleITK
 
@@ -91,6 +91,8 @@ def volumes_of(image: SimpleITK.Image, path: Path, unit: float = 1.0, notes: lis
     array = SimpleITK.GetArrayFromImage(image)
     affine = affine_of_itk(image)
     affine[:3] *= unit
+    if array.size == 0 or not np.isfinite(affine).all() or not all(spacing_of(affine)):
+        raise InputError(f"{path} has no voxels, or gives them no size or place; sizes and spacings must be more than 0.")
     parts = [array[..., n] for n in range(values)] if values > 1 else list(array) if dimension == 4 else [array]
     notes = list(notes or ())
     if unit != 1.0:

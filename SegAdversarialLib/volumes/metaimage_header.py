@@ -6,6 +6,7 @@ Written after the MetaIO documentation ("MetaImage" tags) and MetaIO as it is in
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,12 @@ from SegAdversarialLib.volumes.completeness import check_plain, check_present, c
 from SegAdversarialLib.volumes.units import millimetres
 
 _LONGEST = 1 << 20
+
+_LONGEST_TEXT = 255
+"""Bytes of the texts and numbers of a header. MetaIO in ITK 5.4 keeps them in places of fixed length, and what is longer,
+or a number of dimensions that it does not know, ends the process."""
+
+_TEXTS = ("ObjectType", "ObjectSubType", "TransformType", "Name", "ID", "ParentID", "AcquisitionDate", "Modality")
 
 _BYTES = {
     **dict.fromkeys(("CHAR", "UCHAR", "ASCII_CHAR"), 1),
@@ -46,7 +53,7 @@ class MetaImageHeader:
         """The header of a .mha or .mhd file.
 
         Raises:
-            InputError: it is no MetaImage file.
+            InputError: it is no MetaImage file, or its numbers cannot be those of an image.
         """
         with path.open("rb") as file:
             block = file.read(_LONGEST)
@@ -59,8 +66,27 @@ class MetaImageHeader:
                 break
             tags[tag.strip()] = value.strip()
             if tag.strip() == "ElementDataFile":  # always the last
-                return cls(path, tags, length)
+                found = cls(path, tags, length)
+                found._check_sizes()
+                return found
         raise InputError(f"{path} cannot be read as an image: it is no MetaImage file, whose header ends in ElementDataFile.")
+
+    def _check_sizes(self) -> None:
+        """Refuse a header from which no reader can make an image."""
+        long = next((x for x in _TEXTS if len(self.tags.get(x, "").encode()) > _LONGEST_TEXT), None)
+        if long is not None:
+            raise InputError(f"{self.path}: {long} is longer than {_LONGEST_TEXT} letters; save it again.")
+        dimensions = self.tags.get("NDims", "")
+        if dimensions not in ("2", "3", "4"):
+            raise InputError(f"{self.path}: NDims, the number of dimensions, is {dimensions[:20]!r}; it must be 2, 3 or 4.")
+        sizes = self.tags.get("DimSize", "").split()
+        if len(sizes) != int(dimensions) or any(not re.fullmatch("[0-9]{1,9}", x) or int(x) < 1 for x in sizes):
+            raise InputError(
+                f"{self.path}: DimSize is {self.tags.get('DimSize', '')[:40]!r}; it must be {dimensions} whole numbers."
+            )
+        channels = self.tags.get("ElementNumberOfChannels", "1")
+        if not re.fullmatch("[0-9]{1,4}", channels) or int(channels) < 1:
+            raise InputError(f"{self.path}: ElementNumberOfChannels is {channels[:20]!r}; a whole number from 1 on is right.")
 
     def unit(self) -> float:
         """Millimetres in the unit of length.
@@ -107,7 +133,10 @@ class MetaImageHeader:
         local = name.upper() == "LOCAL"
         path = self.path if local else self.path.parent / name
         check_present(self.path, path, "ElementDataFile")
-        start = self.length if local else max(0, int(_number(self.tags.get("HeaderSize", "0")) or 0))
+        skipped = self.tags.get("HeaderSize", "0")
+        if not re.fullmatch("-1|[0-9]{1,12}", skipped):
+            raise InputError(f"{self.path}: HeaderSize is {skipped[:20]!r}; a number of bytes, or -1, would be right.")
+        start = self.length if local else max(0, int(skipped))
         if self.tags.get("CompressedData", "").lower() in ("true", "1", "t"):
             check_zlib(path, start, needed)
         else:
@@ -116,13 +145,10 @@ class MetaImageHeader:
     def _bytes(self) -> int | None:
         """The voxels' number of bytes, if it can be told."""
         kind = self.tags.get("ElementType", "").upper().removeprefix("MET_").removesuffix("_ARRAY")
-        sizes = [_number(x) for x in self.tags.get("DimSize", "").split()]
-        channels = _number(self.tags.get("ElementNumberOfChannels", "1"))
-        if self.tags.get("BinaryData", "True").lower() in ("false", "0", "f") or kind not in _BYTES or not sizes:
-            return None
-        if channels is None or any(x is None for x in sizes):
-            return None
-        return int(math.prod(x for x in sizes if x is not None) * channels) * _BYTES[kind]
+        count = math.prod(map(int, self.tags["DimSize"].split())) * int(self.tags.get("ElementNumberOfChannels", "1"))
+        if self.tags.get("BinaryData", "True").lower() in ("false", "0", "f"):
+            return count  # a number as text has one digit
+        return count * _BYTES[kind] if kind in _BYTES else None
 
 
 def _number(text: str) -> float | None:

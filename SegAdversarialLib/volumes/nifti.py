@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.volumes.completeness import damaged, incomplete, is_gzip
+from SegAdversarialLib.volumes.completeness import MOST_SQUEEZED, damaged, incomplete, is_gzip
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.geometry import Grid
 from SegAdversarialLib.volumes.nifti_header import LONGEST_HEADER, NiftiHeader, read_header
@@ -19,9 +19,6 @@ from SegAdversarialLib.volumes.nifti_place import Prefer
 from SegAdversarialLib.volumes.volume import Volume
 
 _PAIRS = {".hdr": ".img", ".hdr.gz": ".img.gz", ".img": ".hdr", ".img.gz": ".hdr.gz"}
-
-_MOST_SQUEEZED = 1032
-"""Bytes that gzip makes of one at most (RFC 1951: 258 bytes from two bits)."""
 
 
 def is_nifti(path: Path) -> bool:
@@ -91,7 +88,7 @@ def _voxels(path: Path, header: NiftiHeader) -> np.ndarray:
     needed = header.offset + count * header.dtype.itemsize
     with _opened(path) as file:
         packed = isinstance(file, gzip.GzipFile)
-        held = path.stat().st_size * (_MOST_SQUEEZED if packed else 1)
+        held = path.stat().st_size * (MOST_SQUEEZED if packed else 1)
         if held < needed:  # asked before memory is taken for what a damaged header promises
             raise incomplete(path, f"at most {held}" if packed else held, needed)
         skipped = len(_read(file, header.offset, path))

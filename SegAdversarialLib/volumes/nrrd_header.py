@@ -17,6 +17,10 @@ from SegAdversarialLib.volumes.units import millimetres
 _LONGEST = 1 << 20
 """Bytes in which the header has to end; segmentations of hundreds of segments take some tens of thousands."""
 
+_LONGEST_LINE = 512
+"""Bytes of a field: the longest that anybody means, the names of sixteen axes, take less. The readers in ITK 5.4 keep words
+of a field in places of fixed length, and longer ones end the process."""
+
 _ANATOMICAL = {
     name
     for short, long in (
@@ -37,6 +41,10 @@ _TYPES = {
     + ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
 }
 """Bytes of a voxel, and the names of the types that have them."""
+
+
+_LEAST = {"raw": 1.0, **dict.fromkeys(("txt", "text", "ascii"), 0.125), "hex": 2.0}
+"""Bytes that one of the voxels' bytes takes in a file at least, by the encoding: a number as text has one digit."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class NrrdHeader:
         """The header of a .nrrd or .nhdr file.
 
         Raises:
-            InputError: it is no NRRD file.
+            InputError: it is no NRRD file, or a field in it is longer than any that means something.
         """
         with path.open("rb") as file:
             block = file.read(_LONGEST)
@@ -81,6 +89,9 @@ class NrrdHeader:
             key, assigned, text = line.partition(":=")
             if assigned and len(key) < len(field):
                 keys[key] = text
+            elif len(raw) > _LONGEST_LINE:
+                shown = line[:20] if not colon or len(field) > 20 else field
+                raise InputError(f"{path} is no sound NRRD file: its field {shown!r} takes {len(raw)} bytes; save it again.")
             elif colon:
                 fields[field.strip().lower()] = value.strip()
         return cls(path, fields, keys, length)
@@ -104,8 +115,8 @@ class NrrdHeader:
         check_present(self.path, path, "data file")
         if encoding in ("gzip", "gz"):
             check_gzip(path, start, needed)
-        elif encoding == "raw":
-            check_plain(path, start, needed)
+        elif encoding in _LEAST:
+            check_plain(path, start, int(needed * _LEAST[encoding]))
 
     def _bytes(self) -> int | None:
         """The voxels' number of bytes, if it can be told."""

@@ -7,7 +7,9 @@ shown). Pillow reads them: ITK's readers give a picture that was cut off as if i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +35,8 @@ _MODES = {
     "PA": "RGBA",
 }
 """What a picture of each of Pillow's modes is read as."""
+_LARGE = 64 << 20
+"""Bytes of a file whose content may really want more memory than there is."""
 _COLOURED = {"P", "PA", "RGB", "RGBA"}
 """Modes that are read as three channels."""
 
@@ -98,17 +102,9 @@ def picture_grid(path: Path) -> tuple[Grid, int]:
     Raises:
         InputError: it is damaged, has several pages, or is to be turned.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            _check(picture, path)
-            columns, rows = picture.size
-            bands = 3 if picture.mode in _COLOURED else 1
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _damaged(path, error) from error
+    with _opened(path) as picture:
+        columns, rows = picture.size
+        bands = 3 if picture.mode in _COLOURED else 1
     return Grid((1, rows, columns), _AFFINE), bands
 
 
@@ -152,23 +148,15 @@ def _volume(pixels: np.ndarray) -> Volume:
 
 def _channels(path: Path) -> list[np.ndarray]:
     """The channels of a picture as (rows, columns), without an alpha channel in which all is opaque."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            _check(picture, path)
-            mode = _MODES.get(picture.mode)
-            if "transparency" in picture.info:
-                mode = "LA" if picture.mode == "L" else "RGBA"
-            elif picture.mode == "P":
-                mode = "RGB"
-            if mode is None:
-                raise InputError(f"{path} is a picture in {picture.mode} colours; convert it to RGB or to grey.")
-            pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _damaged(path, error) from error
+    with _opened(path) as picture:
+        mode = _MODES.get(picture.mode)
+        if "transparency" in picture.info:
+            mode = "LA" if picture.mode == "L" else "RGBA"
+        elif picture.mode == "P":
+            mode = "RGB"
+        if mode is None:
+            raise InputError(f"{path} is a picture in {picture.mode} colours; convert it to RGB or to grey.")
+        pixels = np.asarray(picture if picture.mode == mode else picture.convert(mode))
     pixels = pixels.astype(pixels.dtype.newbyteorder("="))
     channels = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, -1, 0))
     if len(channels) in (2, 4):
@@ -180,6 +168,27 @@ def _channels(path: Path) -> list[np.ndarray]:
             )
         channels = channels[:-1]
     return channels
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture that is what it seems to be; a damaged one is refused, here or in the block."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a damaged header, Pillow warns and goes on
+            with Image.open(path) as picture:
+                _check(picture, path)
+                yield picture
+    except InputError:
+        raise
+    except MemoryError as error:
+        if path.stat().st_size > _LARGE:
+            raise
+        raise _damaged(path, error) from error  # its header promises more than it can hold
+    except Exception as error:  # Pillow raises whatever a damaged header leads to
+        raise _damaged(path, error) from error
 
 
 def _check(picture: Image.Image, path: Path) -> None:

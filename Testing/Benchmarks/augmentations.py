@@ -32,7 +32,8 @@ from defence_cases import markdown, mean_and_deviation
 from SegAdversarialLib import Case, SegmentationModel, attacks, phantom
 from SegAdversarialLib.defenses.recipes import make
 from SegAdversarialLib.metrics import iou
-from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
+from SegAdversarialLib.model.normalization import ZScore
+from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.studies.papers.pervin2023.tables import (
     EPSILONS,
     FGSM,

@@ -35,7 +35,8 @@ from scipy.stats import wilcoxon
 from SegAdversarialLib import Case, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.defenses.audit import audit
 from SegAdversarialLib.defenses.recipes import Recipe, make
-from SegAdversarialLib.model.preprocessing import Preprocessing, ZScore
+from SegAdversarialLib.model.normalization import ZScore
+from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.studies.papers.liu2021.tables import DEFENCES, EPSILONS, printed
 from SegAdversarialLib.training.loop import train
 

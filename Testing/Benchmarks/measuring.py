@@ -75,7 +75,7 @@ def without_preprocessing(model: SegmentationModel, case: Case) -> tuple[Segment
         channels=model.channels,
         classes=classes,
         window=model.window,
-        overlap=model.overlap,
-        size_multiple=model.size_multiple,
+        overlap=model.windows.overlap,
+        size_multiple=model.windows.size_multiple,
     )
     return plain, case.with_image(scores)

@@ -79,7 +79,7 @@ def in_windows(model: SegmentationModel, network: Rescaled, window: Shape | None
         classes=dict(zip(model.head.labels, model.head.names)),
         window=window,
         overlap=overlap,
-        size_multiple=model.size_multiple,
+        size_multiple=model.windows.size_multiple,
     )
 
 
@@ -96,7 +96,7 @@ def different_settings(
 
 def window_places(model: SegmentationModel, shape: Shape) -> list[tuple[slice, ...]]:
     """Where the windows of a model lie in a volume."""
-    return WindowGrid(shape, model.window, model.overlap, model.size_multiple).places
+    return WindowGrid(shape, model.window, model.windows.overlap, model.windows.size_multiple).places
 
 
 def attacked_tiles(

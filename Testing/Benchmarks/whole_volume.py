@@ -161,7 +161,7 @@ def _volume(model: SegmentationModel, case: Case) -> dict[str, Any]:
             started = time.perf_counter()
             bound.differentiate(bound.image, loss)
             seconds = time.perf_counter() - started - sum(spent["forward"]) - sum(spent["backward"])
-            windows = len(bound._windows.places)
+            windows = len(bound._windows.views)
             # where one window holds the volume, nothing comes between
             bare = sum(float(np.mean(x)) for x in spent.values() if x) * windows or float("nan")
             first = seconds / bare if number == 0 else first

@@ -58,7 +58,7 @@ def test_settings_beside_the_file_and_from_the_caller(tmp_path: Path) -> None:
     classes = [{"label": 0, "name": "background"}, core, {"label": 4, "name": "rim"}]
     (tmp_path / "net.json").write_text(json.dumps({"channels": ["T2", "T1"], "classes": classes, "overlap": 0.25}))
     model = open_model(path, trust=True)
-    assert model.channels == ("T2", "T1") and model.head.labels == (0, 7, 4) and model.overlap == 0.25
+    assert model.channels == ("T2", "T1") and model.head.labels == (0, 7, 4) and model.windows.overlap == 0.25
     assert model.head.regions == ((0,), (1, 2), (4,))
     changed = open_model(path, trust=True, channels=["A", "B"], preprocessing={"orientation": "LPS"})
     assert changed.channels == ("A", "B") and changed.preprocessing.orientation == "LPS" and changed.head.labels == (0, 7, 4)

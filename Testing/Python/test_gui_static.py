@@ -18,7 +18,7 @@ LIBRARY_FILES = sorted(x.relative_to(ROOT).as_posix() for x in LIBRARY.rglob("*.
 
 OF_SLICER = {"qt", "ctk", "slicer", "vtk"}
 # of the library, what needs nothing but Python itself, and may be imported before packages are installed
-LIGHT = {"SegAdversarialLib", "SegAdversarialLib.errors", "SegAdversarialLib.volumes.files"}
+LIGHT = {"SegAdversarialLib", *(f"SegAdversarialLib.{x}" for x in ("errors", "volumes.files", "volumes.interrupted"))}
 
 # attributes and arguments that a user reads
 VISIBLE_NAMES = {

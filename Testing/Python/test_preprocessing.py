@@ -43,7 +43,7 @@ def test_rescale_and_window() -> None:
 def test_standardization_gradient(masked: bool, background: float | None) -> None:
     generator = torch.Generator().manual_seed(0)
     volume = torch.randn(3, 4, 5, dtype=torch.float64, generator=generator, requires_grad=True)
-    inside = (lambda some: (some > -0.3).to(some.dtype)) if masked else None
+    inside = (lambda some, piece: (some > -0.3).to(some.dtype)) if masked else None
     assert torch.autograd.gradcheck(lambda x: standardize(x, inside, background), (volume,))
 
 

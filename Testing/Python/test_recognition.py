@@ -112,7 +112,7 @@ OTHER: dict[str, tuple[Maker, str]] = {
     "weights.pt.gz": (lambda p: p.write_bytes(gzip.compress(bytes(range(256)))), "a compressed file (gzip)"),
     "bundle.zip": (
         lambda p: zipped(p, "configs/metadata.json", "models/model.pt"),
-        "a zip archive (configs/metadata.json, mod",
+        "has no configs/inference.json or .yaml",
     ),
     "page.pt": (lambda p: p.write_text("\n<!DOCTYPE html><html><body>Sign in</body></html>"), "a web page (HTML)"),
     "pointer.pt": (
@@ -133,7 +133,7 @@ def test_weights_need_an_architecture_and_no_trust(name: str, tmp_path: Path) ->
             call(tmp_path / name, **SETTINGS)
         message = str(caught.value)
         assert words in message and "trust" not in message and "damaged" not in message and "\n" not in message
-        assert "name the MONAI architecture" in message or "nnU-Net's own" in message
+        assert "name the MONAI architecture" in message or "nnU-Net's own trainers" in message
     assert not describe_file(tmp_path / name, **SETTINGS, network=NAMED).needs_trust
 
 
@@ -260,7 +260,7 @@ def test_settings_of_which_the_end_is_missing(tmp_path: Path) -> None:
 
 def test_folders_of_other_software(tmp_path: Path) -> None:
     for names, words in (
-        (("plans.json", "dataset.json", "fold_0/checkpoint_final.pth"), "a network trained with nnU-Net"),
+        (("plans.json", "dataset.json", "fold_0/checkpoint_final.pth"), "checkpoint_final.pth is no checkpoint of nnU-Net"),
         (("configs/metadata.json", "configs/inference.json", "models/model.pt"), "a MONAI bundle"),
         (("saved_model.pb", "variables/variables.index"), "a TensorFlow network"),
     ):

@@ -41,7 +41,7 @@ def test_standardization(masked: bool, background: float | None) -> None:
     if masked and background is not None:
         wanted[~inside] = background
     leaf = torch.from_numpy(volume).requires_grad_(True)
-    mask = (lambda some: (some > 90).to(some.dtype)) if masked else None
+    mask = (lambda some, piece: (some > 90).to(some.dtype)) if masked else None
     assert torch.autograd.gradcheck(lambda x: standardize(x, mask, background), (leaf,), fast_mode=True)
     seed = torch.from_numpy(np.random.default_rng(1).normal(size=SHAPE))
     memory = torch.empty(SHAPE[::-1], dtype=torch.float64).permute(2, 1, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -26,19 +27,23 @@ from SegAdversarialLib.model.window_grid import WindowGrid
     overlap=st.sampled_from([0.0, 0.25, 0.5, 0.7]),
     batch=st.integers(1, 4),
     kept=st.booleans(),
+    blending=st.sampled_from(["gaussian", "constant"]),
 )
 def test_blended_logits_and_pull_back(
-    shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float, batch: int, kept: bool
+    shape: tuple[int, int, int],
+    window: tuple[int, int, int],
+    overlap: float,
+    batch: int,
+    kept: bool,
+    blending: Literal["gaussian", "constant"],
 ) -> None:
     """Logits are MONAI's; the pull-back is the transposed derivative, whatever the sizes and whether a graph was kept."""
     network = tiny_network()
-    windows = SlidingWindow(network, WindowGrid(shape, window, overlap), 3, batch_size=batch)
+    windows = SlidingWindow(network, WindowGrid(shape, window, overlap, blending=blending), 3, batch_size=batch)
     generator = torch.Generator().manual_seed(0)
     volume = torch.randn(2, *shape, dtype=torch.float64, generator=generator, requires_grad=True)
     upstream = torch.randn(3, *shape, dtype=torch.float64, generator=generator)
-    expected = sliding_window_inference(volume[None], window, 1, network, overlap=overlap, mode="gaussian", sigma_scale=0.125)[
-        0
-    ]
+    (expected,) = sliding_window_inference(volume[None], window, 1, network, overlap=overlap, mode=blending, sigma_scale=0.125)
     (pulled,) = torch.autograd.grad(expected, volume, upstream)
     with torch.no_grad():
         found = windows(volume, before_gradient=kept)

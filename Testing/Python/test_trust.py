@@ -1,4 +1,4 @@
-"""Trust is given to bytes, never to places: what is remembered, listed and forgotten, and what is said before anybody decides."""
+"""Trust is given to bytes, never to places: what is remembered, listed and forgotten, and what is said before that."""
 
 from __future__ import annotations
 

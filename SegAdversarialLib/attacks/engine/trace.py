@@ -122,7 +122,7 @@ class TraceWriter:
 def _claimed(head: OutputHead, scores: np.ndarray) -> list[np.ndarray]:
     """The voxels that each structure claims, as `OutputHead.predicted` says, for a few slices of logits."""
     if head.kind == "sigmoid":
-        return [scores[n] > 0 for n in head.foreground]
+        return [scores[n] > head.limit for n in head.foreground]
     won = scores == scores.max(0)
     if np.count_nonzero(won) != won[0].size:  # of equal logits the first wins
         free = np.ones(won[0].shape, dtype=bool)

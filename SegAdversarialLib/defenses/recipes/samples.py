@@ -135,6 +135,8 @@ class AskedNetwork:
                 classes=dict(zip(head.labels, head.names)),
                 regions=dict(zip(head.labels, head.regions)),
                 head=head.kind,
+                painting=head.painting,
+                threshold=head.threshold,
                 size_multiple=self._learner.size_multiple,
                 preprocessing=Preprocessing(axes="ji" if batch.images.ndim == 4 else "kji"),
                 device=str(weight.device),

@@ -10,8 +10,8 @@ from SegAdversarialLib.studies.papers.scales import OTHER_CHANNELS, CohortLike, 
 
 _DESCRIPTION = (
     "Liu et al. 2021, J Digit Imaging 34: FGSM, i-FGSM and ti-FGSM on a 3D and a 2D U-Net, and FGSM on those that were "
-    "distilled, trained on adversarial images, or trained with noise. Beside what the paper has, at its own scale the networks "
-    "are audited by attacks that know the defence."
+    "distilled, trained on adversarial images, or trained with noise. Beside what the paper has, at its own scale the "
+    "networks are audited by attacks that know the defence."
 )
 _UNITS = "range"
 """Of epsilon in training: on standardised images, what a share of the largest intensity is on the scan."""

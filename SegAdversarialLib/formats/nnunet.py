@@ -1,0 +1,267 @@
+"""Networks trained with nnU-Net v2 (Isensee et al. 2021), TotalSegmentator's among them, as that tool leaves them on disk.
+
+RESULTS/Dataset501_Name/Trainer__Plans__configuration/fold_0/checkpoint_final.pth: any of these places is taken, where there is
+but one network below it. A checkpoint holds plans and labels as well, so that it opens alone. Folds are chosen by their names
+joined, as in CONFIGURATION/fold_0+fold_2; unless chosen, all are taken, as nnU-Net does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.formats.described import Described
+from SegAdversarialLib.formats.plain_pickle import member_of_zip, plain_data
+from SegAdversarialLib.formats.recognition import Content
+from SegAdversarialLib.volumes.files import is_file
+
+_MARKS = (b"network_weights", b"init_args", b"trainer_name")
+"""What every checkpoint of nnU-Net has, and together nobody else's."""
+
+_FOLD = re.compile(r"fold_(\d+|all)")
+_CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
+"""The files of a fold, best first: nnU-Net asks the final one."""
+
+_LARGEST_PLANS = 1 << 26
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What nnU-Net's files say of a network.
+
+    Attributes:
+        place: the path that was given.
+        plans: plans.json.
+        dataset: dataset.json.
+        checkpoints: the folds' files.
+        configuration: "2d", "3d_fullres", ...
+        trainer: the class that trained it.
+        mirrored: axes of the network's input along which it is shown each window flipped, too.
+        beside: plans.json and dataset.json where they are files.
+    """
+
+    place: Path
+    plans: dict[str, Any]
+    dataset: dict[str, Any]
+    checkpoints: tuple[Path, ...]
+    configuration: str
+    trainer: str
+    mirrored: tuple[int, ...]
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """What the folds are called: "0", "1", "all"; of a checkpoint elsewhere, its file's name."""
+        named = [_FOLD.fullmatch(x.parent.name) for x in self.checkpoints]
+        return tuple(found[1] if found else x.name for found, x in zip(named, self.checkpoints))
+
+
+def describe(path: Path) -> Described | None:
+    """What nnU-Net's files say of a network; None: they are none.
+
+    Raises:
+        InputError: something of it is missing, damaged, or not known here; or there are several networks.
+    """
+    found = _at(path)
+    if found is None:
+        return None
+    from SegAdversarialLib.formats.nnunet_network import Architecture, load
+    from SegAdversarialLib.formats.nnunet_plans import Plans
+
+    plans = Plans.of(found.plans, found.dataset, found.configuration, found.mirrored, found.place)
+    architecture = Architecture.of(plans.planned, found.trainer, len(plans.channels), len(plans.classes), found.place)
+    settings, warnings = plans.settings(), [*plans.warnings, *architecture.warnings, *_unfinished(found.checkpoints)]
+    if _is_of_totalsegmentator(found):
+        settings["preprocessing"]["orientation"], settings["mirror"] = "RAS", ""
+        warnings.append(
+            "TotalSegmentator resamples images and the label map by itself, before and after nnU-Net; here nnU-Net's own "
+            "resampling does both, so that surfaces may differ by part of a voxel."
+        )
+    folds = " and ".join(x for x in (", ".join(found.folds[:-1]), found.folds[-1]) if x)
+    what = f"a network trained with nnU-Net ({found.configuration}, {'folds' if len(found.folds) > 1 else 'fold'} {folds})"
+    settings["description"] = f"{found.plans.get('dataset_name', 'unknown data')}, {found.configuration}, {found.trainer}"
+    return Described(
+        content=Content("foreign", what),
+        settings=settings,
+        data=found.checkpoints[0],
+        files=(*found.checkpoints, *found.beside),
+        load=lambda _, device: load(architecture, found.checkpoints),
+        warnings=tuple(warnings),
+    )
+
+
+def _at(path: Path) -> Trained | None:
+    """What lies at a path: a checkpoint, one or several folds of a configuration, or a folder above it."""
+    if is_file(path):
+        beside = path.name in ("plans.json", "dataset.json")
+        return _of_folder(path.parent, path) if beside else _of_checkpoint(path)
+    if os.path.isdir(path):
+        _check_version(path)
+        return _of_fold(path) or _of_folder(path, path) or _of_results(path)
+    names = path.name.split("+")
+    if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and os.path.isdir(path.parent):
+        missing = next((name for name in names if not os.path.isdir(path.parent / name)), None)
+        if missing is not None:
+            known = ", ".join(x.name for x in _folds_in(path.parent))
+            raise InputError(f"{path.parent} has no {missing}; it has {known or 'no folds'}.")
+        return _of_folder(path.parent, path, [path.parent / name for name in names])
+    return None
+
+
+def _of_checkpoint(path: Path) -> Trained | None:
+    said = _header(path)
+    return None if said is None or not said.get("init_args") else _trained(path, (path,), said)
+
+
+def _of_fold(folder: Path) -> Trained | None:
+    if not (_FOLD.fullmatch(folder.name) and any(is_file(folder / x) for x in _CHECKPOINTS)):
+        return None
+    return _of_folder(folder.parent, folder, [folder])
+
+
+def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> Trained | None:
+    """The network of a configuration's folder; None: it is none.
+
+    Args:
+        folder: it.
+        place: the path that was given.
+        chosen: its folds; None: all, but the one of all cases only where there are no others.
+    """
+    beside = tuple(x for x in (folder / "plans.json", folder / "dataset.json") if is_file(x))
+    found = _folds_in(folder)
+    folds = chosen or [x for x in found if x.name != "fold_all"] or found
+    checkpoints = tuple(x for x in map(_best_of, folds) if x is not None)
+    plans = _json(folder / "plans.json") if folder / "plans.json" in beside else {}
+    if not checkpoints:
+        if {"configurations", "plans_name"} <= set(plans) and (len(beside) == 2 or found):
+            raise InputError(
+                f"{folder} is a network trained with nnU-Net whose weights are missing; a folder fold_0 with "
+                "checkpoint_final.pth in it would be right."
+            )
+        return None
+    said = _header(checkpoints[0])
+    if said is None:
+        if not beside:
+            return None
+        raise InputError(f"{checkpoints[0]} is no checkpoint of nnU-Net, or it is damaged; download or copy it again.")
+    trained = _trained(place, checkpoints, said)
+    if folder / "plans.json" in beside:
+        trained = replace(trained, plans=plans)
+    if folder / "dataset.json" in beside:
+        trained = replace(trained, dataset=_json(folder / "dataset.json"))
+    return replace(trained, beside=beside)
+
+
+def _of_results(folder: Path) -> Trained | None:
+    """The one network in the folders below a data set's, or below that of all results; None: there are none.
+
+    Raises:
+        InputError: there are several.
+    """
+    below = [x for x in _folders(folder) if x.name.count("__") == 2 or re.match(r"Dataset\d{3}_|nnunet$|results$", x.name)]
+    networks = [x for y in below for x in _networks_below(y)]
+    if not networks:
+        return None
+    if len(networks) == 1:
+        return _of_folder(networks[0], folder)
+    shown = ", ".join(str(x.relative_to(folder)) for x in networks[:6])
+    more = f" and {len(networks) - 6} more" if len(networks) > 6 else ""
+    raise InputError(f"The folder {folder} holds {len(networks)} networks of nnU-Net ({shown}{more}); give the folder of one.")
+
+
+def _networks_below(folder: Path, depth: int = 0) -> Iterator[Path]:
+    """The configurations' folders in a folder of results, or in a data set's."""
+    if any(_best_of(x) for x in _folds_in(folder)):
+        yield folder
+    elif depth < 3:
+        for inner in _folders(folder):
+            yield from _networks_below(inner, depth + 1)
+
+
+def _check_version(folder: Path) -> None:
+    """Refuse a folder of nnU-Net's first version.
+
+    Raises:
+        InputError: it is one.
+    """
+    if is_file(folder / "plans.pkl") and any(folder.glob("fold_*/model_*.model")):
+        raise InputError(
+            f"{folder} is a network trained with version 1 of nnU-Net, whose plans are a Python pickle; networks of version 2 "
+            "open (plans.json)."
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
+    except OSError as error:
+        raise InputError(
+            f"The folder {folder} cannot be read ({error.strerror or error}); give a folder that you may read."
+        ) from error
+
+
+def _folds_in(folder: Path) -> list[Path]:
+    """Its folds, by their numbers."""
+    found = [(match[1], x) for x in _folders(folder) if (match := _FOLD.fullmatch(x.name))]
+    return [x for _, x in sorted(found, key=lambda pair: int(pair[0]) if pair[0] != "all" else -1)]
+
+
+def _best_of(fold: Path) -> Path | None:
+    return next((fold / x for x in _CHECKPOINTS if is_file(fold / x)), None)
+
+
+def _unfinished(checkpoints: tuple[Path, ...]) -> Iterator[str]:
+    """What is to be said where nnU-Net itself would not find the weights that it asks for."""
+    for path in checkpoints:
+        if path.name != _CHECKPOINTS[0] and _best_of(path.parent) == path:
+            yield f"{path.parent.name} has no {_CHECKPOINTS[0]}, as its training has not ended; {path.name} is taken."
+
+
+def _header(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint says beside its weights; None: it is none of nnU-Net's."""
+    content = member_of_zip(path)
+    if content is None or not all(mark in content for mark in _MARKS):
+        return None
+    said = plain_data(content, str(path))
+    return said if isinstance(said, dict) else None
+
+
+def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -> Trained:
+    """The network of some checkpoints, from what the first says of itself."""
+    given = said.get("init_args")
+    given = given if isinstance(given, dict) else {}
+    plans, dataset, configuration = (given.get(x) for x in ("plans", "dataset_json", "configuration"))
+    if not (isinstance(plans, dict) and isinstance(dataset, dict) and isinstance(configuration, str)):
+        raise InputError(
+            f"{checkpoints[0]} is a checkpoint of nnU-Net that does not say its plans, data set and configuration "
+            "(init_args); one that nnU-Net has saved itself would be right."
+        )
+    mirrored = said.get("inference_allowed_mirroring_axes")
+    axes = tuple(x for x in mirrored if isinstance(x, int)) if isinstance(mirrored, (tuple, list)) else ()
+    return Trained(place, plans, dataset, checkpoints, configuration, str(said.get("trainer_name")), axes)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_PLANS:
+            raise InputError(f"{path} is far too large for nnU-Net's plans; download or copy it again.")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that you may read.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no readable JSON ({detail_of(error)}); download or copy it again.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} must hold one JSON object; it holds a {type(data).__name__}.")
+    return data
+
+
+def _is_of_totalsegmentator(found: Trained) -> bool:
+    """Whether it is one of TotalSegmentator's: by its data set's name, or because it lies where that keeps its own."""
+    named = "totalsegmentator" in str(found.plans.get("dataset_name", "")).lower()
+    return named or any(x.name == ".totalsegmentator" for x in found.checkpoints[0].absolute().parents)
