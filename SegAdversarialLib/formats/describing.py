@@ -83,27 +83,24 @@ class NetworkFile:
 class NetworkDescription:
     """A network file as its settings describe it.
 
-        Attributes:
-            name: what results call it.
-            channels: the case channels that it takes, in its order.
-            classes: its outputs in their order: label value, name, and the reference labels that each stands for.
-            head: "softmax" (exclusive classes) or "sigmoid" (overlapping regions).
-            threshold: of a sigmoid head, the probability above which a region is present.
-            preprocessing: what it wants done to a case.
-            window: voxels that it sees at once, in its own axis order; None: everything.
-            size_bytes: size of its weights or program on disk.
-            content: what its file is, in words.
-            needs_trust: whether it is a program, which opens only when its source is trusted.
-            description: what its makers say of it.
-            file: the file that was meant: the settings of a network, or the network itself.
-            files: all files that make it what it is: weights or program, and settings.
-            members: what an ensemble calls its members.
-            painting=chosen.painting,
-            runs: what in its files could run code, in words.
-            programs: the files in which that stands, which open only when their bytes are trusted.
-    =======
-            painting: which of overlapping outputs a label map shows; see `OutputHead`.
-    >>>>>>> main
+    Attributes:
+        name: what results call it.
+        channels: the case channels that it takes, in its order.
+        classes: its outputs in their order: label value, name, and the reference labels that each stands for.
+        head: "softmax" (exclusive classes) or "sigmoid" (overlapping regions).
+        threshold: of a sigmoid head, the probability above which a region is present.
+        preprocessing: what it wants done to a case.
+        window: voxels that it sees at once, in its own axis order; None: everything.
+        size_bytes: size of its weights or program on disk.
+        content: what its file is, in words.
+        needs_trust: whether it is a program, which opens only when its source is trusted.
+        description: what its makers say of it.
+        file: the file that was meant: the settings of a network, or the network itself.
+        files: all files that make it what it is: weights or program, and settings.
+        members: what an ensemble calls its members.
+        painting: which of overlapping outputs a label map shows; see `OutputHead`.
+        runs: what in its files could run code, in words.
+        programs: the files in which that stands, which open only when their bytes are trusted.
     """
 
     name: str
