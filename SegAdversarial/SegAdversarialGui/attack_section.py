@@ -182,6 +182,8 @@ class AttackSection:
             return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.transferable]
         if choose == "random-attack":
             return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.drawable]
+        if choose == "bounded-attack":
+            return [Choice(x.name, _(x.title)) for x in self._attacks.values() if x.bounded]
         if self._network is None:
             return []
         labels = {name: str(label) for label, name in self._network.classes}

@@ -27,6 +27,7 @@ class AttackEntry:
         asksNetwork: whether it needs a network.
         transferable: whether it can be made on one network and measured on another.
         drawable: whether it can be drawn at random.
+        bounded: whether it has a budget, the least of which can be searched for.
     """
 
     name: str
@@ -37,6 +38,7 @@ class AttackEntry:
     asksNetwork: bool
     transferable: bool = False
     drawable: bool = False
+    bounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def attacks() -> list[AttackEntry]:
         ImportError: a package that the library needs is not installed.
     """
     from SegAdversarialLib.attacks import ATTACKS
+    from SegAdversarialLib.attacks.least_budget import LeastBudget
     from SegAdversarialLib.attacks.transfer import Transfer
     from SegAdversarialLib.attacks.worst_of_k import WorstOfK
 
@@ -90,6 +93,7 @@ def attacks() -> list[AttackEntry]:
             cls.asks_network,
             Transfer.can_make(cls),
             WorstOfK.can_draw(cls),
+            LeastBudget.can_bound(cls),
         )
         for name, cls in ATTACKS.items()
     ]

@@ -35,7 +35,7 @@ def _fitting(field: Field) -> Editor:
         return OneEditor(field)
     if field.choose in ("network", "generator", "pattern"):
         return FileEditor(field)
-    if field.choose in ("attack", "random-attack"):
+    if field.choose in ("attack", "random-attack", "bounded-attack"):
         return AttackEditor(field)
     special, others = [], []
     for schema in field.alternatives:

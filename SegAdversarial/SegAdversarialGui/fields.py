@@ -80,7 +80,7 @@ class Field:
     @property
     def choose(self) -> str:
         """Where its values come from, if not from the schema: "channels", "classes", "class", "region", "network",
-        "generator", "pattern", "attack", "random-attack", "trust" or ""."""
+        "generator", "pattern", "attack", "random-attack", "bounded-attack", "trust" or ""."""
         return str(self.schema.get("choose", ""))
 
     @property

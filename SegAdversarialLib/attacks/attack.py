@@ -22,6 +22,7 @@ from SegAdversarialLib.attacks.documentation import Documented
 from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.attacks.settings import parameter, some_or_none
+from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.volumes.case import Case
@@ -46,11 +47,15 @@ class Found:
         image: the adversarial image, a tensor (C, K, J, I).
         perturbation: what was done; None: something was added, which the difference of the images says.
         label: the reference (K, J, I) int16 as it lies in the adversarial image; None: where it was.
+        state: what the same search with another budget can begin from (`AttackRun.start`); None: the image.
+        thresholds: the least budgets that were found, where these were searched for.
     """
 
     image: torch.Tensor
     perturbation: Perturbation | None = None
     label: np.ndarray | None = None
+    state: Any = None
+    thresholds: tuple[Threshold, ...] = ()
 
 
 class Attack(Documented, ABC):
@@ -176,6 +181,14 @@ class Attack(Documented, ABC):
         """Whether the budget is zero, so that the result is the original."""
         return False
 
+    def bound(self, name: str) -> float:
+        """The value of one of the settings in `bounds`, whether it was given or is known otherwise."""
+        return float(getattr(self, name))
+
+    def least_bound(self, name: str) -> float:
+        """The least value above 0 that one of the settings in `bounds` may have; 0: any."""
+        return 0.0
+
     @checked
     def __call__(
         self,
@@ -268,6 +281,7 @@ class Attack(Documented, ABC):
             device=str(run.device),
             intensities=run.budget.describe(case.channels),
             network=run.model,
+            thresholds=found.thresholds,
         )
 
     @abstractmethod

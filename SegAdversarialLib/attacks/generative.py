@@ -108,6 +108,14 @@ class GenerativeAttack(Attack):
         """Whether anything is drawn."""
         return not self.does_nothing
 
+    def bound(self, name: str) -> float:
+        """xi, or the greatest that the generator was trained for."""
+        return self._wanted(self.trained().settings)
+
+    def least_bound(self, name: str) -> float:
+        """The least xi that the generator was trained for."""
+        return float(self.trained().settings.xi[0])
+
     def trained(self) -> Generator:
         """The generator.
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _SQUARES_ARE_LOST = 1e-15
 """Euclidean norms below this are wrong in single precision."""
 
+RESUMED = 0.6
+"""How far along a search is that begins where another one ended: shorter steps keep what that has found."""
+
 
 class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAttack):
     """Takes steps along the gradient of a loss, each of them projected back into the budget.
@@ -103,12 +106,14 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     def _climb(self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, restart: int) -> None:
         """One restart."""
         steps, remember = self._steps(restart), self._memory()
-        image = self._start(run, restart)
+        resumed = run.start is not None and restart == 0
+        done = RESUMED if resumed else 0.0
+        image = run.project(run.start.clone()) if resumed else self._start(run, restart)
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
-            loss.progress = step / steps
+            loss.progress = done + (1 - done) * step / steps
             value, gradient, logits = run.differentiate(image, loss)
-            watch.see(step, value, logits, image, counts=step > 0)
+            watch.see(step, value, logits, image, counts=step > 0 or resumed)
             if watch.is_enough:
                 return
             length = self._length(loss.progress) if self.ascends else -self._length(loss.progress)

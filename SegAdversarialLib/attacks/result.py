@@ -11,6 +11,7 @@ import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.attacks.files import write_attack
+from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import Evaluation
@@ -79,6 +80,7 @@ class AttackResult:
         trace: a row for each iteration of each restart: "restart", "iteration", "loss", "psnr" (dB, over the attacked
             channels), "dice NAME" for each structure and their mean "dice mean". Iteration 0 is the starting point; the
             row of the kept restart and iteration is the result's (`kept_row`). Empty for attacks that do not ask the network.
+            Where a least budget was searched for, a row for each image that was tried, with its budget ("at budget").
         restart, iteration: which of several restarts, and which of its iterations, was kept.
         snapshots: every k-th iteration of the kept restart, if they were asked for.
         gradient_evaluations, forward_evaluations: how often the network was differentiated, and asked without a gradient.
@@ -87,6 +89,8 @@ class AttackResult:
         intensities: by channel, "unit" (what a relative epsilon of 1 is), "low" and "high" (the range that counts) and, where
             the channel has any, "padding" (the value outside the field of view, which is left alone); in scanner units.
         network: the attacked network itself, where it is still at hand.
+        thresholds: the least budgets that were found, where these were searched for: that for the mean Dice first, then those
+            for single structures; the adversarial image is that of the first.
     """
 
     original: Case
@@ -104,6 +108,7 @@ class AttackResult:
     device: str = "cpu"
     intensities: dict[str, dict[str, float]] = field(default_factory=dict)
     network: SegmentationModel | None = None
+    thresholds: tuple[Threshold, ...] = ()
 
     def __repr__(self) -> str:
         of_case = f" of {self.original.name}" if self.original.name else ""
@@ -174,6 +179,7 @@ class AttackResult:
             "largest_change": dict(zip(self.original.channels, np.abs(self.change()).max(axis=(1, 2, 3)).tolist())),
             "intensities": self.intensities,
             "sizes": self.perturbation.describe(self.original),
+            "thresholds": [x.describe() for x in self.thresholds],
         }
 
     @checked

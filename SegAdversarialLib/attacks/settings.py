@@ -8,7 +8,17 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, WithJsonSchema
 
 Choice = Literal[
-    "channels", "classes", "class", "region", "network", "generator", "pattern", "attack", "random-attack", "trust"
+    "channels",
+    "classes",
+    "class",
+    "region",
+    "network",
+    "generator",
+    "pattern",
+    "attack",
+    "random-attack",
+    "bounded-attack",
+    "trust",
 ]
 """What the network, the case or the user, not the schema, says the possible values of a field are."""
 
@@ -33,7 +43,7 @@ def parameter(
         choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
             one of its classes ("class"), or a place in the image ("region"); the file of a network
             ("network"), of a generator ("generator") or of a universal perturbation ("pattern"); another attack ("attack"),
-            or one that draws at random ("random-attack"); or only the user, each time anew ("trust": it has no editor and
+            one that draws at random ("random-attack"), or one with a budget ("bounded-attack"); or only the user, each time anew ("trust": it has no editor and
             is never stored).
         advanced: most people leave it alone, so that a panel may fold it away.
         label: what people call it, where that is not just the field's name.

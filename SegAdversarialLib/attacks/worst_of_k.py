@@ -18,8 +18,6 @@ from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
-    from SegAdversarialLib.attacks.engine.watch import Watch
-    from SegAdversarialLib.attacks.result import AttackResult
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 _COMMON = frozenset(Attack.model_fields)
@@ -115,46 +113,24 @@ class WorstOfK(AgainstReference):
         return f"Worst of {self.draws}: {self.draw(0).summary()}"
 
     def _search(self, run: AttackRun) -> Found:
+        import torch
+
+        from SegAdversarialLib.attacks.engine.looking import Look
         from SegAdversarialLib.attacks.engine.watch import Watch
 
         # what is called the loss is the share of Dice that is lost
         watch = Watch(run, lambda loss, logits: (loss, 0.0), best_step=True, enough=None, steps=1, snapshot_every=0)
-        look, kept = _Look(self, run, watch), None
+        counted = self._counted(run)
+        look, kept = Look(run, self.against, counted), None
         for number in range(self.draws):
             run.report(number / self.draws, f"{self.title}: draw {number + 1} of {self.draws}")
             drawn, before = self.draw(number)(run.model, run.case), watch.best
-            look(number, drawn)
+            seen = look(Found(torch.from_numpy(drawn.adversarial.image), drawn.perturbation))
+            watch.begin(number)
+            watch.see(0, 1 - seen.mean(counted), seen.logits, seen.image, last=True, targets=seen.targets)
             if watch.best != before:
                 kept = drawn
         image = watch.result()
         assert kept is not None
         moved = kept.perturbation.displacement is not None
         return Found(image, kept.perturbation, kept.adversarial.label if moved else None)
-
-
-class _Look:
-    """Asks the network about draws, and writes them down."""
-
-    def __init__(self, attack: WorstOfK, run: AttackRun, watch: Watch) -> None:
-        from SegAdversarialLib.attacks.engine.moving import MovedMasks
-
-        self._run, self._watch, self._counted = run, watch, attack._counted(run)
-        affine, dtype = run.case.affine, run.original.dtype
-        wanted = run.clean_masks if attack.against == "prediction" else run.label_masks
-        self._wanted = MovedMasks(wanted, affine, dtype)
-        apart = attack.against == "prediction" and run.case.label is not None
-        self._traced = MovedMasks(run.label_masks, affine, dtype) if apart else self._wanted
-
-    def __call__(self, number: int, drawn: AttackResult) -> None:
-        """One draw."""
-        import torch
-
-        from SegAdversarialLib.attacks.engine.dice import DiceMeter
-
-        run, field = self._run, drawn.perturbation.displacement
-        displacement = None if field is None else torch.from_numpy(field).to(run.original)
-        image = run.finish(torch.from_numpy(drawn.adversarial.image).to(run.original))
-        logits = run.ask(image)
-        dice = DiceMeter(self._wanted.hard(displacement), self._counted).mean(run.head.predicted(logits))
-        self._watch.begin(number)
-        self._watch.see(0, 1 - dice, logits, image, last=True, targets=self._traced.hard(displacement))

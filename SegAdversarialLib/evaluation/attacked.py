@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,6 +30,10 @@ class AttackedCase(Protocol):
     @property
     def moved_label(self) -> np.ndarray | None:
         """The reference labels where the anatomy was moved; None where it was not."""
+
+    @property
+    def thresholds(self) -> Sequence[Any]:
+        """The least budgets that were found, each with a `sentence`; none where nobody searched for them."""
 
     @property
     def attack(self) -> Any:

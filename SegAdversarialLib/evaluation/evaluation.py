@@ -46,7 +46,8 @@ class Evaluation:
         attacked: (K, J, I) int16, the label map of the adversarial image.
         reference: what "before" and "after" are measured against: "label", or "prediction" (the one of the original) where
             the case has no labels.
-        notes: what makes these figures say less than they seem to, one sentence each; empty where nothing does.
+        notes: the least budgets that were found, where these were searched for, and what makes these figures say less than
+            they seem to, one sentence each; empty where nothing does.
     """
 
     rows: list[dict[str, Any]]

@@ -65,6 +65,7 @@ def evaluate(
     if not result.attack.helps:
         before, after = (_dice(found, when, model.head) for when in ("before", "after"))
         found = replace(found, notes=(*found.notes, *notes_on_attack(before, after)))
+    found = replace(found, notes=(*(x.sentence for x in result.thresholds), *found.notes))
     return _said(found) if warn else found
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from SegAdversarialLib.attacks import Attack, AttackResult, Snapshot, make_attack
 from SegAdversarialLib.attacks.files import ITERATIONS, MOVED_LABEL, REGION, changed_image, file_names
+from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.changes.files import read_parts
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
@@ -85,6 +86,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
             seconds=record["seconds"],
             device=record["device"],
             intensities=record.get("intensities", {}),
+            thresholds=tuple(Threshold(**x) for x in record.get("thresholds", ())),
         )
         return result, _evaluation(folder, record, case)
     except (KeyError, TypeError, AttributeError) as error:

@@ -358,8 +358,9 @@ def _add_trace(run: Run, result: AttackResult, classes: Mapping[int, str]) -> St
         return {}
     run.file_traces(traces)
     yield None
-    title = f"{result.attack.title}: Dice against iteration"
-    chart, series = add_dice_plot(run.scene, f"Dice against iteration - {run.summary}", title, traces, classes)
+    against = "budget" if result.thresholds else "iteration"
+    title = f"{result.attack.title}: Dice against {against}"
+    chart, series = add_dice_plot(run.scene, f"Dice against {against} - {run.summary}", title, traces, classes)
     run.file_all([chart, *series], "trace")
     yield None
     return {"traces": traces, "chart": chart, "series": series}

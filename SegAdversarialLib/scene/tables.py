@@ -12,6 +12,7 @@ from SegAdversarialLib.scene.segmentations import color_of
 _WITHOUT_DROP = ("HD95", "Volume")
 _DICE = "dice "
 _MEAN = "dice mean"
+_BUDGET = "at budget"
 # Slicer draws the legend over the upper right of the chart; as a share of the iterations
 _ROOM_FOR_LEGEND = 0.6
 _MEAN_COLOR = (0.25, 0.25, 0.25)
@@ -45,6 +46,7 @@ def add_trace_tables(scene: Any, name: str, trace: Sequence[Mapping[str, float]]
     tables = {}
     for restart in restarts:
         rows = [row for row in trace if int(row.get("restart", 0)) == restart]
+        rows.sort(key=lambda row: row.get(_BUDGET, 0.0))  # a curve against the budget goes from left to right
         label = name if len(restarts) == 1 else f"{name}, restart {restart}"
         tables[restart] = add_number_table(scene, label, rows)
     return tables
@@ -53,7 +55,7 @@ def add_trace_tables(scene: Any, name: str, trace: Sequence[Mapping[str, float]]
 def add_dice_plot(
     scene: Any, name: str, title: str, tables: Mapping[int, Any], classes: Mapping[int, str]
 ) -> tuple[Any, list[Any]]:
-    """Add the chart "Dice against iteration".
+    """Add the chart "Dice against iteration", or, of a search for the least budget, against the budget.
 
     One curve for each structure and one for their mean; with several restarts, the mean of each restart only.
 
@@ -65,10 +67,11 @@ def add_dice_plot(
     Returns:
         The chart node and its series nodes.
     """
-    chart = add_chart(scene, name, title, "Iteration", "Dice")
+    x = x_of(tables)
+    chart = add_chart(scene, name, title, x.capitalize(), "Dice")
     chart.SetYAxisRangeAuto(False)
     chart.SetYAxisRange(0.0, 1.0)
-    leave_room_for_legend(chart, *_iterations(tables))
+    leave_room_for_legend(chart, *_ends(tables, x))
     several = len(tables) > 1
     series = []
     for restart, table in tables.items():
@@ -77,7 +80,7 @@ def add_dice_plot(
         for place, column in enumerate(shown):
             label = f"restart {restart}" if several else column.removeprefix(_DICE)
             color = color_of(restart + 1) if several else _curve_color(column, place, classes)
-            series.append(add_series(scene, label, table, column, color, thick=column == _MEAN))
+            series.append(add_series(scene, label, table, column, color, thick=column == _MEAN, x=x))
             chart.AddAndObservePlotSeriesNodeID(series[-1].GetID())
     return chart, series
 
@@ -99,7 +102,7 @@ def add_chart(scene: Any, name: str, title: str, x: str, y: str) -> Any:
 def leave_room_for_legend(chart: Any, first: float, last: float) -> None:
     """Let a chart's x axis go from the first to beyond the last value."""
     chart.SetXAxisRangeAuto(False)
-    chart.SetXAxisRange(first, last + _ROOM_FOR_LEGEND * max(last - first, 1.0))
+    chart.SetXAxisRange(first, last + _ROOM_FOR_LEGEND * ((last - first) or 1.0))
 
 
 def as_text(value: Any) -> str:
@@ -120,9 +123,15 @@ def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _iterations(tables: Mapping[int, Any]) -> tuple[float, float]:
-    """The first and the last iteration of all restarts."""
-    columns = [table.GetTable().GetColumnByName("iteration") for table in tables.values()]
+def x_of(tables: Mapping[int, Any]) -> str:
+    """The column that Dice is drawn against: the budget where the rows of a trace have one, or else the iteration."""
+    has = any(table.GetTable().GetColumnByName(_BUDGET) is not None for table in tables.values())
+    return _BUDGET if has else "iteration"
+
+
+def _ends(tables: Mapping[int, Any], x: str) -> tuple[float, float]:
+    """The first and the last value of that column in all restarts."""
+    columns = [table.GetTable().GetColumnByName(x) for table in tables.values()]
     values = [x.GetValue(n) for x in columns if x is not None for n in (0, x.GetNumberOfTuples() - 1)]
     return (min(values), max(values)) if values else (0.0, 1.0)
 

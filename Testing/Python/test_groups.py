@@ -46,6 +46,7 @@ def test_a_group_is_no_attack() -> None:
         ("deformation", {"steps": 2, "first_draws": 0, "against": "prediction"}),
         ("chain", {"steps": 1, "first_draws": 1}),
         ("worst-of-k", {"draws": 3}),
+        ("least-budget", {"probes": 1, "drop": 1.0, "method": {"attack": "uniform-noise", "epsilon": 1e-6}}),
         ("uniform-noise", {}),
         ("physics-artefact", {}),
     ],

@@ -117,10 +117,10 @@ def test_apgd_is_the_papers_algorithm() -> None:
 
 def test_shrinking_radius() -> None:
     """2, 1.5 and 1 epsilon in 3 : 3 : 4; every gradient counts, and only what lies within epsilon is handed out."""
-    assert attacks.APGD(steps=40).stages == [(2.0, 12), (1.5, 12), (1.0, 16)]
-    assert sum(n for _, n in attacks.APGD(steps=1).stages) == 1
+    assert attacks.APGD(steps=40, shrinking=True).stages == [(2.0, 12), (1.5, 12), (1.0, 16)]
+    assert sum(n for _, n in attacks.APGD(steps=1, shrinking=True).stages) == 1
     case, model, seen = toy_case(), toy_model(), []
-    attack = attacks.APGD(epsilon=0.02, steps=20, snapshot_every=1, clip=False)
+    attack = attacks.APGD(epsilon=0.02, steps=20, snapshot_every=1, clip=False, shrinking=True)
     result = attack(model, case)
     limit = 0.02 * np.abs(case.image).max((1, 2, 3))
     for snapshot in result.snapshots:
@@ -228,3 +228,31 @@ def test_worst_case_is_worse_than_each_of_its_kin() -> None:
     for name in ("ifgsm", "pgd", "momentum-ifgsm", "segpgd", "cospgd", "apgd"):
         kin = attacks.make_attack(name, {"epsilon": 0.02, "steps": 30})(model, case)
         assert worst < kin.kept_row["dice mean"]
+
+
+@pytest.mark.parametrize("steps", [5, 10, 20])
+def test_pgd_is_no_worse_than_ten_lines(steps: int) -> None:
+    """Its iterates are those of a plain PGD (zero start, soft Dice, same step), and it keeps the best of them."""
+    case, model = toy_case(), toy_model()
+    ask = ascent(case, objectives.SoftDice(case.label))
+    image = torch.from_numpy(case.image)
+    limit = 0.03 * image.abs().amax((1, 2, 3), keepdim=True)
+    x, seen = image.clone(), []
+    for _ in range(steps):
+        x = x + 2.5 / steps * limit * ask(x)[1].sign()
+        x = torch.minimum(torch.maximum(x, image - limit), image + limit)
+        said = model.segment(case.with_image(x.numpy()))
+        seen.append(
+            np.mean(
+                [2 * ((said == n) & (case.label == n)).sum() / ((said == n).sum() + (case.label == n).sum()) for n in (1, 2)]
+            )
+        )
+    result = attacks.PGD(epsilon=0.03, steps=steps, clip=False)(model, case)
+    assert [row["dice mean"] for row in result.trace[1:]] == pytest.approx(seen, abs=2e-3)
+    assert result.kept_row["dice mean"] <= min(row["dice mean"] for row in result.trace[1:])
+    assert not attacks.PGD().is_random and attacks.PGD(random_start=True).is_random
+
+
+def test_apgd_stays_within_epsilon_unless_told_otherwise() -> None:
+    attack = attacks.APGD(steps=20)
+    assert attack.stages == [(1.0, 20)] and attack.loss == "soft_dice"

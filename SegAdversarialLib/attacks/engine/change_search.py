@@ -102,6 +102,7 @@ class ChangeSearch:
             snapshot_every=plan.snapshot_every,
         )
         self._change = self._kept = Change()
+        self._kept_controls: Controls | None = None
 
     def found(self) -> Found:
         """What the search comes back with."""
@@ -118,7 +119,7 @@ class ChangeSearch:
         adversarial = run.case.with_image(run.finished_image(image))
         perturbation = Perturbation.between(run.case, adversarial, log_bias=log_bias, displacement=displacement)
         label = Perturbation(displacement=displacement).apply(run.case, warp_label=True).label if self._moves else None
-        return Found(image, perturbation, label)
+        return Found(image, perturbation, label, state=self._kept_controls)
 
     def start(self, which: object, share: float) -> Controls:
         """Random controls that use a share of each budget; each restart and each draw has its own."""
@@ -158,6 +159,8 @@ class ChangeSearch:
         plan, run = self._plan, self._run
         if not plan.steps:
             return self.start(restart, 1.0)
+        if run.start is not None and restart == 0:  # controls count in units of the budget
+            return [x.clone() for x in run.start]
         worst, lowest = self.start(restart, START), float("inf")
         for draw in range(plan.first_draws):
             run.report(restart / plan.restarts, f"{plan.title}: draw {draw + 1} of {plan.first_draws}")
@@ -185,7 +188,7 @@ class ChangeSearch:
                 self._bound.targets = self._wanted.around(soft, box)
         seen = run.finish(image)
         value, gradient, logits = run.differentiate(seen, self._loss if change.displacement is not None else self._bound)
-        self._see(step, value, logits, seen, change.detached())
+        self._see(step, value, logits, seen, change.detached(), controls)
         seeds = [gradient]
         if change.displacement is not None:
             seeds.append(self._loss.target_gradient[:, *box])
@@ -202,7 +205,7 @@ class ChangeSearch:
                 self._bound.targets = self._wanted.around(self._wanted.soft(change.displacement, box), box)
             self._bound.progress = 1.0
             logits = run.ask(image)
-            self._see(iteration, float(self._bound(logits)), logits, image, change, last=True)
+            self._see(iteration, float(self._bound(logits)), logits, image, change, controls, last=True)
 
     def _changed(self, controls: Controls) -> Change:
         """What the controls do. Where that would fold, those that move the anatomy are made smaller, in place."""
@@ -243,14 +246,21 @@ class ChangeSearch:
         return run.keep_to_range(image)
 
     def _see(
-        self, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor, change: Change, last: bool = False
+        self,
+        iteration: int,
+        loss: float,
+        logits: torch.Tensor,
+        image: torch.Tensor,
+        change: Change,
+        controls: Controls,
+        last: bool = False,
     ) -> None:
         self._change, before = change, self._watch.best
         traced = self._traced.hard(change.displacement)
         self._targets = traced if self._traced is self._wanted else self._wanted.hard(change.displacement)
         self._watch.see(iteration, loss, logits, image, last=last, targets=traced if self._moves else None)
         if self._watch.best != before:
-            self._kept = change
+            self._kept, self._kept_controls = change, [x.clone() for x in controls]
 
     def _score(self, loss: float, logits: torch.Tensor) -> Score:
         """How well an image serves: one minus the mean Dice against the reference where it lies now."""

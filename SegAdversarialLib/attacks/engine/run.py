@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class AttackRun:
         positions: of the channels that may change.
         unit: (C, 1, 1, 1) what epsilon = 1 is in each channel, in intensity units.
         lowest, highest: (C, 1, 1, 1) the ends of each channel's range.
+        start: what a search of the same kind, with another budget, ended with (`Found.state`); None: there was none.
         trace, snapshots, gradient_evaluations, forward_evaluations: see `AttackResult`.
     """
 
@@ -61,6 +62,7 @@ class AttackRun:
         self.lowest = self._by_channel(x.low for x in budget.ranges)
         self.highest = self._by_channel(x.high for x in budget.ranges)
         self.snapshots: list[Snapshot] = []
+        self.start: Any = None
         self.kept_restart = 0
         self.kept_iteration: int | None = None
         self._wider_bounds: tuple[float, tuple[torch.Tensor, torch.Tensor]] | None = None
@@ -92,6 +94,19 @@ class AttackRun:
             run = cls(title, budget, model, bound, case)
             run._progress = progress
             yield run
+
+    @contextmanager
+    def inner(self, title: str, budget: Budget, start: Any, *, asks_network: bool) -> Iterator[AttackRun]:
+        """A run of another attack on the same case and network; what it asks is counted here, too."""
+        run = AttackRun(title, budget, self.model, self._bound if asks_network else None, self.case)
+        run._progress, run.start = self._progress, start
+        if asks_network and "clean_masks" in vars(self):
+            run.clean_masks = self.clean_masks
+        try:
+            yield run
+        finally:
+            self.gradient_evaluations += run.gradient_evaluations
+            self.forward_evaluations += run.forward_evaluations
 
     @property
     def head(self) -> OutputHead:

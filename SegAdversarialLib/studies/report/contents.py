@@ -131,7 +131,8 @@ def _followed(results: Results, traces: Iterable[Row]) -> list[dict[str, Any]]:
             largest[replace(condition, budget=None)] = condition
     wanted, curves, found = set(largest.values()), set[tuple[str, Condition]](), list[dict[str, Any]]()
     for _, of_cell in itertools.groupby(traces, key=lambda row: row["key"]):
-        rows = [{x: row[x] for x in _SHOWN if x in row} for row in of_cell if "iteration" in row]
+        # rows of a search for the least budget are no iterations of one attack
+        rows = [{x: row[x] for x in _SHOWN if x in row} for row in of_cell if "iteration" in row and "at budget" not in row]
         if not rows or max(row["iteration"] for row in rows) < 2 or not results.knows(rows[0]):
             continue
         curve = rows[0]["network"], results.condition_of(rows[0])

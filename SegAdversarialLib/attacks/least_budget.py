@@ -1,0 +1,266 @@
+"""The least budget at which a network breaks: how little must change until the segmentation is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import WithJsonSchema, field_serializer, model_validator
+
+from SegAdversarialLib.attacks.attack import Attack, Found
+from SegAdversarialLib.attacks.bounded import bounds_of, least_share, unit_of, with_share
+from SegAdversarialLib.attacks.cost import Cost
+from SegAdversarialLib.attacks.gradient import GradientAttack
+from SegAdversarialLib.attacks.groups import Group
+from SegAdversarialLib.attacks.nested import inner_attack
+from SegAdversarialLib.attacks.settings import parameter
+from SegAdversarialLib.attacks.threshold import AT_BUDGET, MEAN, Threshold
+from SegAdversarialLib.attacks.transforming import TransformingAttack
+from SegAdversarialLib.attacks.untargeted import AgainstReference, NothingToAttack, StopsAtDrop
+from SegAdversarialLib.attacks.worst_case import WorstCase
+from SegAdversarialLib.volumes.case import Case
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.engine.budget_search import Attempt, Bisection
+    from SegAdversarialLib.attacks.engine.looking import Look
+    from SegAdversarialLib.attacks.engine.run import AttackRun
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
+
+_COMMON = frozenset(AgainstReference.model_fields)
+"""What this attack and the one that it repeats both have: said here, and handed on."""
+
+GRADIENTS = 15
+"""Of `worst-case` with each budget, unless more are asked for: it goes on where the one before has ended."""
+
+
+class LeastBudget(AgainstReference):
+    """Least budget: the smallest budget of another attack with which the mean Dice falls by a given share.
+
+    The attack (`method`) is first made with its own budget, the largest that is allowed; if that does not do, the answer is
+    "not within" it. Then budgets are halved and bisected, each attack beginning where the one before ended if it can, until
+    the bracket is narrow enough or `probes` attacks have been made. The result is the adversarial image at the bracket's
+    upper end. That is an upper bound of what the network tolerates: a stronger attack may need less. Where several settings
+    bound the attack, all of them shrink in proportion.
+    """
+
+    name: ClassVar[str] = "least-budget"
+    title: ClassVar[str] = "Least budget"
+    groups: ClassVar[tuple[Group, ...]] = ("gradient",)
+    citation: ClassVar[str] = "this project; a drop of 30 % is Chen et al.'s (2019) success"
+
+    method: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(
+        "worst-case",
+        'Attack whose budget is made small: its name, or its settings as JSON, such as {"attack": "bias-field", "max_bias": '
+        "0.5}; its own budget is the largest that is allowed.",
+        choose="bounded-attack",
+        label="Attack",
+    )
+    drop: float = parameter(
+        0.3,
+        "Share of its clean value by which the mean Dice has to fall (Chen et al. 2019 call 0.3 a success).",
+        "share of the clean Dice",
+        gt=0,
+        le=1,
+    )
+    each_structure: bool = parameter(
+        False, "Search again for each structure by itself; the image is that of the mean.", label="Each structure"
+    )
+    probes: int = parameter(
+        8, "How many attacks are made at most, for the mean and for each structure.", "attacks", advanced=True, ge=1, le=100
+    )
+    precision: float = parameter(
+        0.05,
+        "How wide the bracket may be in the end, as a share of its upper end.",
+        "share of the budget",
+        advanced=True,
+        gt=0,
+        lt=1,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _method_is_bounded(cls, data: Any) -> Any:
+        """Turn the method, however it was given, into an attack that has no common settings of its own."""
+        if not isinstance(data, dict):
+            return data
+        method, common = inner_attack(data, "worst-case", _COMMON, "the least budget")
+        if getattr(method, "stop_at_drop", None) is not None:
+            raise ValueError(f"the least budget stops {method.title} by itself; give drop in place of stop_at_drop")
+        if isinstance(method, WorstCase) and "gradient_budget" not in method.model_fields_set:
+            method = method.model_copy(update={"gradient_budget": max(GRADIENTS, method.restarts)})
+        if not cls.can_bound(type(method)) or method.helps:
+            raise ValueError(f"{method.title} has no budget that could break a segmentation; choose another attack")
+        usual = {key: getattr(method, key) for key in _COMMON if hasattr(method, key)}  # such as a bias field's clip
+        return {**usual, **data, **common, "method": method}
+
+    @field_serializer("method")
+    def _method_as_data(self, method: Attack) -> dict[str, Any]:
+        return {key: value for key, value in method.describe().items() if key not in _COMMON}
+
+    @classmethod
+    def can_bound(cls, kind: type[Attack]) -> bool:
+        """Whether a kind of attack has a budget that can be made small."""
+        return bool(kind.bounds) or ("method" in kind.model_fields and not issubclass(kind, cls))
+
+    @property
+    def attack(self) -> Attack:
+        """The attack with the largest budget, and with what is said here."""
+        known = type(self.method).model_fields
+        return self.aimed(None, {key: getattr(self, key) for key in _COMMON if key in known})
+
+    def aimed(self, structure: str | None, changes: dict[str, Any] | None = None) -> Attack:
+        """The attack that stops once the Dice of a structure, or the mean (None), has fallen."""
+        made: Attack = self.method.model_copy(update=dict(changes or {})) if changes is not None else self.attack
+        if structure is not None and "classes" in type(made).model_fields:
+            made = made.model_copy(update={"classes": (structure,)})
+        return made.model_copy(update={"stop_at_drop": self.drop}) if isinstance(made, StopsAtDrop) else made
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the attack is."""
+        return self.attack.is_random
+
+    @property
+    def cost(self) -> Cost:
+        """All attacks to their end, and an answer to each; attacks that succeed take less. Single structures come on top, and
+        how many there are is the network's to say."""
+        from SegAdversarialLib.attacks.engine.budget_search import SHRINKS
+
+        smaller = SHRINKS if self._can_shrink else 0
+        return (self.attack.cost + Cost(answers=1 + smaller)).times(self.probes) + Cost(answers=1)
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether single channels can be attacked."""
+        return bool(self.method.by_channel)
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the largest budget is zero."""
+        return bool(self.method.does_nothing)
+
+    def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
+        """The positions of the case's channels that are attacked: those of the attack."""
+        return list(self.attack.attacked_channels(model, case))
+
+    def check(self, model: SegmentationModel | None, case: Case) -> None:
+        """Also whether the attack fits, and is allowed anything."""
+        super().check(model, case)
+        self.attack.check(model, case)
+        if not bounds_of(self.method):
+            raise NothingToAttack(f"{self.method.title} is allowed nothing: give it the largest budget that may be used.")
+
+    def summary(self) -> str:
+        """One line for names of nodes and rows: "Least budget for a drop of 30 %: PGD, epsilon 0.05, all channels"."""
+        return f"{self.title} for a drop of {100 * self.drop:g} %: {self.attack.summary()}"
+
+    @property
+    def _can_shrink(self) -> bool:
+        return isinstance(self.method, GradientAttack)
+
+    def _search(self, run: AttackRun) -> Found:
+        return _Search(self, run).found()
+
+
+class _Search:
+    """The search on one case: for the mean, and then for each structure."""
+
+    def __init__(self, attack: LeastBudget, run: AttackRun) -> None:
+        from SegAdversarialLib.attacks.engine.looking import Look
+
+        self._attack, self._run = attack, run
+        self._counted = attack._counted(run)
+        self._look = Look(run, attack.against, self._counted)
+        self._clean = self._look(Found(run.original))
+        self._bounds = bounds_of(attack.method)
+        self._setting, self._largest = next(iter(self._bounds.items()))
+        self._number, self._row = 0, 0
+
+    def found(self) -> Found:
+        """The image for the mean, and all thresholds."""
+        attack, run = self._attack, self._run
+        if self._clean.mean(self._counted) == 0:
+            raise NothingToAttack(
+                f"{attack.title} cannot say when Dice falls: that of the unchanged {run.case.name or 'case'} is 0 already; "
+                "check the network's preprocessing and the reference, or attack the network's own prediction "
+                "(against=prediction)."
+            )
+        self._write(0, 0.0, self._clean, Found(run.original))
+        search = self._searched(None, self._counted)
+        kept = search.upper or search.last
+        assert kept is not None
+        run.kept_restart, run.kept_iteration = 0, self._iterations[id(kept)]
+        thresholds = [self._threshold(MEAN, self._counted, search)]
+        if attack.each_structure and len(self._counted) > 1:
+            thresholds += self._apart(kept)
+        return replace(kept.found, state=None, thresholds=tuple(thresholds))
+
+    def _apart(self, first: Attempt) -> list[Threshold]:
+        """The thresholds of single structures; of those that the network does not find there is none."""
+        found = []
+        for n in (n for n in self._counted if self._clean.dice[n]):
+            self._number += 1
+            name = self._run.head.names[n]
+            found.append(self._threshold(name, [n], self._searched(name, [n], first)))
+        return found
+
+    def _searched(self, structure: str | None, outputs: list[int], begin: Attempt | None = None) -> Bisection:
+        from SegAdversarialLib.attacks.engine.budget_search import Attempt, Bisection, BisectionPlan, resumed, scaled
+
+        attack, run = self._attack, self._run
+        aimed = attack.aimed(structure)
+        self._row, self._iterations = 0, dict[int, int]()
+
+        def attempt(share: float, last: Attempt | None) -> Found:
+            smaller = with_share(aimed, share)
+            budget = smaller.budget_on(run.model, run.case)
+            with run.inner(smaller.title, budget, None, asks_network=smaller.asks_network) as inner:
+                if attack._can_shrink or isinstance(smaller, TransformingAttack):
+                    inner.start = resumed(inner, last, share)
+                found = smaller._search(inner)
+                return found if isinstance(found, Found) else Found(inner.finish(found))
+
+        def shrink(found: Found, share: float, less: float) -> Found | None:
+            if not attack._can_shrink:
+                return None
+            smaller = with_share(aimed, less)
+            with run.inner(smaller.title, smaller.budget_on(run.model, run.case), None, asks_network=True) as inner:
+                return scaled(inner, found, less / share)
+
+        def tell(made: Attempt) -> None:
+            self._write(self._number, made.share, made.seen, made.found)
+            self._iterations[id(made)] = self._row
+
+        plan = BisectionPlan(
+            outputs=outputs,
+            enough=(1 - attack.drop) * self._clean.mean(outputs),
+            probes=attack.probes,
+            precision=attack.precision,
+            least=least_share(attack.method),
+        )
+        search = Bisection(plan, attempt, shrink, self._look, tell)
+        search.run(begin)
+        return search
+
+    def _write(self, number: int, share: float, seen: Any, found: Found) -> None:
+        """A row of the trace, with the budget."""
+        run = self._run
+        self._row += bool(share)
+        loss = 1 - seen.mean(self._counted)
+        run.record(number, self._row, loss, seen.logits, seen.image, seen.targets)
+        run.trace[-1][AT_BUDGET] = share * self._largest
+
+    def _threshold(self, structure: str, outputs: list[int], search: Bisection) -> Threshold:
+        upper = search.upper
+        seen = upper.seen if upper is not None else search.last.seen if search.last is not None else self._clean
+        return Threshold(
+            structure=structure,
+            setting=self._setting,
+            unit=unit_of(self._attack.method),
+            lower=search.lower * self._largest,
+            upper=None if upper is None else upper.share * self._largest,
+            largest=self._largest,
+            drop=self._attack.drop,
+            before=self._clean.mean(outputs),
+            after=seen.mean(outputs),
+        )

@@ -1,0 +1,73 @@
+"""The least budget at which a network's Dice falls, as an answer in numbers and words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SHARE = "share of the intensity"
+"""The unit of settings that people say in percent."""
+
+MEAN = "mean"
+"""What answers about the mean over all structures that count are called."""
+
+AT_BUDGET = "at budget"
+"""The column of a trace that says with which budget an image was made; its rows are attacks, not steps of one."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """An upper bound of what a network tolerates, and what the search knows from below.
+
+    Attributes:
+        structure: whose Dice it is about; "mean" for that over all structures that count.
+        setting: the attack's setting that bounds it, such as "epsilon"; where several do, all shrink in proportion.
+        unit: what the numbers are measured in.
+        lower: the largest budget at which the search has failed; 0: it failed at none.
+        upper: the least budget at which it has succeeded; None: not within `largest`.
+        largest: the largest budget that was allowed.
+        drop: the share of the clean Dice by which it had to fall.
+        before, after: Dice of the clean image, and of the image at `upper` (or at `largest`).
+    """
+
+    structure: str
+    setting: str
+    unit: str
+    lower: float
+    upper: float | None
+    largest: float
+    drop: float
+    before: float
+    after: float
+
+    @property
+    def within(self) -> str:
+        """The bracket in words: "between 0.0061 and 0.0066", "not within 0.02"."""
+        if self.upper is None:
+            return f"not within {self._number(self.largest)}"
+        low = _SHOWN.format(100 * self.lower if self.unit == SHARE else self.lower)
+        return f"between {low} and {self._number(self.upper)}"
+
+    @property
+    def sentence(self) -> str:
+        """What was found, and what it is: "Mean Dice falls by 30 % (0.902 to 0.631) with an epsilon between ..."."""
+        whose = "Mean Dice" if self.structure == MEAN else f"Dice of {self.structure}"
+        words = self.setting.replace("_", " ")
+        fell = f"{100 * self.drop:g} %"
+        if self.upper is None:
+            return f"{whose} did not fall by {fell} ({self.before:.3f} to {self.after:.3f}) {self.within}: {words}."
+        return (
+            f"{whose} fell by {fell} ({self.before:.3f} to {self.after:.3f}): least {words} {self.within}, an upper bound of "
+            "what the network tolerates."
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """As plain JSON data."""
+        return asdict(self)
+
+    def _number(self, value: float) -> str:
+        shown = _SHOWN.format(100 * value if self.unit == SHARE else value)
+        return f"{shown} %" if self.unit == SHARE else f"{shown} {self.unit}".strip()
+
+
+_SHOWN = "{:.3g}"

@@ -1,0 +1,207 @@
+"""The least budget: known by hand where a network is a threshold, checked by running both ends elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import tiny_network, toy_case
+
+from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, evaluate
+from SegAdversarialLib.attacks import make_attack
+from SegAdversarialLib.attacks.bounded import with_share
+from SegAdversarialLib.jobs.results import read_attack
+
+SHAPE = (4, 5, 5)
+
+
+class Above(torch.nn.Module):
+    """Says that a voxel belongs to the structure where its intensity is above 50."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.cat([torch.zeros_like(image), image - 50], 1)
+
+
+def ladder() -> Case:
+    """A hundred voxels of which the n-th of the first forty is n + 1 above the threshold; the largest intensity is 100."""
+    image = np.zeros((1, *SHAPE), np.float32)
+    flat = image.reshape(-1)
+    flat[:40] = 51 + np.arange(40)
+    flat[40] = 100
+    label = np.zeros(SHAPE, np.int16)
+    label.reshape(-1)[:41] = 1
+    return Case(image, ("A",), np.eye(4), label, name="ladder")
+
+
+def by_hand(drop: float) -> float:
+    """With an epsilon of e, voxels up to 100 e above the threshold are lost; those that were wrong stay right."""
+    for lost in range(42):
+        if 2 * (41 - lost) / (41 + 41 - lost) <= 1 - drop + 1e-9:
+            return lost / 100
+    raise AssertionError
+
+
+def above() -> SegmentationModel:
+    return SegmentationModel.from_network(Above(), channels=("A",), classes=["background", "bright"])
+
+
+def toy() -> tuple[SegmentationModel, Case]:
+    scaled = torch.nn.Sequential(tiny_network().float())
+    scaled.register_forward_pre_hook(lambda module, inputs: (inputs[0] / 300,))
+    model = SegmentationModel.from_network(scaled, channels=("A", "B"), classes=["background", "core", "rim"])
+    case = toy_case()
+    return model, replace(case, label=model.segment(case))  # a network that is right at first
+
+
+def lost(result: Any, names: tuple[str, ...] = ("core", "rim")) -> float:
+    """The share of mean Dice that is lost, as `evaluate` measures it."""
+    found = evaluate(result, toy()[0], regions={})
+    before, after = (np.mean([found.get(x, "Dice")[when] for x in names]) for when in ("before", "after"))
+    return float((before - after) / before)
+
+
+@pytest.mark.parametrize("drop", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize(
+    "method",
+    [{"attack": "worst-case", "epsilon": 0.45}, {"attack": "pgd", "epsilon": 0.45, "steps": 5, "loss": "margin"}],
+    ids=["worst-case", "pgd"],
+)
+def test_the_least_epsilon_of_a_threshold_is_known_by_hand(drop: float, method: dict[str, Any]) -> None:
+    case = ladder()
+    result = attacks.LeastBudget(method=method, drop=drop, precision=0.01, probes=14)(above(), case)
+    (found,) = result.thresholds
+    assert found.lower < by_hand(drop) * (1 + 1e-6) and found.upper is not None
+    assert by_hand(drop) - 1e-6 <= found.upper <= by_hand(drop) * 1.02
+    # the image itself is the proof of the upper end
+    assert np.abs(result.adversarial.image - case.image).max() <= 100 * found.upper * (1 + 1e-6)
+    assert result.kept_row["at budget"] == pytest.approx(found.upper)
+    assert result.kept_row["dice mean"] == pytest.approx(found.after) and found.after <= (1 - drop) * found.before + 1e-9
+
+
+def test_a_larger_drop_takes_no_less() -> None:
+    found = [attacks.LeastBudget(method="pgd", drop=x)(*toy()).thresholds[0] for x in (0.1, 0.3, 0.6)]
+    uppers = [x.upper if x.upper is not None else np.inf for x in found]
+    assert uppers == sorted(uppers)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"attack": "pgd", "epsilon": 0.2},
+        {"attack": "apgd", "epsilon": 0.2, "steps": 10},
+        {"attack": "pgd", "epsilon": 60.0, "norm": "l2"},
+        {"attack": "bias-field", "max_bias": 0.6, "spacing_mm": 8},
+        {"attack": "deformation", "max_displacement": 4, "spacing_mm": 8, "steps": 6},
+        {"attack": "affine", "steps": 4},
+        {"attack": "uniform-noise", "epsilon": 0.9},
+        {"attack": "universal-random-perturbation", "epsilon": 200.0, "radius": 100.0, "vector": "normal"},
+        {"attack": "worst-of-k", "draws": 2, "method": {"attack": "physics-artefact", "severity": 5}},
+    ],
+    ids=lambda x: x["attack"],
+)
+def test_both_ends_hold(method: dict[str, Any]) -> None:
+    """The upper end's image does; the attack with the budget of the lower end does not."""
+    model, case = toy()
+    attack = attacks.LeastBudget(method=method, drop=0.2, probes=5, precision=0.1)
+    result = attack(model, case)
+    (found,) = result.thresholds
+    if found.upper is None:
+        assert lost(result) < 0.2 and found.lower == found.largest
+        return
+    assert lost(result) >= 0.2 - 1e-9 and found.lower < found.upper <= found.largest
+    if found.lower:
+        assert lost(with_share(attack.attack, found.lower / found.largest)(model, case)) < 0.2
+    rows = {row["at budget"]: row for row in result.trace}
+    assert found.upper in rows and result.trace[0]["at budget"] == 0
+    assert result.gradient_evaluations <= attack.cost.gradients and result.forward_evaluations <= attack.cost.answers + 5
+    again = attack(model, case)
+    assert again.thresholds == result.thresholds
+    np.testing.assert_array_equal(again.adversarial.image, result.adversarial.image)
+
+
+def test_not_within_the_largest_budget() -> None:
+    result = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.1, "steps": 3}, drop=0.5)(above(), ladder())
+    (found,) = result.thresholds
+    assert found.upper is None and found.lower == found.largest == 0.1
+    assert "not within 0.1 of the largest intensity" in found.sentence
+    assert len(result.trace) == 2  # nothing, and everything that is allowed
+
+
+def test_it_costs_no_more_than_three_worst_cases_of_forty() -> None:
+    assert attacks.LeastBudget().cost.gradients <= 3 * attacks.WorstCase(gradient_budget=40).cost.gradients
+    result = attacks.LeastBudget(precision=1e-6)(*toy())
+    assert result.gradient_evaluations <= 120
+
+
+def test_chosen_and_single_structures() -> None:
+    model, case = toy()
+    only = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.2}, classes="rim")(model, case)
+    assert lost(only, ("rim",)) >= 0.3 - 1e-9 and len(only.thresholds) == 1
+    each = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.2}, each_structure=True)(model, case)
+    assert [x.structure for x in each.thresholds] == ["mean", "core", "rim"]
+    assert {row["restart"] for row in each.trace} == {0, 1, 2}
+    for found in each.thresholds:
+        assert found.upper is not None and found.after <= 0.7 * found.before + 1e-9
+    notes = evaluate(each, model, warn=False).notes
+    assert all(x.sentence in notes for x in each.thresholds)
+
+
+def test_the_words_are_in_the_attacks_own_unit() -> None:
+    (found,) = attacks.LeastBudget(method={"attack": "bias-field", "max_bias": 0.6, "spacing_mm": 8}, drop=0.2)(
+        *toy()
+    ).thresholds
+    assert found.setting == "max_bias" and " %" in found.within
+    (found,) = attacks.LeastBudget(method={"attack": "deformation", "steps": 1}, probes=1)(*toy()).thresholds
+    assert found.within.endswith(" mm") and "tolerates" in found.sentence or "did not fall" in found.sentence
+
+
+def test_it_is_saved_and_read_again(tmp_path: Path) -> None:
+    model, case = toy()
+    result = attacks.LeastBudget(method={"attack": "pgd", "steps": 4})(model, case)
+    folder = result.save(tmp_path / "result")
+    assert json.loads((folder / "result.json").read_text())["thresholds"][0]["setting"] == "epsilon"
+    read, evaluation = read_attack(folder, case)
+    assert read.thresholds == result.thresholds and result.thresholds[0].sentence in evaluation.notes
+    assert read.attack == result.attack
+
+
+def test_a_network_that_is_all_wrong_has_nothing_to_lose() -> None:
+    case = ladder()
+    wrong = replace(case, label=np.where(case.label == 1, 0, (np.arange(100).reshape(SHAPE) > 90).astype(np.int16)))
+    with pytest.raises(InputError, match="0 already") as caught:
+        attacks.LeastBudget()(above(), wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "inverse-fgsm"}, "no budget that could break"),
+        ({"method": "least-budget"}, "no budget that could break"),
+        ({"method": {"attack": "pgd", "stop_at_drop": 0.5}}, "give drop"),
+        ({"method": {"attack": "pgd", "seed": 1}, "seed": 2}, "given twice"),
+        ({"drop": 0}, "drop"),
+        ({"drop": 1.5}, "drop"),
+    ],
+)
+def test_wrong_settings_get_one_sentence(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        make_attack("least-budget", settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_allowed_is_refused() -> None:
+    with pytest.raises(InputError, match="allowed nothing"):
+        attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0})(*toy())
+
+
+@pytest.mark.parametrize("method", ["pgd", {"attack": "bias-field", "max_bias": 0.1}, {"attack": "worst-of-k", "draws": 2}])
+def test_configurations_make_the_same_attack_again(method: Any) -> None:
+    attack = attacks.LeastBudget(method=method, drop=0.4)
+    described = attack.describe()
+    assert make_attack(described.pop("attack"), described) == attack
