@@ -30,7 +30,7 @@ def attackSettings(attack: Any) -> dict[str, Any]:
             raise InputError(_("Give the attack's source network as a file: the attack runs in another process."))
         if getattr(attack, "trust", False):
             # stored configurations do not hold it; an attack that was made by hand does
-            described["trust"] = True
+            described["trust"] = attack.trust
         return described
     raise InputError(
         _('{attack} is no attack; give one such as attacks.FGSM(epsilon=0.05), a name, or {{"attack": "fgsm", ...}}.').format(

@@ -57,6 +57,7 @@ OTHERS = (
     Package("lightning-fabric", "lightning_fabric", "2.3", 2),
     Package("monai", "monai", "1.4", 3),
     Package("nibabel", "nibabel", "5", 4),
+    Package("picklescan", "picklescan", "0.0.30", 1),
     Package("pillow", "PIL", "9", 7),
     Package("pydantic", "pydantic", "2.7", 4),
     Package("pydicom", "pydicom", "2.3", 3),

@@ -70,9 +70,9 @@ class Transfer(AdditiveAttack):
         label="Attack",
     )
     epsilon: float = parameter(0.02, "Largest change of a voxel.", EPSILON_UNIT, ge=0)
-    trust: bool = parameter(
+    trust: bool | tuple[str, ...] = parameter(
         False,
-        "Whether the source network's file is trusted: programs (TorchScript) open only then.",
+        "Whether the source network's file is trusted, or the SHA-256 of what is: programs (TorchScript) open only then.",
         choose="trust",
         advanced=True,
         exclude=True,
@@ -249,7 +249,7 @@ class Transfer(AdditiveAttack):
         return self.attack.model_copy(update={"channels": names})
 
     @cached_property
-    def _opened(self) -> dict[tuple[str, bool, str], SegmentationModel]:
+    def _opened(self) -> dict[tuple[str, bool | tuple[str, ...], str], SegmentationModel]:
         """Opened once for each device, and shared with copies, as a job makes them for single channels."""
         return {}
 

@@ -19,6 +19,7 @@ from SegAdversarialLib.cli.shared_arguments import (
 )
 from SegAdversarialLib.cli.study_arguments import add_study
 from SegAdversarialLib.cli.train_arguments import add_train
+from SegAdversarialLib.cli.trust_arguments import add_trust
 
 _EPILOG = """examples:
   segadversarial demo --output demo-results
@@ -75,10 +76,18 @@ def build_parser() -> argparse.ArgumentParser:
     about = "For programs: take requests and give events as JSON lines until the input ends (see jobs/worker.py)."
     commands.add_parser("worker", help=about, description=about)
 
+    _add_information(commands)
+    return parser
+
+
+def _add_information(commands: Any) -> None:
+    """The commands about networks' files."""
+    about = "Which networks that are programs open without being asked about: remember, list, forget."
+    add_trust(_command(commands, "trust", about))
+
     info = _command(commands, "info", "Versions, devices and built-in networks, or all about one network.")
     info.add_argument("network", nargs="?", metavar="FILE", help="the network, as --model")
     add_model(info, default=None, explains=True)
-    return parser
 
 
 def _add_learners(commands: Any) -> None:

@@ -19,6 +19,7 @@ from SegAdversarialLib.cli.pairs import key_values, settings_of
 from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.cli.study import study
 from SegAdversarialLib.cli.train_command import train
+from SegAdversarialLib.cli.trust import trust
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.specification import (
     AttackJob,
@@ -176,6 +177,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "recipes": list_recipes,
     "run": run_file,
     "info": show_info,
+    "trust": trust,
 }
 
 

@@ -34,11 +34,19 @@ def show_network(source: ModelSource, console: Console) -> None:
     """
     from SegAdversarialLib.formats import describe_file
     from SegAdversarialLib.formats.source import check_source, open_source
+    from SegAdversarialLib.formats.trust import digest
+    from SegAdversarialLib.formats.verdicts import verdict
 
     check_source(source)
     known = describe_file(source.path, source.settings, **source.changes)
     found: dict[str, Any] = {"file": known.content, "files": [str(x) for x in known.files], "bytes": known.size_bytes}
-    if known.needs_trust and not source.trust:
+    if known.needs_trust:
+        found |= {
+            "could_run": list(known.runs),
+            "scan": verdict(*known.programs),
+            "sha256": [digest(x) for x in known.programs],
+        }
+    if not known.opens(source.trust):
         found |= {
             "trust": "needed: a program, not opened here (--trust)",
             "name": known.name,

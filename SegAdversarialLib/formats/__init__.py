@@ -7,7 +7,6 @@ network and from the caller.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,8 @@ from SegAdversarialLib.formats.describing import (
     resolve,
 )
 from SegAdversarialLib.formats.settings import ModelSettings
+from SegAdversarialLib.formats.trust import Trust, digest, trusts
+from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.model.devices import choose_device
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
@@ -36,7 +37,7 @@ __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 def open_model(
     path: str | Path,
     *,
-    trust: bool = False,
+    trust: Trust = False,
     device: str = "auto",
     settings: str | Path | None = None,
     **changes: Any,
@@ -47,7 +48,8 @@ def open_model(
         path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names an architecture and its weights;
             such a weights file (safetensors, or a checkpoint of tensors and numbers); a JSON file that names the members of an
             ensemble; or a folder with one of these.
-        trust: the file's source is trusted: TorchScript files, which are programs, open only then.
+        trust: the file's source is trusted: TorchScript files, which are programs, open only then; or the SHA-256 of the files
+            that are trusted. What the user has told to be remembered (`segadversarial trust`) opens without.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         settings: the JSON file that says what the network takes and gives; None: the one beside the file, named like it.
         changes: settings that take the place of the file's, by the names of `ModelSettings`.
@@ -62,7 +64,7 @@ def open_model(
     return _opened(found, name, trust, choose_device(device))
 
 
-def _opened(found: NetworkFile, name: str, trust: bool, place: torch.device) -> SegmentationModel:
+def _opened(found: NetworkFile, name: str, trust: Trust, place: torch.device) -> SegmentationModel:
     """The network of files that are known; of an ensemble, all its members as one."""
     if found.members:
         from SegAdversarialLib.model.ensemble import ensemble
@@ -102,22 +104,26 @@ def _opened(found: NetworkFile, name: str, trust: bool, place: torch.device) -> 
     return model
 
 
-def _network(found: NetworkFile, trust: bool, place: torch.device) -> torch.nn.Module:
+def _network(found: NetworkFile, trust: Trust, place: torch.device) -> torch.nn.Module:
     """The torch network in a file.
 
     Raises:
         InputError: it is not trusted, or damaged.
     """
     if found.foreign is not None:
-        if found.runs and not trust:
+        sums = [digest(x) for x in found.programs]
+        if not trusts(trust, sums):
+            could = f"{found.file} is {found.content.what}, and could run {', '.join(found.runs)}"
             raise InputError(
-                f"{found.file} is {found.content.what}, and could run {', '.join(found.runs)}; if you trust its source, say "
-                "so (--trust, or trust=True)."
+                f"{could} ({verdict(*found.programs)}); if you trust its source, say so (--trust, or trust=True)."
             )
         from SegAdversarialLib.model.treatment import say
 
         say(found.foreign.warnings)
-        return found.foreign.load(found.settings, place)
+        network = found.foreign.load(found.settings, place)
+        if sums != [digest(x) for x in found.programs]:
+            raise InputError(f"The files of {found.file} changed while they were opened; open it again.")
+        return network
     if found.content.kind == "torchscript":
         return torchscript.load(found.data, trust, place)
     return monai_network.load(found.data, found.settings)
@@ -125,11 +131,6 @@ def _network(found: NetworkFile, trust: bool, place: torch.device) -> torch.nn.M
 
 def _hash_of(files: tuple[Path, ...], settings: ModelSettings) -> str:
     """What identifies a network: the contents of its files, and the architecture where they hold weights alone."""
-    contents = "".join(_digest(x) for x in files)
+    contents = "".join(digest(x) for x in files)
     named = "" if settings.network is None else settings.network.model_dump_json()
     return f"{contents}{named}{settings.weights_within or ''}"
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -19,6 +19,7 @@ from SegAdversarialLib.formats.settings import (
     read_settings,
     settings_beside,
 )
+from SegAdversarialLib.formats.trust import Trust, digest, trusts
 from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead, Painting
@@ -57,6 +58,17 @@ class NetworkFile:
         return own or (("the program in it (TorchScript)",) if self.content.kind == "torchscript" else ())
 
     @property
+    def programs(self) -> tuple[Path, ...]:
+        """The files in which that stands: those whose bytes have to be trusted."""
+        found: list[Path] = []
+        for part in self.parts:
+            if part.foreign is not None and part.foreign.runs:
+                found += part.foreign.files
+            elif part.content.kind == "torchscript":
+                found.append(part.data)
+        return tuple(dict.fromkeys(found))
+
+    @property
     def first(self) -> NetworkFile:
         """Where channels, classes and preprocessing are said: the network itself, or an ensemble's first member."""
         return self.members[0][1].first if self.members else self
@@ -87,6 +99,8 @@ class NetworkDescription:
         files: all files that make it what it is: weights or program, and settings.
         members: what an ensemble calls its members.
         painting: which of overlapping outputs a label map shows; see `OutputHead`.
+        runs: what in its files could run code, in words.
+        programs: the files in which that stands, which open only when their bytes are trusted.
     """
 
     name: str
@@ -104,6 +118,16 @@ class NetworkDescription:
     files: tuple[Path, ...]
     members: tuple[str, ...] = ()
     painting: Painting = "largest first"
+    runs: tuple[str, ...] = ()
+    programs: tuple[Path, ...] = ()
+
+    def opens(self, trust: Trust) -> bool:
+        """Whether it opens with the user's word, or with what is remembered.
+
+        Raises:
+            InputError: a file of it cannot be read.
+        """
+        return not self.needs_trust or trusts(trust, map(digest, self.programs))
 
     def output_head(self) -> OutputHead:
         """What the network's outputs stand for."""
@@ -146,6 +170,8 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         files=tuple(dict.fromkeys(_files(found, source))),
         members=tuple(x for x, _ in found.members),
         painting=chosen.painting,
+        runs=found.runs,
+        programs=found.programs,
     )
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.checkpoints import weights_for
 from SegAdversarialLib.formats.recognition import is_safetensors
+from SegAdversarialLib.formats.verdicts import verdict
+from SegAdversarialLib.volumes.archives import begins_as_zip, checked_zip
 
 if TYPE_CHECKING:
     import torch
@@ -96,6 +98,9 @@ def checkpoint(path: Path) -> Any:
     import safetensors.torch
     import torch
 
+    if begins_as_zip(path):
+        with checked_zip(path):  # torch's own reader takes sizes and names as they are said
+            pass
     try:
         with path.open("rb") as stream:
             if is_safetensors(stream.read(9)):
@@ -105,8 +110,8 @@ def checkpoint(path: Path) -> Any:
     except Exception as error:  # a damaged file can break the reader anywhere
         if foreign := re.search(r"\bGLOBAL ([\w.]+)", str(error)):
             raise InputError(
-                f"{path} holds more than weights ({foreign[1]}), and such a file could run programs when it is opened; save "
-                "its state_dict alone, best as safetensors."
+                f"{path} holds more than weights ({foreign[1]}), and such a file could run programs when it is opened "
+                f"({verdict(path)}); save its state_dict alone, best as safetensors."
             ) from error
         raise InputError(f"The weights file {path} is damaged or no weights file ({detail_of(error)}).") from error
 

@@ -18,6 +18,8 @@ from typing import IO, Any, Literal
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.pickles import PickleContent, read_pickle
+from SegAdversarialLib.formats.verdicts import verdict
+from SegAdversarialLib.volumes.archives import check_directory, check_members
 
 Kind = Literal["torchscript", "weights", "ensemble", "foreign", "other"]
 
@@ -32,15 +34,18 @@ class Content:
             software opens.
         what: it in words that go on from "FILE is".
         way_out: what would open it today, as a part of a sentence.
+        pickled: whether opening it as Python does would run what it says.
     """
 
     kind: Kind
     what: str
     way_out: str = ""
+    pickled: bool = False
 
     def refusal(self, path: Path) -> InputError:
         """Why it is not opened as it stands."""
-        return InputError(f"{path} is {self.what}; {self.way_out or _NAME_THE_NETWORK}.")
+        scanned = f" ({verdict(path)})" if self.pickled else ""
+        return InputError(f"{path} is {self.what}{scanned}; {self.way_out or _NAME_THE_NETWORK}.")
 
 
 _NAME_THE_NETWORK = (
@@ -90,7 +95,7 @@ def recognise(path: Path) -> Content:
     """What a file is.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or is an archive that could do harm.
     """
     try:
         with path.open("rb") as stream:
@@ -158,8 +163,10 @@ def _is_onnx(head: bytes) -> bool:
 def _of_zip(path: Path) -> Content:
     """What an archive's members say: torch's own formats, and what else comes as a zip file."""
     cut = Content("other", f"cut off or damaged (a zip archive without its end, {path.stat().st_size:,} bytes)", _AGAIN)
+    check_directory(path, path)
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive, path)
             names = archive.namelist()
             ends = {name.partition("/")[2] for name in names} | set(names)
             if "constants.pkl" in ends or any(name.startswith("code/") for name in ends):
@@ -197,9 +204,9 @@ def _of_pickle(found: PickleContent, archived: bool = False) -> Content:
         return Content("weights", "a checkpoint of nnU-Net, which holds weights alone", way_out)
     if found.network_class and not lightning:
         what = f"a whole pickled network ({found.network_class}), not weights alone"
-        return Content("other", what, _of_class(found.network_class))
+        return Content("other", what, _of_class(found.network_class), pickled=True)
     if not (archived or found.from_torch):
-        return Content("other", "a Python pickle, which could run programs when it is opened", _SAVE_STATE)
+        return Content("other", "a Python pickle, which could run programs when it is opened", _SAVE_STATE, pickled=True)
     if lightning:
         return Content("weights", "a checkpoint of PyTorch Lightning, which holds weights alone")
     return _WEIGHTS

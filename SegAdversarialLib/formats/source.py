@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "builtin:brain-tumour-phantom"
 
 
+Sum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+"""A SHA-256 in hexadecimal digits."""
+
+
 class ModelSource(Strict):
     """Which network, and what is not in its own settings file."""
 
     path: str = Field(DEFAULT_MODEL, description="Network file, or a built-in network's name.")
-    trust: bool = Field(False, description="The file's source is trusted: programs (TorchScript) open only then.")
+    trust: bool | tuple[Sum, ...] = Field(
+        False,
+        description="The file's source is trusted, or the SHA-256 of bytes that are: programs (TorchScript) open only then.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     settings: str | None = Field(None, description="JSON file with its settings; none: the one beside it.")
     changes: dict[str, Any] = Field(default_factory=dict, description="Settings that take the place of the file's.")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.formats.trust import Trust, trusts
+from SegAdversarialLib.formats.verdicts import verdict
+from SegAdversarialLib.volumes.archives import checked_zip, read_member
 
 if TYPE_CHECKING:
     import torch
 
 _log = logging.getLogger(__name__)
+
+_LARGEST_SOURCE = 1 << 26
 
 _DEVICE = re.compile(r"torch\.device\(([^()]*)\)")
 _TO_CUDA = re.compile(r"\btorch\.cuda\(")
@@ -22,23 +28,30 @@ _DEVICE_ATTRIBUTE = re.compile(r"^\s+(\w+) : (?:Optional\[)?Device\b", re.MULTIL
 """How devices stand in a program's source: as words, as a method, and as attributes of its modules."""
 
 
-def load(path: Path, trust: bool, device: torch.device) -> torch.nn.Module:
+def load(path: Path, trust: Trust, device: torch.device) -> torch.nn.Module:
     """The network in the file, for a device: also where its program names another one, that of the machine it was made on.
+
+    The file is read once: what is opened are the bytes whose sum is trusted, whatever lies at its place meanwhile.
 
     Raises:
         InputError: its source is not trusted, or it is damaged.
     """
     import torch.jit
 
-    if not trust:
+    content = _bytes_of(path)
+    if not trusts(trust, [hashlib.sha256(content).hexdigest()]):
         raise InputError(
-            f"{path} is a TorchScript file, a program that could do anything with your files; if you trust its source, say so "
-            "(--trust, or trust=True)."
+            f"{path} is a TorchScript file, a program that could do anything with your files ({verdict(path)}); if you trust "
+            "its source, say so (--trust, or trust=True)."
         )
-    try:
-        text = _source_of(path)
+    with checked_zip(io.BytesIO(content), path) as archive:
+        text = _source_of(archive)
         named = [*_DEVICE.findall(text), *_TO_CUDA.findall(text)]
-        source: Any = _for_device(path, device) if any(x.strip("\"'") != str(device) for x in named) else str(path)
+        source = io.BytesIO(content)
+        if any(x.strip("\"'") != str(device) for x in named):
+            source = _for_device(archive, device)
+    del content
+    try:
         network: torch.nn.Module = torch.jit.load(source, map_location=device)
         kept = _set_attributes(network, set(_DEVICE_ATTRIBUTE.findall(text)), device)
     except Exception as error:  # a damaged program can break the reader anywhere
@@ -53,16 +66,22 @@ def _sources(archive: zipfile.ZipFile) -> list[str]:
     return [name for name in archive.namelist() if "code/" in name and name.endswith(".py")]
 
 
-def _source_of(path: Path) -> str:
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that you may read.") from error
+
+
+def _source_of(archive: zipfile.ZipFile) -> str:
     """All of a program's source."""
-    with zipfile.ZipFile(path) as archive:
-        return "\n".join(archive.read(name).decode() for name in _sources(archive))
+    return "\n".join(read_member(archive, name, _LARGEST_SOURCE).decode(errors="replace") for name in _sources(archive))
 
 
-def _for_device(path: Path, device: torch.device) -> io.BytesIO:
+def _for_device(archive: zipfile.ZipFile, device: torch.device) -> io.BytesIO:
     """The program with its devices exchanged: tensors that it makes on its way must lie where its input does."""
     changed = io.BytesIO()
-    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(changed, "w") as copy:
+    with zipfile.ZipFile(changed, "w") as copy:
         sources = set(_sources(archive))
         for member in archive.infolist():
             content = archive.read(member)

@@ -91,7 +91,7 @@ def _repeated(
     for repeat in range(count):
         settings = attack.model_copy(update={"seed": first + repeat}).describe()
         if getattr(attack, "trust", False):  # no description holds it, but the study file says it
-            settings["trust"] = True
+            settings["trust"] = attack.trust
         yield Configuration(entry.name or cls.name, settings, repeat, generator, source, files, entry.place)
 
 

@@ -12,6 +12,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.describing import describe_file
 from SegAdversarialLib.formats.monai_network import architecture_class
 from SegAdversarialLib.formats.settings import NetworkSettings
+from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.studies.cases import Cases, FileStates
 from SegAdversarialLib.studies.reading import Misplaced, Place
 from SegAdversarialLib.studies.records import Cell
@@ -119,10 +120,12 @@ class NetworkPlan:
         try:
             found = describe_file(network.path, network.settings, **network.changes)
             files = self._files.of_paths(found.files)
+            opens = found.opens(network.trust)
         except InputError as error:
             raise Misplaced(place, str(error)) from None
-        if found.needs_trust and not network.trust:
-            raise Misplaced(place, f"{network.path} is a program; say trust: true if you trust its source.")
+        if not opens:
+            said = f"{network.path} is a program ({verdict(*found.programs)}); say trust: true if you trust its source."
+            raise Misplaced(place, said)
         model = network.source.model_dump(mode="json", exclude_defaults=True)
         is_random = bool(network.changes.get("allow_random"))
         return Use({"path": network.path, **model}, found.channels, (), files, is_random)

@@ -117,7 +117,7 @@ class _Planner:
             if configuration.source is not None:
                 source = self._networks.source_of_transfer(configuration.source, configuration.place)
                 settings["source"] = source.model if "product" in source.model else source.model["path"]
-                settings["trust"] = bool(source.model.get("trust"))
+                settings["trust"] = source.model.get("trust", False)
                 needs += source.needs
                 files += source.files
             files += self._files.of_paths(configuration.files)

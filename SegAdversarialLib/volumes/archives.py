@@ -56,7 +56,7 @@ def checked_zip(source: Path | IO[bytes], name: str | Path | None = None) -> Ite
     """
     shown = name if name is not None else source if isinstance(source, Path) else "that is read"
     try:
-        _check_directory(source, shown)
+        check_directory(source, shown)
         with zipfile.ZipFile(source) as archive:
             check_members(archive, shown)
             yield archive
@@ -64,6 +64,23 @@ def checked_zip(source: Path | IO[bytes], name: str | Path | None = None) -> Ite
         raise
     except (*_DAMAGED, OSError) as error:
         raise InputError(f"The archive {shown} is damaged ({detail_of(error)}); download or copy it again.") from error
+
+
+def check_directory(source: Path | IO[bytes], shown: str | Path) -> None:
+    """Refuse an archive whose table of contents alone would fill the memory: Python's reader takes all of it in.
+
+    Raises:
+        InputError: it is one.
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            size = _directory_size(stream)
+    else:
+        size = _directory_size(source)
+        source.seek(0)
+    if size > _LARGEST_DIRECTORY:
+        raise _refusal(shown, f"its table of contents has {size:,} bytes, as of millions of files")
 
 
 def check_members(archive: zipfile.ZipFile, shown: str | Path) -> None:
@@ -134,18 +151,6 @@ def copy_member(archive: zipfile.ZipFile, name: str, place: Path) -> None:
     with archive.open(name) as packed, place.open("xb") as stream:
         while block := packed.read(1 << 20):
             stream.write(block)
-
-
-def _check_directory(source: Path | IO[bytes], shown: str | Path) -> None:
-    """Refuse an archive whose table of contents alone would fill the memory: Python's reader takes all of it in."""
-    if isinstance(source, Path):
-        with source.open("rb") as stream:
-            size = _directory_size(stream)
-    else:
-        size = _directory_size(source)
-        source.seek(0)
-    if size > _LARGEST_DIRECTORY:
-        raise _refusal(shown, f"its table of contents has {size:,} bytes, as of millions of files")
 
 
 def _directory_size(stream: IO[bytes]) -> int:

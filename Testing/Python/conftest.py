@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 
 from SegAdversarialLib import Case
 
+_NUMBERS = itertools.count()
 ROOT = Path(__file__).resolve().parents[2]
 REAL_DATA = Path(os.environ.get("SEGADVERSARIAL_TEST_DATA", ROOT.parent / "shared" / "data"))
 
@@ -59,6 +61,12 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip(f"no real data in {REAL_DATA} (set SEGADVERSARIAL_TEST_DATA)")
     return REAL_DATA
+
+
+@pytest.fixture(autouse=True)
+def _own_config(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered for this computer's user is none of the tests' business."""
+    monkeypatch.setenv("SEGADVERSARIAL_CONFIG", str(tmp_path_factory.getbasetemp() / f"config-{next(_NUMBERS)}"))
 
 
 @pytest.fixture(autouse=True)

@@ -63,6 +63,6 @@ def test_one_that_could_run_code_opens_with_trust_alone(folder, monkeypatch):
     reader = described._reader("another")
     monkeypatch.setattr(described, "_reader", lambda name: lambda path: reader(path, ("scripts/network.py",)))
     assert describe_file(folder).needs_trust
-    with pytest.raises(InputError, match=r"could run scripts/network\.py; if you trust"):
+    with pytest.raises(InputError, match=r"could run scripts/network\.py \(picklescan .* no pickle in it.*\); if you trust"):
         open_model(folder)
     open_model(folder, trust=True)
