@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +27,9 @@ if TYPE_CHECKING:
 _GRAPH = re.compile(r"(?:[^/]+/)?models/[^/]+\.json")
 _SAMPLES = re.compile(r"(?:[^/]+/)?data/sample_inputs/[^/]+\.pt")
 _LARGEST_GRAPH = 1 << 28
+_END = 1 << 22
+"""Bytes at the end of an archive that are looked through for its table of contents."""
+
 _RUNS = ("texts in it, which torch.export evaluates as Python when it loads it",)
 _AGAIN = "export the network again with torch.export.save"
 
@@ -73,25 +74,27 @@ def describe(path: Path) -> Described | None:
 
 def _graph_of(path: Path) -> dict[str, Any] | None:
     """The one program in an archive; None: it is no archive of torch.export."""
-    try:
-        with zipfile.ZipFile(path) as plain:
-            names = plain.namelist()
-        ends = {x.partition("/")[2] for x in names} | set(names)
-        if "archive_format" not in ends:
+    with path.open("rb") as stream:
+        stream.seek(max(0, path.stat().st_size - _END))
+        if b"archive_format" not in stream.read():  # as its table of contents names it
+            return None
+    with checked_zip(path) as archive:
+        names = archive.namelist()
+        if not any(x.rpartition("/")[2] == "archive_format" for x in names):
             return None
         graphs = [x for x in names if _GRAPH.fullmatch(x)]
         if not graphs and any("aotinductor/" in x for x in names):
             raise InputError(f"{path} holds compiled code (AOTInductor), which passes no gradient on; {_AGAIN}.")
         if len(graphs) != 1:
-            raise InputError(f"{path} holds {len(graphs)} exported programs; a file with one would be right.")
-        with checked_zip(path) as archive:
-            found = json.loads(read_member(archive, graphs[0], _LARGEST_GRAPH))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, InputError):
-            raise
-        if isinstance(error, zipfile.BadZipFile) or "archive_format" not in str(error):
-            return None
-        raise
+            raise InputError(
+                f"{path} holds {len(graphs)} programs exported with torch.export; a file with one would be right."
+            )
+        text = read_member(archive, graphs[0], _LARGEST_GRAPH)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = f"{path} is a network exported with torch.export that is damaged ({detail_of(error)})"
+        raise InputError(f"{what}; {_AGAIN}.") from error
     return found if isinstance(found, dict) else {}
 
 
@@ -172,7 +175,8 @@ def _load(path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.d
     channels = sizes[1]
     if chosen.channels is not None and not channels.least <= len(chosen.channels) <= channels.most:
         raise InputError(
-            f"{path} takes {channels.least} channel(s); its settings name {len(chosen.channels)} ({', '.join(chosen.channels)})."
+            f"{path} takes {channels.least} channel(s); its settings name {len(chosen.channels)} "
+            f"({', '.join(chosen.channels)})."
         )
     try:
         program = torch.export.load(_without_samples(path))
