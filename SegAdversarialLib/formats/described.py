@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from SegAdversarialLib.formats.settings import ModelSettings
 
-READERS: tuple[str, ...] = ("nnunet", "bundle", "auto3dseg")
+READERS: tuple[str, ...] = ("nnunet", "bundle", "auto3dseg", "exported")
 """The modules of this package that read other tools' networks, in the order in which they are asked."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -227,6 +227,11 @@ def resolve(
     if chosen.members is not None:
         return _ensemble(file if settings is None else Path(settings), chosen, within)
     data = _data_file(file, chosen)
+    if data != Path(path) and chosen.network is None and (foreign := described(data)) is not None:
+        said_by = settings if settings is not None or file == data else file  # named by settings, or alone in a folder
+        told = read_settings(file, said_by, changes, foreign.settings)
+        files = foreign.files if said_by is None else (*foreign.files, Path(said_by))
+        return NetworkFile(file, told, foreign.data, foreign.content, foreign=replace(foreign, files=files))
     content = recognise(data)
     if content.kind == "other" or (content.kind == "weights" and chosen.network is None):
         raise content.refusal(data)

@@ -13,7 +13,7 @@ from SegAdversarialLib.formats.recognition import recognise, recognise_folder
 from SegAdversarialLib.formats.settings import settings_beside
 from SegAdversarialLib.volumes.files import is_file
 
-_ENDINGS = (".ts", ".torchscript", ".pt", ".pth", ".ckpt", ".safetensors")
+_ENDINGS = (".ts", ".torchscript", ".pt", ".pt2", ".pth", ".ckpt", ".safetensors")
 _LARGEST_SETTINGS = 1 << 20
 
 
