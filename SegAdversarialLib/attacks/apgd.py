@@ -34,8 +34,8 @@ class APGD(IterativeAttack):
     The steps begin with 2 epsilon; at fixed checks the length is halved where the loss rose in less than 3/4 of the steps, or
     neither length nor best loss changed since the check before (Croce & Hein 2020). With `shrinking`, 30 % of the steps search
     within 2 epsilon, 30 % within 1.5 epsilon and the rest within epsilon, each from the best point of the one before
-    (Croce et al. 2024, SEA, with `loss="balanced_masked_cross_entropy"`); only what lies within epsilon can be the result. For losses whose weights move, 1 - mean Dice
-    stands in for the loss's height.
+    (Croce et al. 2024, SEA, with `loss="balanced_masked_cross_entropy"`); only what lies within epsilon can be the result. For
+    losses whose weights move, 1 - mean Dice stands in for the loss's height.
     """
 
     name: ClassVar[str] = "apgd"
@@ -73,8 +73,8 @@ class APGD(IterativeAttack):
     def _climb(self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, restart: int) -> None:
         done = 0
         image = run.random_point(restart, self.stages[0][0]) if restart else run.original
-        if run.start is not None and not restart:
-            image = run.start
+        if run.begins_at is not None and not restart:
+            image = run.begins_at
         for radius, steps in self.stages:
             stage = _Stage(self, run, loss, watch, radius)
             image = stage.climb(run.project(image.clone(), radius), restart, done, steps)

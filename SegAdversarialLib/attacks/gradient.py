@@ -106,9 +106,9 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     def _climb(self, run: AttackRun, loss: BoundObjective | BoundJoint, watch: Watch, restart: int) -> None:
         """One restart."""
         steps, remember = self._steps(restart), self._memory()
-        resumed = run.start is not None and restart == 0
+        resumed = run.begins_at is not None and restart == 0
         done = RESUMED if resumed else 0.0
-        image = run.project(run.start.clone()) if resumed else self._start(run, restart)
+        image = run.project(run.begins_at.clone()) if resumed else self._start(run, restart)
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
             loss.progress = done + (1 - done) * step / steps

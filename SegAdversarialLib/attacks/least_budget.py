@@ -22,7 +22,6 @@ from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.budget_search import Attempt, Bisection
-    from SegAdversarialLib.attacks.engine.looking import Look
     from SegAdversarialLib.attacks.engine.run import AttackRun
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
@@ -205,7 +204,7 @@ class _Search:
         return found
 
     def _searched(self, structure: str | None, outputs: list[int], begin: Attempt | None = None) -> Bisection:
-        from SegAdversarialLib.attacks.engine.budget_search import Attempt, Bisection, BisectionPlan, resumed, scaled
+        from SegAdversarialLib.attacks.engine.budget_search import Bisection, BisectionPlan, resumed, scaled
 
         attack, run = self._attack, self._run
         aimed = attack.aimed(structure)
@@ -216,7 +215,7 @@ class _Search:
             budget = smaller.budget_on(run.model, run.case)
             with run.inner(smaller.title, budget, None, asks_network=smaller.asks_network) as inner:
                 if attack._can_shrink or isinstance(smaller, TransformingAttack):
-                    inner.start = resumed(inner, last, share)
+                    inner.begins_at = resumed(inner, last, share)
                 found = smaller._search(inner)
                 return found if isinstance(found, Found) else Found(inner.finish(found))
 

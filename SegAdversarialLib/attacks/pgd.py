@@ -50,8 +50,8 @@ class PGD(ChosenLoss, ProjectedAttack):
 
     In L-inf the steps follow the gradient's sign, in L2 the gradient itself, scaled to the step's length (Madry et al.
     2018). As published it is with `random_start` and `keep="last"`: on the networks that were tried, a random start only made
-    20 steps or fewer weaker. An L2 epsilon bounds the Euclidean norm of the whole change over all channels (relative: each channel in units
-    of its largest absolute intensity), so that it grows with the square root of the number of voxels.
+    20 steps or fewer weaker. An L2 epsilon bounds the Euclidean norm of the whole change over all channels (relative: each
+    channel in units of its largest absolute intensity), so that it grows with the square root of the number of voxels.
     """
 
     name: ClassVar[str] = "pgd"

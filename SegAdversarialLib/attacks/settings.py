@@ -43,8 +43,8 @@ def parameter(
         choose: whose parts are offered: the network's channels ("channels", several), its structures ("classes", several),
             one of its classes ("class"), or a place in the image ("region"); the file of a network
             ("network"), of a generator ("generator") or of a universal perturbation ("pattern"); another attack ("attack"),
-            one that draws at random ("random-attack"), or one with a budget ("bounded-attack"); or only the user, each time anew ("trust": it has no editor and
-            is never stored).
+            one that draws at random ("random-attack"), or one with a budget ("bounded-attack"); or only the user, each time
+            anew ("trust": it has no editor and is never stored).
         advanced: most people leave it alone, so that a panel may fold it away.
         label: what people call it, where that is not just the field's name.
         texts: what people call its values, where these are words of a fixed set.

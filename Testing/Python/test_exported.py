@@ -1,4 +1,4 @@
-"""Programs of torch.export (.pt2): sizes are read from the graph, nothing runs without trust, answers and gradients are theirs."""
+"""Programs of torch.export (.pt2): sizes come from the graph, nothing runs without trust, answers and gradients hold."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
 from SegAdversarialLib.attacks.attack import Found
 from SegAdversarialLib.attacks.engine.looking import Look, Seen
 from SegAdversarialLib.attacks.engine.run import AttackRun
@@ -89,7 +87,7 @@ class Bisection:
         if begin is not None and plan.succeeds(begin.seen):
             self.last = begin
             self._succeeded(begin)
-        for number in range(plan.probes):
+        for _ in range(plan.probes):
             share = self._next()
             if share is None:
                 return

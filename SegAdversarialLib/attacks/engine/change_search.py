@@ -159,8 +159,8 @@ class ChangeSearch:
         plan, run = self._plan, self._run
         if not plan.steps:
             return self.start(restart, 1.0)
-        if run.start is not None and restart == 0:  # controls count in units of the budget
-            return [x.clone() for x in run.start]
+        if run.begins_at is not None and restart == 0:  # controls count in units of the budget
+            return [x.clone() for x in run.begins_at]
         worst, lowest = self.start(restart, START), float("inf")
         for draw in range(plan.first_draws):
             run.report(restart / plan.restarts, f"{plan.title}: draw {draw + 1} of {plan.first_draws}")

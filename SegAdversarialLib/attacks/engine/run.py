@@ -62,7 +62,7 @@ class AttackRun:
         self.lowest = self._by_channel(x.low for x in budget.ranges)
         self.highest = self._by_channel(x.high for x in budget.ranges)
         self.snapshots: list[Snapshot] = []
-        self.start: Any = None
+        self.begins_at: Any = None
         self.kept_restart = 0
         self.kept_iteration: int | None = None
         self._wider_bounds: tuple[float, tuple[torch.Tensor, torch.Tensor]] | None = None
@@ -99,7 +99,7 @@ class AttackRun:
     def inner(self, title: str, budget: Budget, start: Any, *, asks_network: bool) -> Iterator[AttackRun]:
         """A run of another attack on the same case and network; what it asks is counted here, too."""
         run = AttackRun(title, budget, self.model, self._bound if asks_network else None, self.case)
-        run._progress, run.start = self._progress, start
+        run._progress, run.begins_at = self._progress, start
         if asks_network and "clean_masks" in vars(self):
             run.clean_masks = self.clean_masks
         try:
