@@ -1,4 +1,4 @@
-"""Programs of torch.export (.pt2): sizes are read from the graph, nothing runs without trust, answers and gradients are theirs."""
+"""Programs of torch.export (.pt2): sizes read from the graph, nothing loaded without trust, the same answers and gradients."""
 
 from __future__ import annotations
 
