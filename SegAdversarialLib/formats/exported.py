@@ -107,7 +107,9 @@ def _sizes_of(program: dict[str, Any], path: Path) -> list[_Size]:
         ranges = program["range_constraints"]
         sizes = [[_size(x, ranges) for x in graph["tensor_values"][name]["sizes"]] for name in inputs]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise InputError(f"{path} is an exported program whose inputs cannot be read ({error!r}); {_AGAIN}.") from error
+        raise InputError(
+            f"{path} is a network exported with torch.export whose inputs cannot be read ({error!r}); {_AGAIN}."
+        ) from error
     if len(sizes) != 1 or len(sizes[0]) not in (4, 5):
         shown = ", ".join(f"{len(x)} axes" for x in sizes) or "none"
         raise InputError(

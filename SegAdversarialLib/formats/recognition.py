@@ -52,6 +52,7 @@ _NAME_THE_NETWORK = (
     "name the MONAI architecture that they belong to in a JSON file beside it "
     '("network": {"name": "UNet", "arguments": {...}})'
 )
+_EXPORT_AGAIN = "open it with the torch that made it, and export it again with a newer one"
 _SAVE_AS_PROGRAM = "save the network as TorchScript (torch.jit.trace) with the software that made it"
 _AGAIN = "download or copy it again"
 _GIVE_THE_BUNDLE = "give the bundle's folder, which holds configs/inference.json and models, or its zip archive"
@@ -172,7 +173,7 @@ def _of_zip(path: Path) -> Content:
             if "constants.pkl" in ends or any(name.startswith("code/") for name in ends):
                 return Content("torchscript", "a TorchScript file")
             if "archive_format" in ends or "serialized_exported_program.json" in ends:
-                return Content("other", "a network exported with torch.export (.pt2)", f"not read yet: {_SAVE_AS_PROGRAM}")
+                return Content("other", "a network exported with torch.export (.pt2) before torch 2.7", _EXPORT_AGAIN)
             if ".data/extern_modules" in ends:
                 return Content("other", "a torch.package archive, which brings Python code of its own", _SAVE_AS_PROGRAM)
             if "data.pkl" in ends:
