@@ -77,9 +77,9 @@ def digest(path: Path) -> str:
 
 def trusts(trust: Trust, sums: Iterable[str]) -> bool:
     """Whether all of these contents may be opened: by the user's word now, or by what is remembered."""
-    if isinstance(trust, bool):
-        return trust or all(remembers(x) for x in sums)
-    return all(x in trust or remembers(x) for x in sums)
+    if isinstance(trust, (tuple, list)):
+        return all(x in trust or remembers(x) for x in sums)
+    return bool(trust) or all(remembers(x) for x in sums)
 
 
 def remembers(sha256: str) -> bool:

@@ -90,8 +90,8 @@ def _repeated(
     files = tuple(x for key in _FILES if isinstance(x := given.get(key), str) and Path(x).is_absolute() and Path(x).exists())
     for repeat in range(count):
         settings = attack.model_copy(update={"seed": first + repeat}).describe()
-        if getattr(attack, "trust", False):  # no description holds it, but the study file says it
-            settings["trust"] = attack.trust
+        if trust := getattr(attack, "trust", False):  # no description holds it, but the study file says it
+            settings["trust"] = trust
         yield Configuration(entry.name or cls.name, settings, repeat, generator, source, files, entry.place)
 
 
