@@ -7,6 +7,7 @@ network and from the caller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 def open_model(
     path: str | Path,
     *,
-    trust: bool | tuple[str, ...] = False,
+    trust: bool | Sequence[str] = False,
     device: str = "auto",
     settings: str | Path | None = None,
     **changes: Any,
