@@ -7,6 +7,7 @@ network and from the caller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 __all__ = ["ModelSettings", "NetworkDescription", "describe_file", "open_model"]
 
 
-@checked(path="a network's file or folder, or the name of a built-in one")
+@checked(path="a network's file or folder, or the name of a built-in one", trust="True or False")
 def open_model(
     path: str | Path,
     *,
-    trust: Trust = False,
+    trust: bool | Sequence[str] = False,
     device: str = "auto",
     settings: str | Path | None = None,
     **changes: Any,

@@ -22,7 +22,7 @@ from SegAdversarialLib.volumes.files import whole_file
 FOLDER = "SEGADVERSARIAL_CONFIG"
 """The environment variable that names another folder than the user's own for what is remembered."""
 
-Trust = bool | tuple[str, ...]
+Trust = bool | Sequence[str]
 """Whose word it is: True, all that is opened now; SHA-256 sums, files with exactly these bytes; False, what is remembered."""
 
 _SUM = re.compile(r"[0-9a-f]{64}")
@@ -77,9 +77,9 @@ def digest(path: Path) -> str:
 
 def trusts(trust: Trust, sums: Iterable[str]) -> bool:
     """Whether all of these contents may be opened: by the user's word now, or by what is remembered."""
-    if isinstance(trust, bool):
-        return trust or all(remembers(x) for x in sums)
-    return all(x in trust or remembers(x) for x in sums)
+    if isinstance(trust, Sequence):
+        return all(x in trust or remembers(x) for x in sums)
+    return bool(trust) or all(remembers(x) for x in sums)
 
 
 def remembers(sha256: str) -> bool:
