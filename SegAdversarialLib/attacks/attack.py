@@ -47,7 +47,7 @@ class Found:
         image: the adversarial image, a tensor (C, K, J, I).
         perturbation: what was done; None: something was added, which the difference of the images says.
         label: the reference (K, J, I) int16 as it lies in the adversarial image; None: where it was.
-        state: what the same search with another budget can begin from (`AttackRun.start`); None: the image.
+        state: what the same search with another budget can begin from (`AttackRun.begins_at`); None: the image.
         thresholds: the least budgets that were found, where these were searched for.
     """
 

@@ -7,7 +7,7 @@ its change can often be made smaller still: the network is asked how much smalle
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from SegAdversarialLib.attacks.attack import Found
 from SegAdversarialLib.attacks.engine.looking import Look, Seen
@@ -143,8 +143,3 @@ def resumed(run: AttackRun, last: Attempt | None, share: float) -> object:
     if last.found.state is not None:
         return last.found.state
     return scaled(run, last.found, share / last.share).image
-
-
-def without_state(found: Found) -> Found:
-    """What was found, ready to be handed out."""
-    return replace(found, state=None)

@@ -46,7 +46,7 @@ class AttackRun:
         positions: of the channels that may change.
         unit: (C, 1, 1, 1) what epsilon = 1 is in each channel, in intensity units.
         lowest, highest: (C, 1, 1, 1) the ends of each channel's range.
-        start: what a search of the same kind, with another budget, ended with (`Found.state`); None: there was none.
+        begins_at: what a search of the same kind, with another budget, ended with (`Found.state`); None: there was none.
         trace, snapshots, gradient_evaluations, forward_evaluations: see `AttackResult`.
     """
 
