@@ -49,9 +49,10 @@ class PGD(ChosenLoss, ProjectedAttack):
     """Projected gradient descent: steps longer than i-FGSM's, each projected back into the budget; the best one is kept.
 
     In L-inf the steps follow the gradient's sign, in L2 the gradient itself, scaled to the step's length (Madry et al.
-    2018). As published it is with `random_start` and `keep="last"`: on three networks that were tried, 5 to 20 steps from a
-    random start were weaker on one and equal within 0.001 on the others. An L2 epsilon bounds the Euclidean norm of the whole change over all channels (relative: each
-    channel in units of its largest absolute intensity), so that it grows with the square root of the number of voxels.
+    2018). As published it is with `random_start` and `keep="last"`: of three networks that were tried, 5 to 20 steps from a
+    random start were weaker on one and equal within 0.001 on the others. An L2 epsilon bounds the Euclidean norm of the whole
+    change over all channels (relative: each channel in units of its largest absolute intensity), so that it grows with the
+    square root of the number of voxels.
     """
 
     name: ClassVar[str] = "pgd"
