@@ -83,7 +83,7 @@ def _pickles(path: Path) -> list[tuple[IO[bytes], str]]:
     """
     try:
         if begins_as_zip(path):
-            return _in_archive(path)
+            return _in_archive(path, str(path))
         with path.open("rb") as stream:
             if not _begins_as_pickle(stream.read(2)):
                 return []
@@ -95,19 +95,23 @@ def _pickles(path: Path) -> list[tuple[IO[bytes], str]]:
     return [(io.BytesIO(content), str(path))]
 
 
-def _in_archive(path: Path) -> list[tuple[IO[bytes], str]]:
+def _in_archive(source: Path | IO[bytes], shown: str, outer: bool = True) -> list[tuple[IO[bytes], str]]:
+    """The pickles in an archive, and in the archives that lie in it, as torch.export's hold some of torch.save's."""
     found: list[tuple[IO[bytes], str]] = []
     left = _LARGEST_PICKLE
-    with checked_zip(path) as archive:
+    with checked_zip(source, shown) as archive:
         for member in archive.infolist():
+            name = f"{shown}:{member.filename}"
             with archive.open(member) as stream:
                 head = stream.read(2)
-                if not (_begins_as_pickle(head) or member.filename.endswith((".pkl", ".pickle"))):
-                    continue
-                left -= member.file_size
-                if left < 0:
-                    raise InputError(f"{path} holds more than {_LARGEST_PICKLE:,} bytes of pickles.")
-                found.append((io.BytesIO(head + stream.read()), f"{path}:{member.filename}"))
+                if outer and head == b"PK":
+                    stream.seek(0)
+                    found += _in_archive(stream, name, outer=False)
+                elif _begins_as_pickle(head) or member.filename.endswith((".pkl", ".pickle")):
+                    left -= member.file_size
+                    if left < 0:
+                        raise InputError(f"{shown} holds more than {_LARGEST_PICKLE:,} bytes of pickles.")
+                    found.append((io.BytesIO(head + stream.read()), name))
     return found
 
 

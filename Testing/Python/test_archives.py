@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from SegAdversarialLib.errors import InputError
@@ -146,6 +146,8 @@ names = st.lists(st.text("abC", min_size=1, max_size=2), min_size=1, max_size=3)
 
 
 @given(st.dictionaries(names, st.binary(max_size=50), max_size=6))
+@example({"C": b"PK\x06\x06"})
+@example({"C": b"PK\x05\x06"})
 def test_what_is_packed_is_unpacked(tmp_path_factory: pytest.TempPathFactory, content: dict[str, bytes]) -> None:
     folder = tmp_path_factory.mktemp("archive")
     path = made(folder / "a.zip", *content.items())

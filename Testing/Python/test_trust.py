@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import describe_file, open_model, torchscript, trust
 from SegAdversarialLib.formats.source import ModelSource, open_source
+from SegAdversarialLib.formats.verdicts import imports, verdict
 
 SETTINGS = {"channels": ["A", "B"], "classes": ["background", "core", "rim"]}
 
@@ -168,3 +170,12 @@ def test_without_the_scanner_that_is_said(program: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "picklescan", None)
     with pytest.raises(InputError, match=r"not scanned: picklescan is not installed \(pip install picklescan\)"):
         open_model(program)
+
+
+def test_the_scanner_looks_into_archives_that_lie_in_archives(tmp_path: Path) -> None:
+    """As torch.export writes torch.save's archives into its own."""
+    torch.save(torch.nn.Linear(1, 1), tmp_path / "inner.pt")
+    with zipfile.ZipFile(tmp_path / "outer.pt2", "w") as archive:
+        archive.write(tmp_path / "inner.pt", "net/data/sample_inputs/model.pt")
+    assert "no pickle" not in verdict(tmp_path / "outer.pt2")
+    assert imports(tmp_path / "outer.pt2") == imports(tmp_path / "inner.pt") != []
