@@ -161,7 +161,7 @@ def _directory_size(stream: IO[bytes]) -> int:
     if end < 0 or len(tail) < end + 22:
         return 0  # no archive, as its reader will say
     size: int = struct.unpack_from("<L", tail, end + 12)[0]
-    # a large archive has a second record at its end, to which a locator of 20 bytes leads; without one the bytes are a member's
+    # a large archive has a second record at its end, to which a locator of 20 bytes leads; else the bytes are a member's
     wide = tail.rfind(b"PK\6\6", 0, end) if tail[max(0, end - 20) : end].startswith(b"PK\6\7") else -1
     if wide >= 0 and len(tail) >= wide + 48:
         size = max(size if size < 0xFFFFFFFF else 0, struct.unpack_from("<Q", tail, wide + 40)[0])
