@@ -55,7 +55,9 @@ class Threshold:
         words = self.setting.replace("_", " ")
         fell = f"{100 * self.drop:g} %"
         if self.upper is None:
-            return f"{whose} did not fall by {fell} ({self.before:.3f} to {self.after:.3f}) {self.within}: {words}."
+            return (
+                f"{whose} did not fall by {fell} ({self.before:.3f} to {self.after:.3f}): the least {words} is {self.within}."
+            )
         return (
             f"{whose} fell by {fell} ({self.before:.3f} to {self.after:.3f}): least {words} {self.within}, an upper bound of "
             "what the network tolerates."
