@@ -14,6 +14,9 @@ _PIECE = 1 << 20
 MOST_SQUEEZED = 1032
 """Bytes that gzip and zlib make of one at most (RFC 1951: 258 bytes from two bits)."""
 
+_LONGEST_NAME = 255
+"""No disk has longer names; a header may say anything."""
+
 
 def incomplete(path: Path, held: int | str, needed: int, unit: str = "bytes") -> InputError:
     """The refusal of a file that ends too early."""
@@ -41,7 +44,8 @@ def check_present(header: Path, path: Path, field: str) -> None:
         InputError: it is not.
     """
     if not is_file(path):
-        raise InputError(f"{header}: there is no file {path}, which is to hold its voxels ({field}); put it there.")
+        name = str(path) if len(path.name) <= _LONGEST_NAME else f"{str(path.parent / path.name[:_LONGEST_NAME])}..."
+        raise InputError(f"{header}: there is no file {name}, which is to hold its voxels ({field}); put it there.")
 
 
 def check_plain(path: Path, start: int, needed: int) -> None:

@@ -37,7 +37,7 @@ def test_a_group_is_no_attack() -> None:
         ("tifgsm", {"steps": 2}),
         ("pgd", {"steps": 3, "epsilon": 0.01}),
         ("momentum-ifgsm", {"steps": 2}),
-        ("apgd", {"steps": 7}),
+        ("apgd", {"steps": 7, "loss": "balanced_masked_cross_entropy"}),
         ("worst-case", {"gradient_budget": 7, "restarts": 3}),
         ("square", {"queries": 9}),
         ("square", {"queries": 9, "against": "prediction"}),

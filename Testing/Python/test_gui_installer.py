@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 
 SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1", "pillow": "9.5.0", "pydicom": "2.4.4"}
-OURS = ["lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "pydantic>=2.7", "safetensors>=0.4"]
+OURS = ["lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "picklescan>=0.0.30", "pydantic>=2.7", "safetensors>=0.4"]
 OURS += ["scikit-image>=0.22", "tqdm>=4.60"]
 
 
@@ -151,7 +151,8 @@ def test_old_packages_count_as_missing_and_unknown_versions_as_there(gui: Any) -
     slicer = Slicer(gui)
     slicer.versions |= {"torch": "2.10.1+cpu", "monai": "1.3.9", "pydantic": "2.7", "tqdm": "4.100.0"}
     slicer.unnamed = {"safetensors"}
-    assert [x.name for x in slicer.installer.missing()] == ["lightning-fabric", "monai", "nibabel", "scikit-image"]
+    wanted = ["lightning-fabric", "monai", "nibabel", "picklescan", "scikit-image"]
+    assert [x.name for x in slicer.installer.missing()] == wanted
 
 
 def test_nothing_is_asked_where_nothing_is_missing(gui: Any) -> None:
@@ -166,7 +167,7 @@ def test_the_question_names_packages_and_sizes(slicer_with_torch_extension: Slic
     slicer.answer = False
     assert not slicer.installer.install()
     (question,) = slicer.questions
-    assert all(x in question for x in [*OURS, "torch>=2.4", "200 MB", "2.5 GB", "35 MB", "numpy, SimpleITK and VTK"])
+    assert all(x in question for x in [*OURS, "torch>=2.4", "200 MB", "2.5 GB", "36 MB", "numpy, SimpleITK and VTK"])
     assert "scipy" not in question  # Slicer has it
     assert not slicer.log and not slicer.errors and slicer.versions == SLICERS
     assert not slicer.installer.ready()

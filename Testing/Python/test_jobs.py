@@ -66,7 +66,7 @@ def assert_same_evaluation(evaluation: Any, measured: Any) -> None:
 @pytest.mark.parametrize(
     "attack",
     [
-        {"attack": "pgd", "steps": 3, "snapshot_every": 1, "restarts": 2, "channels": ["B"]},
+        {"attack": "pgd", "steps": 3, "snapshot_every": 1, "restarts": 2, "channels": ["B"], "random_start": True},
         {"attack": "ifgsm", "steps": 2, "snapshot_every": 1, "quantize": True},
         {"attack": "fgsm", "region": "reference"},
         {"attack": "universal-random-perturbation"},

@@ -93,7 +93,7 @@ def test_attacks_on_a_network_that_writes_into_its_input(settings: str) -> None:
     """Every step, snapshot and difference is that of the twin, and no voxel leaves the budget."""
     some, dimensions = SETTINGS[settings], 2 if settings == "slices" else 3
     found, expected = (
-        attacks.PGD(epsilon=10.0, epsilon_units="absolute", steps=3, snapshot_every=1, keep="last")(
+        attacks.PGD(epsilon=10.0, epsilon_units="absolute", steps=3, snapshot_every=1, keep="last", random_start=True)(
             model_of(Writes(writing, dimensions), **some), case_of()
         )
         for writing in ("clamp", "no clamp")

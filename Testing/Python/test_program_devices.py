@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def test_a_program_traced_on_a_cpu_makes_its_tensors_on_the_device_of_its_input(
     from SegAdversarialLib.formats import torchscript
 
     torch.jit.trace(Traced().eval(), torch.zeros(1, 1, 4, 4, 4)).save(str(tmp_path / "net.ts"))
-    changed = torchscript._for_device(tmp_path / "net.ts", torch.device("cuda:1"))
+    with zipfile.ZipFile(tmp_path / "net.ts") as archive:
+        changed = torchscript._for_device(archive, torch.device("cuda:1"))
     text = str(torch.jit.load(changed, map_location="cpu").graph)
     assert 'Device = prim::Constant[value="cuda:1"]' in text and 'value="cpu"' not in text
 
