@@ -12,7 +12,7 @@ from SegAdversarialLib.attacks.bounded import bounds_of, least_share, unit_of, w
 from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.gradient import GradientAttack
 from SegAdversarialLib.attacks.groups import Group
-from SegAdversarialLib.attacks.nested import inner_attack
+from SegAdversarialLib.attacks.nested import AsItsMethod, inner_attack
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.attacks.threshold import AT_BUDGET, MEAN, Threshold
 from SegAdversarialLib.attacks.transforming import TransformingAttack
@@ -32,7 +32,7 @@ GRADIENTS = 15
 """Of `worst-case` with each budget, unless more are asked for: it goes on where the one before has ended."""
 
 
-class LeastBudget(AgainstReference):
+class LeastBudget(AsItsMethod, AgainstReference):
     """Least budget: the smallest budget of another attack with which the mean Dice falls by a given share.
 
     The attack (`method`) is first made with its own budget, the largest that is allowed; if that does not do, the answer is
@@ -127,16 +127,6 @@ class LeastBudget(AgainstReference):
 
         smaller = SHRINKS if self._can_shrink else 0
         return (self.attack.cost + Cost(answers=1 + smaller)).times(self.probes) + Cost(answers=1)
-
-    @property
-    def by_channel(self) -> bool:
-        """Whether single channels can be attacked."""
-        return bool(self.method.by_channel)
-
-    @property
-    def does_nothing(self) -> bool:
-        """Whether the largest budget is zero."""
-        return bool(self.method.does_nothing)
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: those of the attack."""

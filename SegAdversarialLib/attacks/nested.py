@@ -5,9 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.attacks.attack import Attack
+
+
+class AsItsMethod:
+    """What an attack around another one (`method`) can do, and is allowed, as far as that one says it."""
+
+    if TYPE_CHECKING:
+        method: Any
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether single channels can be attacked."""
+        return bool(self.method.by_channel)
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the budget of the attack inside is zero."""
+        return bool(self.method.does_nothing)
 
 
 def inner_attack(data: Mapping[str, Any], usual: str, common: AbstractSet[str], around: str) -> tuple[Attack, dict[str, Any]]:

@@ -10,7 +10,7 @@ from pydantic import WithJsonSchema, field_serializer, model_validator
 from SegAdversarialLib.attacks.attack import Attack, Found
 from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.groups import Group
-from SegAdversarialLib.attacks.nested import inner_attack
+from SegAdversarialLib.attacks.nested import AsItsMethod, inner_attack
 from SegAdversarialLib.attacks.settings import parameter
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.attacks.untargeted import AgainstReference
@@ -24,7 +24,7 @@ _COMMON = frozenset(Attack.model_fields)
 """What all attacks have: said here, and handed on to the attack that draws; each draw has a seed of its own."""
 
 
-class WorstOfK(AgainstReference):
+class WorstOfK(AsItsMethod, AgainstReference):
     """Worst of K: draws one random attack several times, and keeps the draw with the lowest Dice.
 
     The fair opponent of an adversarial image: not one random image, but the worst of as many as the attack has asked for.
@@ -79,16 +79,6 @@ class WorstOfK(AgainstReference):
         """What each draw takes, and an answer to it."""
         drawn: Cost = self.draw(0).cost + Cost(answers=1)
         return drawn.times(self.draws) + self._cost_of_reference
-
-    @property
-    def by_channel(self) -> bool:
-        """Whether single channels can be attacked."""
-        return bool(self.method.by_channel)
-
-    @property
-    def does_nothing(self) -> bool:
-        """Whether the budget of what is drawn is zero."""
-        return bool(self.method.does_nothing)
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: those of the attack that is drawn."""

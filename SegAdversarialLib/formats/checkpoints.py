@@ -69,6 +69,24 @@ def weights_for(
     return fitting[0]
 
 
+def check_shapes(found: Weights, expected: Mapping[str, torch.Tensor], whose: str, way_out: str) -> None:
+    """Refuse weights whose names fit a network, and whose shapes do not.
+
+    Args:
+        found: the weights.
+        expected: the network's own tensors by name.
+        whose: what is wrong, as the beginning of a sentence: "The weights in FILE do not belong to ...".
+        way_out: how it goes on, without its full stop.
+
+    Raises:
+        InputError: a tensor has another shape.
+    """
+    for name, tensor in found.tensors.items():
+        if tensor.shape != expected[name].shape:
+            shapes = f"{tuple(tensor.shape)}, in the network {tuple(expected[name].shape)}"
+            raise InputError(f"{whose}: {name} has the shape {shapes}{way_out}.")
+
+
 def _sets_of_tensors(found: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
     """The dictionaries in a checkpoint that hold tensors by name, and where they are."""
     import torch

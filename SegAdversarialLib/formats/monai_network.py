@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.formats.checkpoints import weights_for
+from SegAdversarialLib.formats.checkpoints import check_shapes, weights_for
 from SegAdversarialLib.formats.recognition import is_safetensors
 from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.volumes.archives import begins_as_zip, checked_zip
@@ -41,12 +41,8 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
     network = architecture(settings.network)
     expected = network.state_dict()
     found = weights_for(checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
-    for name, tensor in found.tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise InputError(
-                f"The weights in {path} do not belong to this {settings.network.name}: {name} has the shape "
-                f"{tuple(tensor.shape)}, in the network {tuple(expected[name].shape)}; check the network's arguments."
-            )
+    whose = f"The weights in {path} do not belong to this {settings.network.name}"
+    check_shapes(found, expected, whose, "; check the network's arguments")
     network.load_state_dict(found.tensors)
     if found.said:
         _log.warning("%s: %s.", path.name, found.said)

@@ -140,7 +140,7 @@ def load(architecture: Architecture, checkpoints: Sequence[Path]) -> torch.nn.Mo
 
 def _fold(architecture: Architecture, path: Path) -> torch.nn.Module:
     """The network with the weights in a checkpoint."""
-    from SegAdversarialLib.formats.checkpoints import weights_for
+    from SegAdversarialLib.formats.checkpoints import check_shapes, weights_for
     from SegAdversarialLib.formats.monai_network import checkpoint
 
     network, found = architecture.network(), checkpoint(path)
@@ -150,12 +150,7 @@ def _fold(architecture: Architecture, path: Path) -> torch.nn.Module:
         weights = weights_for(found["network_weights"], expected, None, str(path), architecture.name.rpartition(".")[2])
     except InputError as error:
         raise InputError(str(error).rstrip(".") + (trained_by if architecture.warnings else "") + ".") from None
-    for name, tensor in weights.tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise InputError(
-                f"The weights in {path} do not belong to the network in its plans: {name} has the shape "
-                f"{tuple(tensor.shape)}, in the network {tuple(expected[name].shape)}{trained_by}."
-            )
+    check_shapes(weights, expected, f"The weights in {path} do not belong to the network in its plans", trained_by)
     network.load_state_dict(weights.tensors)
     return network
 
