@@ -147,6 +147,16 @@ class Attack(Documented, ABC):
         return Cost()
 
     @property
+    def least_cost(self) -> Cost:
+        """What it asks of its network, if it ends as soon as it may."""
+        return self.cost
+
+    @property
+    def likely_cost(self) -> Cost:
+        """What it asks of its network in between, where nothing is known of how soon it ends."""
+        return self.cost
+
+    @property
     def by_channel(self) -> bool:
         """Whether single channels can be attacked."""
         return True
@@ -231,7 +241,7 @@ class Attack(Documented, ABC):
         from SegAdversarialLib.attacks.engine.progress import Progress
         from SegAdversarialLib.attacks.engine.run import AttackRun
 
-        told = Progress(self.cost, progress, cancel, self.title)
+        told = Progress(self.cost, progress, cancel, self.title, self.likely_cost)
         budget = self.budget_on(model, case)
         with AttackRun.start(self.title, budget, model, case, asks_network=self.asks_network, progress=told) as run:
             yield run

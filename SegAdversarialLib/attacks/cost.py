@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 ANSWER = 0.4
@@ -26,6 +27,10 @@ class Cost:
     def times(self, count: int) -> Cost:
         """The same several times."""
         return Cost(count * self.gradients, count * self.answers)
+
+    def part(self, share: float) -> Cost:
+        """A share of it, rounded up."""
+        return Cost(math.ceil(share * self.gradients), math.ceil(share * self.answers))
 
     def seconds(self, gradient: float, answer: float) -> float:
         """How long that takes, from the seconds that one gradient and one answer take."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _COMMON = frozenset(AgainstReference.model_fields)
 """What this attack and the one that it repeats both have: said here, and handed on."""
 
+LIKELY = 0.55
+"""The share of its largest cost that a search takes whose first attack succeeds, as measured on phantoms."""
+
 GRADIENTS = 15
 """Of `worst-case` with each budget, unless more are asked for: it goes on where the one before has ended."""
 
@@ -127,6 +130,17 @@ class LeastBudget(AsItsMethod, AgainstReference):
 
         smaller = SHRINKS if self._can_shrink else 0
         return (self.attack.cost + Cost(answers=1 + smaller)).times(self.probes) + Cost(answers=1)
+
+    @property
+    def least_cost(self) -> Cost:
+        """One attack that goes on to its end and does not succeed: "not within"; and an answer before it and after it."""
+        cost: Cost = self.attack.cost + Cost(answers=2)
+        return cost
+
+    @property
+    def likely_cost(self) -> Cost:
+        """Where the first attack succeeds, about half of all: attacks that succeed end early, and some are not needed."""
+        return self.cost.part(LIKELY) if self.probes > 1 else self.cost
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: those of the attack."""

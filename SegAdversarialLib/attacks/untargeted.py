@@ -173,6 +173,13 @@ class StopsAtDrop(AgainstReference):
         examples=[0.3],
     )
 
+    @property
+    def least_cost(self) -> Cost:
+        """A gradient after what the reference takes, where it may stop."""
+        whole: Cost = self.cost
+        at_once = Cost(min(1, whole.gradients), min(1, whole.answers))
+        return whole if self.stop_at_drop is None else at_once
+
     def _enough(self, run: AttackRun) -> float | None:
         """The lost share of Dice, 1 - mean Dice, at which it stops; None: it goes on to the end."""
         if self.stop_at_drop is None:

@@ -35,6 +35,7 @@ class Described:
         load: makes the torch network for a device, from settings that are complete; it runs nothing that stands in the files.
         runs: what in the files could run code, in words; none: it opens without trust.
         warnings: what is not as in the original tool, one sentence each.
+        weights: the files with the weights, where there are several; `data` is the first.
     """
 
     content: Content
@@ -44,6 +45,7 @@ class Described:
     load: Callable[[ModelSettings, torch.device], torch.nn.Module]
     runs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    weights: tuple[Path, ...] = ()
 
 
 def described(path: Path) -> Described | None:

@@ -69,6 +69,11 @@ class NetworkFile:
         return tuple(dict.fromkeys(found))
 
     @property
+    def weights(self) -> tuple[Path, ...]:
+        """The files with its own weights or program: several where it is several folds."""
+        return (self.foreign.weights if self.foreign is not None else ()) or (self.data,)
+
+    @property
     def first(self) -> NetworkFile:
         """Where channels, classes and preprocessing are said: the network itself, or an ensemble's first member."""
         return self.members[0][1].first if self.members else self
@@ -162,7 +167,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         threshold=chosen.threshold,
         preprocessing=chosen.preprocessing,
         window=chosen.window,
-        size_bytes=sum(x.data.stat().st_size for x in found.parts),
+        size_bytes=sum(y.stat().st_size for x in found.parts for y in x.weights),
         content=found.content.what,
         needs_trust=bool(found.runs),
         description=found.settings.description,

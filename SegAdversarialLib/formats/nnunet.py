@@ -93,6 +93,7 @@ def describe(path: Path) -> Described | None:
         files=(*found.checkpoints, *found.beside),
         load=lambda _, device: load(architecture, found.checkpoints),
         warnings=tuple(warnings),
+        weights=found.checkpoints,
     )
 
 

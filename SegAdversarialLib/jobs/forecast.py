@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.evaluation.structures import check_regions, claimed, extent, wanted_masks
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.attack import Attack
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
     from SegAdversarialLib.volumes.case import Case
 
@@ -38,6 +39,7 @@ class Forecast:
         gradient, answer: seconds of one gradient of the case, and of one answer.
         measuring, writing: seconds in which a result is measured and written.
         measured_gradient: whether a gradient was measured.
+        bounds: the least and the most that attacks may ask, of those that may end early.
     """
 
     costs: Mapping[str, Cost]
@@ -46,11 +48,12 @@ class Forecast:
     measuring: float
     writing: float
     measured_gradient: bool = False
+    bounds: Mapping[str, tuple[Cost, Cost]] = field(default_factory=dict)
 
     @classmethod
     def measured(
         cls,
-        costs: Mapping[str, Cost],
+        attacks: Mapping[str, Attack],
         model: SegmentationModel,
         case: Case,
         clean: Prediction,
@@ -62,7 +65,7 @@ class Forecast:
         """The forecast for a case; one gradient is measured where that is a small part of the whole.
 
         Args:
-            costs: of each attack.
+            attacks: by their names.
             model: the network.
             case: what is attacked.
             clean: the network's clean answer.
@@ -71,11 +74,13 @@ class Forecast:
             cancel: asked between windows.
             clock: gives the seconds.
         """
+        costs = {name: x.likely_cost for name, x in attacks.items()}
+        bounds = {name: (x.least_cost, x.cost) for name, x in attacks.items() if x.least_cost != x.cost}
         gradient, measures = answer / ANSWER, sum(x.gradients for x in costs.values()) >= WORTH_MEASURING
         if measures:
             gradient = _gradient_seconds(model, case, clean.masks, cancel, clock)
         measuring = _measuring_seconds(model, case, clean, regions, clock)
-        return cls(costs, gradient, answer, measuring, case.image.size * _WRITING, measures)
+        return cls(costs, gradient, answer, measuring, case.image.size * _WRITING, measures, bounds)
 
     @property
     def seconds(self) -> float:
@@ -89,16 +94,28 @@ class Forecast:
 
     def sentence(self) -> str:
         """What is to be expected, in words."""
-        total = sum(self.costs.values(), Cost())
+        least, most = (sum((self._bound(name, n) for name in self.costs), Cost()) for n in (0, 1))
         attacks = f"{len(self.costs)} attack{'s' if len(self.costs) > 1 else ''}"
-        counts = ((total.gradients, "gradient"), (total.answers, "answer"))
-        asked = [f"{count:,} {name}{'s' if count > 1 else ''}" for count, name in counts if count]
+        counts = ((least.gradients, most.gradients, "gradient"), (least.answers, most.answers, "answer"))
+        asked = [f"{_between(low, high)} {name}{'s' if high > 1 else ''}" for low, high, name in counts if high]
         of_network = f" of {' and '.join(asked)} of the network" if asked else ""
-        return f"{attacks}{of_network}: about {duration(self.seconds)} on this case."
+        if least == most:
+            return f"{attacks}{of_network}: about {duration(self.seconds)} on this case."
+        around = self.seconds - sum(x.seconds(self.gradient, self.answer) for x in self.costs.values())
+        sooner, later = (duration(around + x.seconds(self.gradient, self.answer)) for x in (least, most))
+        return f"{attacks}{of_network}: from {sooner} to {later} on this case, as it may end early."
+
+    def _bound(self, name: str, which: int) -> Cost:
+        """The least (0) or the most (1) that an attack may ask."""
+        return self.bounds[name][which] if name in self.bounds else self.costs[name]
 
     def is_worth_telling(self) -> bool:
         """Whether it says more than that something short begins."""
         return len(self.costs) > 1 or sum(x.gradients + x.answers for x in self.costs.values()) >= WORTH_MEASURING
+
+
+def _between(low: int, high: int) -> str:
+    return f"{high:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def share_of_clean(costs: Mapping[str, Cost]) -> float:

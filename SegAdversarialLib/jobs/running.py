@@ -267,10 +267,10 @@ def _run_attack(
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
     announce(place, list(plans), emit)
-    costs = {name: plan.attack.cost for name, plan in plans.items()}
-    first, started = share_of_clean(costs), clock()
+    attacks = {name: plan.attack for name, plan in plans.items()}
+    first, started = share_of_clean({name: x.likely_cost for name, x in attacks.items()}), clock()
     clean = model.predict(case, part_of(emit, 0.0, first), cancel)
-    expected = Forecast.measured(costs, model, case, clean, clock() - started, job.regions, cancel, clock)
+    expected = Forecast.measured(attacks, model, case, clean, clock() - started, job.regions, cancel, clock)
     if expected.is_worth_telling():
         emit({"event": "log", "level": "info", "message": expected.sentence()})
     outlook = Outlook(expected, lambda x, text, left: emit(progress_event(first + (1 - first) * x, text, left)), clock)

@@ -240,3 +240,42 @@ def test_a_program_among_the_members_asks_for_trust(tmp_path: Path) -> None:
     scripted(tmp_path)
     assert describe_file(whole).needs_trust
     assert len(open_model(whole, trust=True, device="cpu").members) == 2
+
+
+@pytest.mark.parametrize("kind", ["mean of logits", "softmax", "sigmoid"])
+@pytest.mark.parametrize("scripted", [False, True])
+def test_the_graphs_of_members_are_kept_one_after_another_where_they_are_large(
+    kind: str, scripted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient is that of plain autograd through all members at once; no more than one of them has a graph at a time."""
+    from SegAdversarialLib.model import averaging
+    from SegAdversarialLib.model.network_outputs import NetworkOutputs
+    from SegAdversarialLib.model.treatment import Treatment
+
+    torch.manual_seed(0)
+    members: list[Any] = []
+    for _ in range(3):
+        layers = torch.nn.Sequential(torch.nn.Conv3d(1, 4, 3, padding=1), torch.nn.Tanh(), torch.nn.Conv3d(4, 2, 1)).double()
+        members.append(torch.jit.script(layers.eval()) if scripted else layers.eval())
+    batch = torch.randn(2, 1, 6, 5, 4, dtype=torch.float64, requires_grad=True)
+    logits = torch.stack([x(batch) for x in members])
+    if kind == "mean of logits":
+        whole: torch.nn.Module = averaging.MeanLogits(members)
+        expected = logits.mean(0)
+    else:
+        treated = Treatment(NetworkOutputs(2, kind), False, False, ())  # type: ignore[arg-type]
+        places = [averaging.Place(treated, (0,), (0, 1), torch.float64)] * 3
+        whole = averaging.Ensemble(members, places, kind)  # type: ignore[arg-type]
+        mean = (logits.softmax(2) if kind == "softmax" else logits.sigmoid()).mean(0)
+        expected = mean.log() if kind == "softmax" else mean.logit()
+    upstream = torch.randn_like(expected)
+    (wanted,) = torch.autograd.grad(expected, batch, upstream)
+    monkeypatch.setattr(averaging, "TOGETHER", 0)
+    answer = whole(batch)
+    torch.testing.assert_close(answer, expected)
+    kept: list[tuple[int, ...]] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(tuple(x.shape)), x)[1], lambda x: x):
+        answer = whole(batch)
+    assert (2, 1, 6, 5, 4) in kept and (2, 4, 6, 5, 4) not in kept  # what goes in, and nothing from within
+    (found,) = torch.autograd.grad(answer, batch, upstream)
+    torch.testing.assert_close(found, wanted)

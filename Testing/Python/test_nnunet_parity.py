@@ -62,6 +62,8 @@ def test_we_say_what_nnunet_says_of_nested_regions(name: str) -> None:
 def test_what_their_files_say() -> None:
     sagittal = describe_file(NETWORKS / "nnunet-sagittal")
     assert sagittal.content == "a network trained with nnU-Net (3d_fullres, folds 0 and 1)"
+    folds = [x.stat().st_size for x in (NETWORKS / "nnunet-sagittal").glob("fold_*/checkpoint_final.pth")]
+    assert len(folds) == 2 and sagittal.size_bytes == sum(folds)
     assert (sagittal.preprocessing.axes, sagittal.window, sagittal.needs_trust) == ("ikj", (12, 40, 40), False)
     slices = describe_file(NETWORKS / "nnunet-slices" / "fold_0" / "checkpoint_final.pth")
     assert (slices.preprocessing.axes, slices.preprocessing.spacing, slices.channels) == (

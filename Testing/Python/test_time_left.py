@@ -172,3 +172,56 @@ def test_a_machine_that_is_slower_than_when_it_was_measured_is_slower_in_all_tha
     for share, forecast, came in job_of(thrice, Forecast(COSTS, *seconds.values(), measured_gradient=True)):
         if share >= 0.2:
             assert forecast == pytest.approx(came, abs=1e-6)
+
+
+def a_model_and_a_case() -> tuple[object, object]:
+    """A threshold on the one channel, and an image around it."""
+    import torch
+
+    from SegAdversarialLib import Case, SegmentationModel
+
+    network = torch.nn.Conv3d(1, 2, 1)
+    torch.nn.init.constant_(network.weight[0], -1.0)
+    torch.nn.init.constant_(network.weight[1], 1.0)
+    torch.nn.init.constant_(network.bias[0], 3.0)
+    torch.nn.init.constant_(network.bias[1], 0.0)
+    model = SegmentationModel.from_network(network.eval(), channels=["T1"], classes={0: "background", 1: "tumour"})
+    image = np.random.default_rng(0).uniform(1, 2, (1, 16, 16, 16)).astype(np.float32)
+    return model, Case(image, ("T1",), np.eye(4), (image[0] > 1.5).astype(np.int16))
+
+
+@pytest.mark.parametrize(("epsilon", "within"), [(0.5, True), (1e-4, False)])
+def test_the_least_and_the_most_that_a_least_budget_asks(epsilon: float, within: bool) -> None:
+    """A search whose first attack fails ends there; one that succeeds lies between that and the most."""
+    model, case = a_model_and_a_case()
+    attack = make_attack("least-budget", {"method": {"attack": "worst-case", "epsilon": epsilon}})
+    result = attack(model, case)  # type: ignore[arg-type]
+    asked = Cost(result.gradient_evaluations, result.forward_evaluations)
+    assert (result.thresholds[0].upper is not None) == within
+    if within:
+        assert asked.gradients < attack.cost.gradients and asked.answers <= attack.cost.answers
+    else:
+        assert (asked.gradients, asked.answers) == (attack.least_cost.gradients, attack.least_cost.answers)
+
+
+def test_a_forecast_of_what_may_end_early_says_from_when_to_when() -> None:
+    model, case = a_model_and_a_case()
+    attacks = {"least-budget": make_attack("least-budget", {"against": "prediction"}), "pgd": make_attack("pgd", {"steps": 9})}
+    clean = model.predict(case)  # type: ignore[attr-defined]
+    found = Forecast.measured(attacks, model, case, clean, 0.25)  # type: ignore[arg-type]
+    least, most = (sum((x.least_cost if n else x.cost for x in attacks.values()), Cost()) for n in (1, 0))
+    asked = f"of {least.gradients} to {most.gradients} gradients and {least.answers} to {most.answers} answers"
+    assert (least.gradients, most.gradients) == (15 + 9, 8 * 15 + 9)
+    assert f"2 attacks {asked} of the network: from " in found.sentence() and "as it may end early" in found.sentence()
+    assert Forecast(COSTS, 2.0, 0.7, 9.0, 3.0).sentence().endswith("about 2 minutes on this case.")
+    stopping = make_attack("pgd", {"steps": 40, "stop_at_drop": 0.3, "against": "prediction"})
+    assert (stopping.least_cost.gradients, stopping.cost.gradients) == (1, 40)
+
+
+def test_nine_tenths_stand_for_what_will_probably_be_asked() -> None:
+    told: list[float] = []
+    progress = Progress(Cost(gradients=20), lambda fraction, message: told.append(fraction), None, "", Cost(gradients=10))
+    for _gradient in range(20):
+        progress.begin(Cost(gradients=1))
+        progress.end()
+    assert told == pytest.approx([0.09 * n for n in range(1, 11)] + [0.9 + 0.01 * n for n in range(1, 11)])
