@@ -54,6 +54,7 @@ class Package:
 
 TORCH = Package("torch", "torch", "2.4", 200)
 OTHERS = (
+    Package("filelock", "filelock", "3.12", 1),
     Package("lightning-fabric", "lightning_fabric", "2.3", 2),
     Package("monai", "monai", "1.4", 3),
     Package("nibabel", "nibabel", "5", 4),

@@ -7,6 +7,7 @@ from typing import Any
 
 from SegAdversarialLib import __version__
 from SegAdversarialLib.cli.defense_arguments import add_audit, add_certify
+from SegAdversarialLib.cli.model_arguments import add_models
 from SegAdversarialLib.cli.shared_arguments import (
     add_case,
     add_device,
@@ -82,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_information(commands: Any) -> None:
     """The commands about networks' files."""
+    about = "Networks that others trained, fetched by name: list, get, remove."
+    add_models(_command(commands, "models", about))
+
     about = "Which networks that are programs open without being asked about: remember, list, forget."
     add_trust(_command(commands, "trust", about))
 

@@ -15,6 +15,7 @@ from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
+from SegAdversarialLib.cli.models import models
 from SegAdversarialLib.cli.pairs import key_values, settings_of
 from SegAdversarialLib.cli.recipes import list_recipes
 from SegAdversarialLib.cli.study import study
@@ -177,6 +178,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "recipes": list_recipes,
     "run": run_file,
     "info": show_info,
+    "models": models,
     "trust": trust,
 }
 

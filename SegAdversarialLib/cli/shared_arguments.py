@@ -62,7 +62,12 @@ def add_model(
     group = parser.add_argument_group(
         "the network", "What a file does not say by itself comes from a JSON file beside it, or from these options."
     )
-    group.add_argument("--model", default=default, metavar="FILE", help="network file or built-in name (default: %(default)s)")
+    group.add_argument(
+        "--model",
+        default=default,
+        metavar="FILE",
+        help='network file, built-in name, or a name in the list of "models" (default: %(default)s)',
+    )
     group.add_argument(
         "--trust", action="store_true", help="open files that are programs (TorchScript): you trust their source"
     )

@@ -1,4 +1,4 @@
-"""The words of the commands that keep something for the user: trusted files, and networks that were fetched."""
+"""The words of the command that keeps which files are trusted."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ def open_model(
     """Open a network file, or a built-in network by its name.
 
     Args:
-        path: "builtin:brain-tumour-phantom"; a TorchScript file; a JSON file that names an architecture and its weights;
-            such a weights file (safetensors, or a checkpoint of tensors and numbers); a JSON file that names the members of an
-            ensemble; or a folder with one of these.
+        path: "builtin:brain-tumour-phantom"; a name of the catalogue ("brats_mri_segmentation"); a TorchScript file; a JSON
+            file that names an architecture and its weights; such a weights file (safetensors, or a checkpoint of tensors and
+            numbers); a JSON file that names the members of an ensemble; or a folder with one of these.
         trust: the file's source is trusted: TorchScript files, which are programs, open only then; or the SHA-256 of the files
             that are trusted. What the user has told to be remembered (`segadversarial trust`) opens without.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".

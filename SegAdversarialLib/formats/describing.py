@@ -10,7 +10,8 @@ from typing import Any, Literal
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin
 from SegAdversarialLib.formats.described import Described, described
-from SegAdversarialLib.formats.finding import described_file, network_file
+from SegAdversarialLib.formats.fetching.store import located
+from SegAdversarialLib.formats.finding import described_file, is_name, network_file
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.formats.settings import (
     ClassSettings,
@@ -143,7 +144,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
     """Describe a network without opening it; takes what `open_model` takes.
 
     Args:
-        path: a network file, a built-in network's name, or a folder that holds one network.
+        path: a network file, the name of a built-in network or of one of the catalogue, or a folder that holds one network.
         settings: the JSON file that says what the network takes and gives; None: the one beside the file.
         changes: settings that take the place of the file's, by the names of `ModelSettings`.
 
@@ -214,7 +215,7 @@ def resolve(
     """The file that a path means, its settings, and what it is by its content; of an ensemble, those of its members.
 
     Args:
-        path: as `describe_file` takes it.
+        path: as `describe_file` takes it; a name of the catalogue means its archive in the folder for fetched networks.
         settings: as `describe_file` takes it.
         changes: settings that take the place of the file's.
         within: the ensembles that this network is a member of, the outermost first.
@@ -223,6 +224,7 @@ def resolve(
         InputError: there is no such file, it is none that this software opens, or its settings are damaged or wrong; an
             ensemble names itself.
     """
+    path = located(path)
     if not builtin.is_builtin(str(path)) and (foreign := described(Path(path))) is not None:
         chosen = read_settings(Path(path), settings, changes, foreign.settings)
         if chosen.network is None and chosen.members is None:
@@ -257,7 +259,7 @@ def _ensemble(file: Path, chosen: ModelSettings, within: tuple[Path, ...]) -> Ne
     inside = (*within, file.resolve())
     members = []
     for name in chosen.members:
-        path = name if builtin.is_builtin(name) else file.parent / name
+        path = name if is_name(name) else file.parent / name
         members.append((name, resolve(path, None, chosen.for_members, inside)))
     content = Content("ensemble", f"a file that names an ensemble of {len(members)} networks")
     return NetworkFile(file, chosen, file, content, tuple(members))

@@ -9,12 +9,18 @@ from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin
+from SegAdversarialLib.formats.fetching.catalogue import CATALOGUE, is_catalogued
 from SegAdversarialLib.formats.recognition import recognise, recognise_folder
 from SegAdversarialLib.formats.settings import settings_beside
 from SegAdversarialLib.volumes.files import is_file
 
 _ENDINGS = (".ts", ".torchscript", ".pt", ".pt2", ".pth", ".ckpt", ".safetensors")
 _LARGEST_SETTINGS = 1 << 20
+
+
+def is_name(path: object) -> bool:
+    """Whether a network is named, and no path: a built-in one, or one of the catalogue (see `fetching`)."""
+    return isinstance(path, str) and (builtin.is_builtin(path) or is_catalogued(path))
 
 
 def network_file(path: str | Path) -> Path:
@@ -32,7 +38,8 @@ def network_file(path: str | Path) -> Path:
     if os.path.isdir(found):
         return _in_folder(found)
     if not is_file(found):
-        raise InputError(f"There is no network file {found}; give a file, or {' or '.join(builtin.names())}.")
+        near = [x for x in CATALOGUE if x.lower() == str(path).lower()]
+        raise InputError(f"There is no network file {found}; give a file, or {' or '.join([*builtin.names(), *near])}.")
     return found
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from SegAdversarialLib import formats
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.finding import is_name
 from SegAdversarialLib.formats.settings import ModelSettings, Strict
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Sum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class ModelSource(Strict):
     """Which network, and what is not in its own settings file."""
 
-    path: str = Field(DEFAULT_MODEL, description="Network file, or a built-in network's name.")
+    path: str = Field(DEFAULT_MODEL, description="Network file, or the name of a built-in network or of one of the catalogue.")
     trust: bool | tuple[Sum, ...] = Field(
         False,
         description="The file's source is trusted, or the SHA-256 of bytes that are: programs (TorchScript) open only then.",
@@ -36,7 +37,7 @@ class ModelSource(Strict):
 
     def anywhere(self) -> ModelSource:
         """The same with absolute paths."""
-        path = self.path if self.path.startswith("builtin:") else str(Path(self.path).absolute())
+        path = self.path if is_name(self.path) else str(Path(self.path).absolute())
         settings = None if self.settings is None else str(Path(self.settings).absolute())
         return self.model_copy(update={"path": path, "settings": settings})
 

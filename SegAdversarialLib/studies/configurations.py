@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from SegAdversarialLib.attacks import Attack, attack_class
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.finding import is_name
 from SegAdversarialLib.studies.grid import spanned
 from SegAdversarialLib.studies.reading import Misplaced, Place
 from SegAdversarialLib.studies.study import AttackEntry, Study
@@ -111,7 +112,7 @@ def _made(cls: type[Attack], given: dict[str, Any], places: dict[str, Place], pl
 
 def _check_file(setting: str, value: Any, known: Iterable[str], place: Place) -> None:
     """A setting that can only be a file, or a name of the study, must be one that is there."""
-    if isinstance(value, str) and value not in known and not value.startswith("builtin:") and not Path(value).exists():
+    if isinstance(value, str) and value not in known and not is_name(value) and not Path(value).exists():
         names = ", ".join(known)
         raise Misplaced(place, f'there is no file "{value}"{f", and the study has only {names}" if names else ""}.')
 

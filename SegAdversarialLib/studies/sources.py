@@ -11,6 +11,7 @@ from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.cohorts.cohort import Cohort
 from SegAdversarialLib.cohorts.finding import find, located
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.finding import is_name
 from SegAdversarialLib.formats.settings import ModelSettings, Strict
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.training.architecture import named_network
@@ -83,7 +84,9 @@ class CohortSource(Strict):
 class FileNetwork(ModelSource):
     """A network from a file, or a built-in one."""
 
-    path: Text = Field(description="Network file, or a built-in network's name.", min_length=1)
+    path: Text = Field(
+        description="Network file, or the name of a built-in network or of one of the catalogue.", min_length=1
+    )
     attacked: bool = Field(True, description="Whether it is attacked and audited; otherwise others use it.")
 
     @field_validator("changes")
@@ -101,10 +104,10 @@ class FileNetwork(ModelSource):
 
     def anywhere_from(self, folder: Path) -> FileNetwork:
         """The same with absolute paths; relative ones are meant from `folder`."""
-        builtin = self.path.startswith("builtin:")
+        named = is_name(self.path)
         settings = None if self.settings is None else str((folder / self.settings).absolute())
         return self.model_copy(
-            update={"path": self.path if builtin else str((folder / self.path).absolute()), "settings": settings}
+            update={"path": self.path if named else str((folder / self.path).absolute()), "settings": settings}
         )
 
 

@@ -65,8 +65,10 @@ def real_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_config(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is remembered for this computer's user is none of the tests' business."""
-    monkeypatch.setenv("SEGADVERSARIAL_CONFIG", str(tmp_path_factory.getbasetemp() / f"config-{next(_NUMBERS)}"))
+    """What is remembered and kept for this computer's user is none of the tests' business."""
+    for name in ("CONFIG", "MODELS"):
+        folder = tmp_path_factory.getbasetemp() / f"{name.lower()}-{next(_NUMBERS)}"
+        monkeypatch.setenv(f"SEGADVERSARIAL_{name}", str(folder))
 
 
 @pytest.fixture(autouse=True)
