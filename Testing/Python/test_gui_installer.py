@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 
 SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1", "pillow": "9.5.0", "pydicom": "2.4.4"}
-OURS = ["lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "picklescan>=0.0.30", "pydantic>=2.7", "safetensors>=0.4"]
+OURS = ["filelock>=3.12", "lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "picklescan>=0.0.30", "pydantic>=2.7", "safetensors>=0.4"]
 OURS += ["scikit-image>=0.22", "tqdm>=4.60"]
 
 
@@ -167,7 +167,7 @@ def test_the_question_names_packages_and_sizes(slicer_with_torch_extension: Slic
     slicer.answer = False
     assert not slicer.installer.install()
     (question,) = slicer.questions
-    assert all(x in question for x in [*OURS, "torch>=2.4", "200 MB", "2.5 GB", "36 MB", "numpy, SimpleITK and VTK"])
+    assert all(x in question for x in [*OURS, "torch>=2.4", "200 MB", "2.5 GB", "37 MB", "numpy, SimpleITK and VTK"])
     assert "scipy" not in question  # Slicer has it
     assert not slicer.log and not slicer.errors and slicer.versions == SLICERS
     assert not slicer.installer.ready()
