@@ -17,8 +17,8 @@ import pytest
 from conftest import ROOT
 
 SLICERS = {"numpy": "2.0.2", "SimpleITK": "2.5.5", "vtk": "9.5.2", "scipy": "1.13.1", "pillow": "9.5.0", "pydicom": "2.4.4"}
-OURS = ["filelock>=3.12", "lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "picklescan>=0.0.30", "pydantic>=2.7", "safetensors>=0.4"]
-OURS += ["scikit-image>=0.22", "tqdm>=4.60"]
+OURS = ["filelock>=3.12", "lightning-fabric>=2.3", "monai>=1.4", "nibabel>=5", "picklescan>=0.0.30", "pydantic>=2.7"]
+OURS += ["safetensors>=0.4", "scikit-image>=0.22", "tqdm>=4.60"]
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_old_packages_count_as_missing_and_unknown_versions_as_there(gui: Any) -
     slicer = Slicer(gui)
     slicer.versions |= {"torch": "2.10.1+cpu", "monai": "1.3.9", "pydantic": "2.7", "tqdm": "4.100.0"}
     slicer.unnamed = {"safetensors"}
-    wanted = ["lightning-fabric", "monai", "nibabel", "picklescan", "scikit-image"]
+    wanted = ["filelock", "lightning-fabric", "monai", "nibabel", "picklescan", "scikit-image"]
     assert [x.name for x in slicer.installer.missing()] == wanted
 
 
