@@ -11,15 +11,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+from fault_helpers import assert_sentence
 from monai.networks.nets import UNet
 
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.fetching import store
 from SegAdversarialLib.formats.fetching.catalogue import Entry
+from SegAdversarialLib.formats.fetching.getting import get
 from SegAdversarialLib.formats.fetching.transfer import Patience
 
 NAME = "toy_segmentation"
+HALF = 20_000
 HASTY = Patience(silence=0.5, tries=2, pause=0.0)
 """For servers that are meant to fail."""
 
@@ -137,6 +144,15 @@ def serving(*answers: Answer) -> Iterator[Server]:
         thread.join()
 
 
+def begin(request: BaseHTTPRequestHandler, code: int, headers: dict[str, str]) -> None:
+    """The head of an answer."""
+    request.send_response(code)
+    for name, value in headers.items():
+        if value:
+            request.send_header(name, value)
+    request.end_headers()
+
+
 def sends(
     content: bytes,
     *,
@@ -163,26 +179,16 @@ def sends(
     def answer(told: Server, request: BaseHTTPRequestHandler) -> None:
         asked = told.asked[-1]
         start = int(asked["Range"].removeprefix("bytes=").rstrip("-")) if ranges and "Range" in asked else 0
-        condition = asked.get("If-Range", "")
-        if condition and condition not in (etag, modified):
-            start = 0
+        start = start if asked.get("If-Range", etag) in (etag, modified) else 0
         if start >= len(content):
-            request.send_response(416)
-            request.send_header("Content-Range", f"bytes */{len(content)}")
-            request.send_header("Content-Length", "0")
-            request.end_headers()
+            begin(request, 416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
             return
         start += shift if start else 0
-        request.send_response(206 if start else 200)
-        if start:
-            request.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        headers = {"Content-Type": "application/zip", "ETag": etag, "Last-Modified": modified}
+        headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}" if start else ""
         if says is not None:
-            request.send_header("Content-Length", str(len(content) - start if says == "true" else says))
-        for name, value in (("ETag", etag), ("Last-Modified", modified)):
-            if value:
-                request.send_header(name, value)
-        request.send_header("Content-Type", "application/zip")
-        request.end_headers()
+            headers["Content-Length"] = str(len(content) - start if says == "true" else says)
+        begin(request, 206 if start else 200, headers)
         request.wfile.write(content[start:upto])
         request.wfile.flush()
         if stalls:
@@ -196,10 +202,28 @@ def says(code: int, text: str = "", **headers: str) -> Answer:
 
     def answer(told: Server, request: BaseHTTPRequestHandler) -> None:
         body = text.encode()
-        request.send_response(code)
-        for name, value in {"Content-Type": "text/html", "Content-Length": str(len(body)), **headers}.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.end_headers()
+        begin(request, code, {"Content-Type": "text/html", "Content-Length": str(len(body)), **headers})
         request.wfile.write(body)
 
     return answer
+
+
+def fetched(server: Server, content: bytes, folder: Path, **more: Any) -> store.Stored:
+    return get(entry_of(content, server.url), folder, patience=HASTY, **more)
+
+
+def refused(server: Server, content: bytes, folder: Path) -> str:
+    """The sentence with which a download ends; there is no file of its name afterwards."""
+    with pytest.raises(InputError) as caught:
+        fetched(server, content, folder)
+    assert_sentence(str(caught.value))
+    assert not (folder / f"{NAME}_v1.0.0.zip").exists() and not store.place_of(entry_of(content), folder).exists()
+    return str(caught.value)
+
+
+def assert_there(found: store.Stored, content: bytes, folder: Path) -> None:
+    """The file is there under its name, its sum beside it, and nothing else that anybody would see."""
+    assert found.path.read_bytes() == content and found.sha256 == hashlib.sha256(content).hexdigest()
+    assert (folder / f"{NAME}_v1.0.0.zip.sha256").read_text() == f"{found.sha256}  {NAME}_v1.0.0.zip\n"
+    visible = {x.name for x in folder.iterdir() if not x.name.startswith(".")}
+    assert visible == {f"{NAME}_v1.0.0.zip", f"{NAME}_v1.0.0.zip.sha256"}

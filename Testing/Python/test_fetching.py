@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import os
-import re
-import shutil
-import signal
-import stat
-import threading
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_helpers import assert_sentence, in_child, needs_fork
-from fetching_helpers import HASTY, NAME, Server, bundle, entry_of, says, sends, serving
+from fetching_helpers import HALF, HASTY, NAME, assert_there, bundle, entry_of, fetched, refused, says, sends, serving
 
-from SegAdversarialLib.errors import Cancelled, InputError
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.fetching import catalogue, store
 from SegAdversarialLib.formats.fetching.getting import get
-from SegAdversarialLib.formats.fetching.part import Part
 
-HALF = 20_000
 MARK = '"one"'
 LATER = "Sat, 28 Nov 2026 10:00:00 GMT"
 
@@ -42,27 +30,6 @@ def _folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _catalogued(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(catalogue._BY_NAME, NAME, entry_of(content))
-
-
-def fetched(server: Server, content: bytes, folder: Path, **more: Any) -> store.Stored:
-    return get(entry_of(content, server.url), folder, patience=HASTY, **more)
-
-
-def refused(server: Server, content: bytes, folder: Path) -> str:
-    """The sentence with which a download ends; there is no file of its name afterwards."""
-    with pytest.raises(InputError) as caught:
-        fetched(server, content, folder)
-    assert_sentence(str(caught.value))
-    assert not (folder / f"{NAME}_v1.0.0.zip").exists() and not store.place_of(entry_of(content), folder).exists()
-    return str(caught.value)
-
-
-def assert_there(found: store.Stored, content: bytes, folder: Path) -> None:
-    """The file is there under its name, its sum beside it, and nothing else that anybody would see."""
-    assert found.path.read_bytes() == content and found.sha256 == hashlib.sha256(content).hexdigest()
-    assert (folder / f"{NAME}_v1.0.0.zip.sha256").read_text() == f"{found.sha256}  {NAME}_v1.0.0.zip\n"
-    visible = {x.name for x in folder.iterdir() if not x.name.startswith(".")}
-    assert visible == {f"{NAME}_v1.0.0.zip", f"{NAME}_v1.0.0.zip.sha256"}
 
 
 def test_in_one_go(content: bytes, folder: Path) -> None:
@@ -123,7 +90,7 @@ def test_a_file_that_changed_between_two_parts(old: dict[str, str], new: dict[st
 
 
 def test_a_changed_mark_is_seen_where_the_server_goes_on_all_the_same(content: bytes, folder: Path) -> None:
-    def careless(told: Server, request: Any) -> None:
+    def careless(told: Any, request: Any) -> None:
         told.asked[-1].pop("If-Range")
         sends(content, etag=MARK)(told, request)
 
@@ -212,7 +179,7 @@ def test_a_server_that_brings_no_more_is_given_up_and_gone_on_with_later(content
 
 
 def test_silence(content: bytes, folder: Path) -> None:
-    def silent(told: Server, request: Any) -> None:
+    def silent(told: Any, request: Any) -> None:
         told.go.wait(20)
 
     with serving(silent) as server:
@@ -259,147 +226,3 @@ def test_through_a_proxy(content: bytes, folder: Path, monkeypatch: pytest.Monke
         found = get(entry_of(content, "http://zoo.invalid/toy.zip"), folder, patience=HASTY)
     assert_there(found, content, folder)
     assert proxy.paths == ["http://zoo.invalid/toy.zip"]
-
-
-def test_cancelled_in_the_middle(content: bytes, folder: Path) -> None:
-    heard: list[str] = []
-    with serving(sends(content, upto=HALF, stalls=True), sends(content)) as server:
-        with pytest.raises(Cancelled):
-            fetched(server, content, folder, progress=lambda _, said: heard.append(said), cancel=lambda: len(heard) > 1)
-        left = store.stored(folder)
-        assert [x.whole for x in left] == [False] and 0 < left[0].size <= HALF
-        server.answers = [sends(content)]
-        assert_there(fetched(server, content, folder), content, folder)
-    assert server.ranges[-1] == f"bytes={left[0].size}-"
-
-
-@needs_fork
-def test_killed_in_the_middle(content: bytes, folder: Path) -> None:
-    def work() -> None:
-        fetched(server, content, folder, progress=lambda fraction, _: fraction and os.kill(os.getpid(), signal.SIGKILL))
-
-    with serving(sends(content)) as server:
-        assert in_child(work) == -signal.SIGKILL
-        left = store.stored(folder)
-        assert [x.whole for x in left] == [False] and 0 < left[0].size < len(content)
-        assert_there(fetched(server, content, folder), content, folder)  # its lock has gone with it
-    assert server.ranges == ["", f"bytes={left[0].size}-"]
-
-
-@needs_fork
-def test_killed_between_the_last_byte_and_the_name(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def work() -> None:
-        monkeypatch.setattr(Part, "become", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        fetched(server, content, folder)
-
-    with serving(sends(content)) as server:
-        assert in_child(work) == -signal.SIGKILL
-        assert [(x.whole, x.size) for x in store.stored(folder)] == [(False, len(content))]
-        assert_there(fetched(server, content, folder), content, folder)
-    assert len(server.asked) == 1
-
-
-def test_two_at_once(content: bytes, folder: Path) -> None:
-    """One downloads, the other waits, and finds it there; nobody takes away what is being downloaded."""
-    found: list[store.Stored] = []
-
-    def work() -> None:
-        found.append(fetched(server, content, folder))
-
-    def slow(told: Server, request: Any) -> None:
-        told.go.wait(20)
-        sends(content)(told, request)
-
-    with serving(slow) as server:
-        threads = [threading.Thread(target=work) for _ in range(2)]
-        for one in threads:
-            one.start()
-        (folder / f"{NAME}_v1.0.0.zip.part").write_bytes(b"")
-        wait_until(lambda: server.asked)
-        with pytest.raises(InputError, match="is being downloaded by another process"):
-            store.remove([NAME], folder)
-        server.go.set()
-        for one in threads:
-            one.join()
-    assert len(server.asked) == 1 and len(found) == 2
-    for one in found:
-        assert_there(one, content, folder)
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    pytest.fail("it never came")
-
-
-def test_a_wait_for_another_process_can_be_cancelled(content: bytes, folder: Path) -> None:
-    folder.mkdir()
-    asked: list[int] = []
-    held = store.locked(store.place_of(entry_of(content), folder))
-    with serving(sends(content)) as server, held, pytest.raises(Cancelled):
-        fetched(server, content, folder, cancel=lambda: bool(asked.append(1)) or len(asked) > 1)
-    assert server.asked == []
-
-
-@needs_fork
-def test_a_full_disk(content: bytes, folder: Path) -> None:
-    """A limit of a file's length stops the write as a full disk does; what fitted is gone on with once there is room."""
-
-    import resource
-
-    def work() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (HALF, resource.RLIM_INFINITY))
-        said = refused(server, content, folder)
-        assert f"Cannot write in {folder} (File too large); make room on its disk" in said and "is kept" in said
-
-    with serving(sends(content)) as server:
-        assert in_child(work) == 0
-        assert [(x.size, x.whole) for x in store.stored(folder)] == [(HALF, False)]
-        assert_there(fetched(server, content, folder), content, folder)
-    assert server.ranges == ["", f"bytes={HALF}-"]
-
-
-def test_no_room_from_the_start(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 400_000))
-    with serving(sends(content)) as server:
-        said = refused(server, content, folder)
-    assert said.startswith(f"The disk of {folder} has 0 MB left, and {NAME} needs 1 MB more") and server.asked == []
-
-
-def test_folders_that_cannot_be_written_to(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("a file")
-    with serving(sends(content)) as server:
-        for folder in (tmp_path / "file", tmp_path / "file" / "in it"):
-            with pytest.raises(InputError, match=f"Cannot write {re.escape(str(folder))}"):
-                fetched(server, content, folder)
-        if os.geteuid():
-            closed = tmp_path / "closed"
-            closed.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-            with pytest.raises(InputError, match="Cannot write .*Permission denied"):
-                fetched(server, content, closed)
-    assert server.asked == []
-
-
-def test_an_archive_that_could_do_harm_is_not_kept(folder: Path) -> None:
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as opened:
-        opened.writestr("../outside.txt", "x")
-    with serving(sends(archive.getvalue())) as server:
-        assert '"../outside.txt" leads out of the archive\'s folder' in refused(server, archive.getvalue(), folder)
-    assert not [x for x in folder.iterdir() if not x.name.startswith(".")]
-
-
-def test_spoilt_notes_of_a_part(content: bytes, folder: Path) -> None:
-    """What says where a part comes from may be damaged, or speak of another server: then it begins anew."""
-    for notes in ("", "[]", '{"url": 3}', "{" * 9000, '{"url": "http://elsewhere/x.zip"}'):
-        with serving(sends(content, upto=HALF), sends(content)) as server:
-            first, server.answers = server.answers, server.answers[:1]
-            refused(server, content, folder)
-            (folder / f"{NAME}_v1.0.0.zip.part.json").write_text(notes)
-            server.answers = first[1:]
-            assert_there(fetched(server, content, folder), content, folder)
-            assert server.ranges[-1] == ""
-        store.remove([NAME], folder)
