@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from SegAdversarialGui import trust, widgets
 from SegAdversarialGui.device_row import DeviceRow
+from SegAdversarialGui.published_rows import PublishedRows, title
 from SegAdversarialGui.wrapping import breakable
 from SegAdversarialLib.errors import InputError
 
@@ -27,6 +28,8 @@ class NetworkSection:
         builtin: `catalog.builtinNetworks`.
         askTrust: `trust.askTrust`: asks the user about a `trust.NetworkFile`.
         findDevices: starts the search whose result `setDevices` gets.
+        published: `published.publishedNetworks`: the networks that can be downloaded.
+        fetcher: a `published.Fetcher`, which downloads them.
 
     Attributes:
         widget: the collapsible box.
@@ -39,6 +42,8 @@ class NetworkSection:
         builtin: Callable[[], list[str]],
         askTrust: Callable[[Any], bool],
         findDevices: Callable[[], None],
+        published: Callable[[], list[Any]] = list,
+        fetcher: Any = None,
     ) -> None:
         self._describe, self._builtin, self._askTrust = describe, builtin, askTrust
         self._state: Any = None
@@ -55,6 +60,7 @@ class NetworkSection:
         self.problemNote = widgets.note("networkProblemNote", problem=True)
         self._form.addRow(self.infoNote)
         self._form.addRow(self.problemNote)
+        self._published = PublishedRows(self._form, published, fetcher, self.refresh)
         self._device = DeviceRow(self._form, findDevices)
         self.refresh()
 
@@ -73,6 +79,7 @@ class NetworkSection:
 
     def refresh(self) -> None:
         """Show the state. The network is described anew only if another one was chosen or its files have changed."""
+        self._published.look()
         path = self._path()
         if path != self._shownPath:
             self._mode, self._shownPath = "", path
@@ -85,6 +92,7 @@ class NetworkSection:
         widgets.shown(self.settingsLine, self._form, mode in (_FILE, _FOLDER))
         self._write(self.settingsLine, self._state.settings.networkSettings if self._state is not None else "")
         self._device.refresh()
+        self._published.show(path)
         self._update()
 
     def entry(self) -> Any:
@@ -123,7 +131,11 @@ class NetworkSection:
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
         lines = [line.comboBox() for line in (self.fileLine, self.folderLine, self.settingsLine)]
-        return [self.sourceCombo, *lines, *self._device.tabOrder()]
+        return [self.sourceCombo, *lines, *self._published.tabOrder(), *self._device.tabOrder()]
+
+    def cleanup(self) -> None:
+        """Stop what is being downloaded."""
+        self._published.cleanup()
 
     def _makeSource(self) -> None:
         self.sourceCombo = widgets.combo()
@@ -132,7 +144,7 @@ class NetworkSection:
             _("Network"),
             self.sourceCombo,
             "networkSourceCombo",
-            _("The network that is used: one that comes with this software, or one of your own"),
+            _("The network that is used: one that comes with this software, a published one to download, or one of your own"),
         )
         self.sourceCombo.connect("currentIndexChanged(int)", self._onSource)
 
@@ -174,12 +186,15 @@ class NetworkSection:
         return self._state.settings.network if self._state is not None else ""
 
     def _settingsPath(self) -> str:
-        """Built-in networks have their own settings; those that are kept for a file are not meant then."""
-        return "" if self._state is None or self._path().startswith(trust.BUILTIN) else self._state.settings.networkSettings
+        """Built-in and published networks have their own settings; those that are kept for a file are not meant then."""
+        return "" if self._state is None or self._isNamed(self._path()) else self._state.settings.networkSettings
+
+    def _isNamed(self, path: str) -> bool:
+        return path.startswith(trust.BUILTIN) or self._published.network(path) is not None
 
     def _modeOf(self, path: str) -> str:
         """The source combo's entry for a path. Once chosen, file or folder stays while the path is being typed."""
-        if path.startswith(trust.BUILTIN):
+        if self._isNamed(path):
             return path
         if not self._mode:
             self._mode = _FOLDER if os.path.isdir(path) else _FILE
@@ -192,7 +207,9 @@ class NetworkSection:
             names = []
         if path.startswith(trust.BUILTIN) and path not in names:
             names = [path, *names]
-        return [*((_builtinTitle(name), name) for name in names), (_("File..."), _FILE), (_("Folder..."), _FOLDER)]
+        published = [(title(x), x.name) for x in self._published.networks]
+        own = [(_("File..."), _FILE), (_("Folder..."), _FOLDER)]
+        return [*((_builtinTitle(name), name) for name in names), *published, *own]
 
     def _onSource(self, index: int) -> None:
         if self._state is None or index < 0:
@@ -217,7 +234,8 @@ class NetworkSection:
         self.refresh()
 
     def _stamp(self) -> trust.Stamp:
-        return trust.stampOfNetwork(self._path(), self._settingsPath())
+        published = self._published.network(self._path())
+        return trust.stampOfNetwork(self._path() if published is None else published.file, self._settingsPath())
 
     def _update(self) -> None:
         """Describe the network, if it is not known yet, and show what it is."""
@@ -237,6 +255,10 @@ class NetworkSection:
     def _ask(self) -> None:
         if not self._path():
             self._problem = _("Choose the network's folder.") if self._mode == _FOLDER else _("Choose a network file.")
+            return
+        published = self._published.network(self._path())
+        if published is not None and not published.there:
+            self._problem = _("This network is not downloaded yet.")
             return
         try:
             self._entry = self._describe(self._path(), self._settingsPath())

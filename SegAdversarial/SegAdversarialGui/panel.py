@@ -15,6 +15,7 @@ from SegAdversarialGui.attack_section import AttackSection
 from SegAdversarialGui.defend_section import DefendSection
 from SegAdversarialGui.images_section import ImagesSection
 from SegAdversarialGui.network_section import NetworkSection
+from SegAdversarialGui.published import Fetcher, publishedNetworks
 from SegAdversarialGui.results_section import ResultsSection
 from SegAdversarialGui.run_section import RunSection
 from SegAdversarialGui.runner import sentenceOf
@@ -53,7 +54,11 @@ class Panel(Work, VTKObservationMixin):
         self._steps: Iterator[None] | None = None
         self.showing = False
         self.images = ImagesSection(self.loadSample)
-        self.network = NetworkSection(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices)
+        self.network = NetworkSection(
+            *(catalog.network, catalog.builtinNetworks, trust.askTrust, self.findDevices),
+            published=publishedNetworks,
+            fetcher=Fetcher(),
+        )
         self.attack = AttackSection(catalog.attacks)
         self.defend = DefendSection(self.trainNow, self.useTrained)
         self.study = StudySection(self.runStudy, self.openReport, self.loadStudyCase)
@@ -153,6 +158,7 @@ class Panel(Work, VTKObservationMixin):
         self._closed = True
         self._timer.stop()
         self.logic.runner.cancel()
+        self.network.cleanup()
         self.removeObservers()
         self.results.cleanup()
         self.setScene(None)

@@ -5,6 +5,7 @@ Requests (standard input), each with an "id" of the caller's choice::
     {"request": "job", "id": "1", "job": {...}}          run a job (see `specification`)
     {"request": "network", "id": "2", "model": {...}}    open a network, keep it, and say what it is
     {"request": "devices", "id": "3"}                    list the devices
+    {"request": "fetch", "id": "4", "network": NAME}     download a network of the catalogue (see `formats.fetching`)
     {"request": "cancel", "id": "1"}                     stop a request that runs or waits
     {"request": "quit"}                                  end at once
 
@@ -114,7 +115,7 @@ class Worker:
     def __init__(self, send: Send) -> None:
         self._send, self._inbox = send, Inbox()
         self._models: ModelCache | None = None
-        self._answers = {"job": self._job, "network": self._network, "devices": self._devices}
+        self._answers = {"job": self._job, "network": self._network, "devices": self._devices, "fetch": self._fetch}
 
     def hear(self, line: bytes) -> bool:
         """Take in one line of the caller's; False when it says to quit."""
@@ -190,6 +191,16 @@ class Worker:
         from SegAdversarialLib.model.devices import advice, list_devices
 
         return {"devices": list_devices(), "advice": advice()}
+
+    def _fetch(self, request: Request) -> dict[str, Any]:
+        from SegAdversarialLib.formats.fetching.catalogue import entry
+        from SegAdversarialLib.formats.fetching.getting import get
+        from SegAdversarialLib.jobs.opening import progress_event
+
+        send = _thinned(lambda event: self._send({**event, "id": request.id}))
+        network = entry(str(request.said.get("network")))
+        found = get(network, progress=lambda *how: send(progress_event(*how)), cancel=request.stop.is_set)
+        return {"network": found.name, "path": str(found.path), "sha256": found.sha256}
 
     def _open(self, source: ModelSource, request: Request) -> SegmentationModel:
         from SegAdversarialLib.formats.model_cache import ModelCache

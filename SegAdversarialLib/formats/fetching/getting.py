@@ -74,10 +74,15 @@ def _brought(
     def is_right(found: Sums) -> bool:
         return store.is_right(which, found)
 
+    said = ""
+
     def report(there: int, total: int | None) -> None:
+        nonlocal said
         whole = total or which.megabytes * _MEGABYTE
-        shown = f"{there / _MEGABYTE:.1f} of {whole / _MEGABYTE:.1f} MB"
-        say(min(0.99, there / max(whole, 1)), f"{which.name}: {shown}")
+        shown = f"{which.name}: {there / _MEGABYTE:.1f} of {whole / _MEGABYTE:.1f} MB"
+        if shown != said:  # else nobody could see it
+            said = shown
+            say(min(0.99, there / max(whole, 1)), shown)
 
     if source and "://" not in source:
         _copy(Path(source), part, is_right, report, cancel)
