@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import widgets
 from SegAdversarialGui.published import PublishedNetwork
 from SegAdversarialGui.wrapping import breakable
+from SegAdversarialLib.errors import InputError
 
 _STEPS = 1000
 
@@ -22,7 +24,7 @@ class PublishedRows:
         form: the layout that gets the rows.
         published: `published.publishedNetworks`: all of them; raises ImportError where packages are missing.
         fetcher: a `published.Fetcher`; None: nothing can be downloaded.
-        onFetched: called when a download has ended.
+        onFetched: called when a download has ended, or was removed.
 
     Attributes:
         networks: all published networks, as they were when `look` was called.
@@ -46,9 +48,13 @@ class PublishedRows:
         )
         self.downloadButton.connect("clicked(bool)", lambda _checked=False: self._start())
         self.cancelButton.connect("clicked(bool)", lambda _checked=False: self._fetcher.cancel())
+        self.removeButton = widgets.button(
+            _("Remove the download..."), "removeNetworkButton", _("Takes the network from the disk, after a question")
+        )
+        self.removeButton.connect("clicked(bool)", lambda _checked=False: self._remove())
         buttons = qt.QHBoxLayout()
-        buttons.addWidget(self.downloadButton)
-        buttons.addWidget(self.cancelButton)
+        for button in (self.downloadButton, self.removeButton, self.cancelButton):
+            buttons.addWidget(button)
         form.addRow(buttons)
         self.bar = qt.QProgressBar()
         self.bar.objectName = "downloadBar"
@@ -85,6 +91,9 @@ class PublishedRows:
         missing = self._chosen is not None and not self._chosen.there
         busy = self._busy
         self.downloadButton.setVisible(missing and self._fetcher is not None)
+        if missing:
+            self.downloadButton.text = _("Download ({size} MB)").format(size=self._chosen.megabytes)
+        self.removeButton.setVisible(self._chosen is not None and self._chosen.there)
         self.downloadButton.setEnabled(not busy)
         self.downloadButton.toolTip = widgets.tip(
             _("Another download is going on; wait for it or cancel it.")
@@ -96,7 +105,7 @@ class PublishedRows:
 
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
-        return [self.downloadButton, self.cancelButton]
+        return [self.downloadButton, self.removeButton, self.cancelButton]
 
     def cleanup(self) -> None:
         """Stop what is being downloaded."""
@@ -115,6 +124,23 @@ class PublishedRows:
         widgets.say(self.message, _("{name}: starting").format(name=self._chosen.name))
         self._fetcher.start(self._chosen.name, self._hear)
         self._refresh()
+
+    def _remove(self) -> None:
+        network = self._chosen
+        if network is None:
+            return
+        question = _("Remove {name} from this computer? It can be downloaded again.\n\n{file}")
+        if not slicer.util.confirmOkCancelDisplay(
+            question.format(name=network.name, file=network.file), windowTitle=_("SegAdversarial")
+        ):
+            return
+        from SegAdversarialLib.formats.fetching.store import remove
+
+        try:
+            remove([network.name])
+        except InputError as error:
+            self._said(_(str(error)))
+        self._onFetched()
 
     def _hear(self, event: dict[str, Any]) -> None:
         kind = event["event"]

@@ -334,7 +334,7 @@ def test_every_widget_has_a_name_a_tip_and_a_label(stage: Stage) -> None:
     buddies = {x.buddy().objectName for x in stage.section.widget.findChildren(qt.QLabel) if x.buddy() is not None}
     assert buddies == {x.objectName for x in widgets}
     assert all(x.toolTip for x in (*widgets, stage.find("findDevicesButton")))
-    assert len(stage.section.tabOrder()) == 8
+    assert len(stage.section.tabOrder()) == 9
 
 
 def test_it_fits_into_a_narrow_panel(stage: Stage, tmp_path: Path) -> None:

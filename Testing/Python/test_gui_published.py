@@ -131,7 +131,25 @@ def test_download_and_use(stage: Stage, content: bytes) -> None:
     stage.choose(THERE)
     store.place_of(catalogue.entry(NAME)).unlink()
     stage.section.refresh()
-    assert stage.section.entry() is None and stage.shown("downloadNetworkButton")
+    assert stage.section.entry() is None and stage.shown("downloadNetworkButton") and not stage.shown("removeNetworkButton")
+
+
+def test_removed_after_a_question(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer
+
+    asked: list[str] = []
+    answers = [False, True, True]
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: asked.append(text) or answers.pop(0))
+    stage.choose(TO_DOWNLOAD)
+    assert stage.text("downloadNetworkButton") == "Download (1 MB)"
+    stage.download()
+    stage.find("removeNetworkButton").click()
+    assert stage.section.entry() is not None and str(store.place_of(catalogue.entry(NAME))) in asked[0]
+    with store.locked(store.place_of(catalogue.entry(NAME))):
+        stage.find("removeNetworkButton").click()
+    assert "is being downloaded by another process" in stage.text("downloadProblemNote") and stage.section.entry() is not None
+    stage.find("removeNetworkButton").click()
+    assert stage.section.entry() is None and store.stored() == [] and stage.shown("downloadNetworkButton")
 
 
 def test_cancelled_and_gone_on_with(stage: Stage, server: Server, content: bytes) -> None:
@@ -189,7 +207,8 @@ def test_a_panel_that_goes_away_ends_its_download(stage: Stage, server: Server, 
 
 
 def test_tips_and_the_keyboards_order(stage: Stage) -> None:
-    for name in ("downloadNetworkButton", "cancelDownloadButton", "downloadBar"):
+    for name in ("downloadNetworkButton", "removeNetworkButton", "cancelDownloadButton", "downloadBar"):
         assert stage.find(name).toolTip
     names = [x.objectName for x in stage.section.tabOrder()]
-    assert names.index("downloadNetworkButton") + 1 == names.index("cancelDownloadButton") < names.index("deviceCombo")
+    buttons = ("downloadNetworkButton", "removeNetworkButton", "cancelDownloadButton", "deviceCombo")
+    assert [x for x in names if x in buttons] == list(buttons)
