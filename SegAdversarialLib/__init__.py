@@ -26,6 +26,7 @@ _HOME_OF = {
     "evaluate": "evaluation.measuring",
     "train": "training.loop",
     "open_model": "formats",
+    "export_network": "formats.exporting",
     "InputError": "errors",
 }
 _MODULES = {x: x for x in ("attacks", "cohorts", "objectives", "phantom", "metrics", "scene")} | {

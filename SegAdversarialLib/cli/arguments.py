@@ -93,6 +93,12 @@ def _add_information(commands: Any) -> None:
     info.add_argument("network", nargs="?", metavar="FILE", help="the network, as --model")
     add_model(info, default=None, explains=True)
 
+    about = "Write a network as safetensors and model.json, which open to the same bits and cannot run anything."
+    export = _command(commands, "export", about)
+    export.add_argument("network", metavar="FILE", help="the network, as --model of other commands")
+    export.add_argument("folder", metavar="FOLDER", help="where; it must not be there yet, or be empty")
+    add_model(export, default=None)
+
 
 def _add_learners(commands: Any) -> None:
     """The commands that learn from many cases."""

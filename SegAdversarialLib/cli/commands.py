@@ -13,6 +13,7 @@ from SegAdversarialLib.cli.audit import audit
 from SegAdversarialLib.cli.certify import certify
 from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.cli.export import export
 from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
 from SegAdversarialLib.cli.models import models
@@ -179,6 +180,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
     "run": run_file,
     "info": show_info,
     "models": models,
+    "export": export,
     "trust": trust,
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from SegAdversarialLib.attacks import ATTACKS
@@ -10,6 +11,7 @@ from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.model.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.formats.describing import NetworkDescription
     from SegAdversarialLib.formats.source import ModelSource
 
 
@@ -27,41 +29,61 @@ def show_installation(console: Console) -> None:
 
 
 def show_network(source: ModelSource, console: Console) -> None:
-    """What a network is: a program whose source is not trusted is described by its settings alone.
+    """What a network is: a program whose source is not trusted is described by its settings alone, and what does not open yet
+    by what it is, what is missing, and the line that would open it.
 
     Raises:
-        InputError: it is none that can be opened, or its settings are missing or wrong.
+        InputError: there is no such file, it is damaged, or its settings are wrong.
     """
+    from SegAdversarialLib.cli.unopened import unopened
     from SegAdversarialLib.formats import describe_file
-    from SegAdversarialLib.formats.source import check_source, open_source
-    from SegAdversarialLib.formats.trust import digest
-    from SegAdversarialLib.formats.verdicts import verdict
+    from SegAdversarialLib.formats.source import check_source
+    from SegAdversarialLib.formats.unopened import NotOpened
 
     check_source(source)
-    known = describe_file(source.path, source.settings, **source.changes)
+    try:
+        known = describe_file(source.path, source.settings, **source.changes)
+    except NotOpened as error:
+        _show(unopened(error), console)
+        return
+    _show(_described(known, source), console)
+
+
+def _described(known: NetworkDescription, source: ModelSource) -> dict[str, Any]:
+    """What is shown of a network that opens, or would with trust."""
+    from SegAdversarialLib.formats.source import open_source
+    from SegAdversarialLib.formats.trust import digest
+    from SegAdversarialLib.formats.unopened import NotInstalled
+    from SegAdversarialLib.formats.verdicts import verdict
+
     found: dict[str, Any] = {"file": known.content, "files": [str(x) for x in known.files], "bytes": known.size_bytes}
+    found["could_run"] = list(known.runs)
     if known.needs_trust:
-        found |= {
-            "could_run": list(known.runs),
-            "scan": verdict(*known.programs),
-            "sha256": [digest(x) for x in known.programs],
-        }
+        found |= {"scan": verdict(*known.programs), "sha256": [digest(x) for x in known.programs]}
+    if known.spared:
+        found["not_run"] = known.spared
+    described = {
+        "name": known.name,
+        "channels": list(known.channels),
+        "classes": [x.model_dump(mode="json") for x in known.classes],
+        "head": known.head,
+        "preprocessing": known.preprocessing.model_dump(mode="json"),
+        "window": list(known.window) if known.window else None,
+        **({"members": list(known.members)} if known.members else {}),
+    }
     if not known.opens(source.trust):
-        found |= {
-            "trust": "needed: a program, not opened here (--trust)",
-            "name": known.name,
-            "channels": list(known.channels),
-            "classes": [x.model_dump(mode="json") for x in known.classes],
-            "head": known.head,
-            "preprocessing": known.preprocessing.model_dump(mode="json"),
-            "window": list(known.window) if known.window else None,
-            **({"members": list(known.members)} if known.members else {}),
-        }
+        found |= {"trust": "needed: a program, not opened here (--trust)", **described}
     else:
-        found |= open_source(source).describe()
+        try:
+            found |= open_source(source).describe()
+        except NotInstalled as error:
+            found |= {"opens": "not yet", "missing": [str(error)], **described}
     if known.description:
         found["description"] = known.description
-    _show(found, console)
+    path, given = shlex.quote(source.path), " --trust" if known.needs_trust else ""
+    images = " ".join(f"--channel {shlex.quote(x)}=FILE" for x in known.channels)
+    found["open_with"] = f"segadversarial segment --model {path}{given} {images} --output FOLDER"
+    return found
 
 
 class SettingRow(NamedTuple):
@@ -168,4 +190,12 @@ def _either(choices: list[str]) -> str:
 def _show(found: dict[str, Any], console: Console) -> None:
     console.emit({"event": "info", **found})
     for key, value in found.items():
-        console.say(f"{key + ':':16} {value if isinstance(value, (str, int, float)) else json.dumps(value)}")
+        console.say(f"{key + ':':16} {_in_words(value)}")
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, (str, int, float)):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(x, str) for x in value):
+        return "; ".join(value) or "nothing"
+    return json.dumps(value)

@@ -102,6 +102,8 @@ def _switches(words: list[str] | None) -> dict[str, Any] | None:
 def model_of(options: argparse.Namespace) -> ModelSource:
     """The network that a command names."""
     changes: dict[str, Any] = {
+        "network": json_object(options.architecture, "--architecture"),
+        "weights_within": options.weights_within,
         "channels": options.model_channels.split(",") if options.model_channels else None,
         "classes": _classes(options),
         "stands_for": labels_by_name(key_values(options.stands_for or [], "CLASS=LABEL,LABEL"), "--stands-for") or None,

@@ -75,6 +75,14 @@ def add_model(
     group.add_argument(
         "--model-settings", metavar="FILE", help="JSON file with the settings (default: the one beside the network)"
     )
+    group.add_argument(
+        "--architecture",
+        metavar="JSON",
+        help='the network that weights alone belong to, {"name": "UNet", "arguments": {...}}: of MONAI, or a paper\'s',
+    )
+    group.add_argument(
+        "--weights-within", metavar="PLACE", help='where in a checkpoint its weights are, if several sets fit: "state_dict"'
+    )
     group.add_argument("--model-channels", metavar="A,B,C", help="channels that the network takes, in its order")
     group.add_argument("--classes", metavar="0=NAME,1=NAME", help="label and name of each output, in their order")
     group.add_argument(

@@ -125,6 +125,9 @@ def _network(found: NetworkFile, trust: Trust, place: torch.device) -> torch.nn.
         if sums != [digest(x) for x in found.programs]:
             raise InputError(f"The files of {found.file} changed while they were opened; open it again.")
         return network
+    from SegAdversarialLib.model.treatment import say
+
+    say(found.notes)
     if found.content.kind == "torchscript":
         return torchscript.load(found.data, trust, place)
     return monai_network.load(found.data, found.settings)

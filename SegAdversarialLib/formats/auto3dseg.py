@@ -18,7 +18,7 @@ from SegAdversarialLib.volumes.files import is_file
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.formats.settings import ModelSettings
+    from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 
 _MARKS = {"state_dict", "config"}
 _TELLING = {"network", "roi_size", "output_classes"}
@@ -46,7 +46,8 @@ def describe(path: Path) -> Described | None:
     settings, warnings = settings_of(config)
     channels, outputs = config.get("input_channels"), config.get("output_classes")
     what = f"a network of MONAI Auto3DSeg ({network.name}, {channels} channel(s), {outputs} outputs)"
-    return Described(Content("foreign", what), settings, file, (file,), network.load, warnings=tuple(warnings))
+    content, load = Content("foreign", what), network.load
+    return Described(content, settings, file, (file,), load, warnings=tuple(warnings), architecture=network.settings)
 
 
 def settings_of(config: Config) -> tuple[dict[str, Any], list[str]]:
@@ -150,10 +151,14 @@ class _Network:
             InputError: the weights are damaged or another network's.
         """
         from SegAdversarialLib.formats import monai_network
+
+        return monai_network.load(Path(self.source), settings.model_copy(update={"network": self.settings()}))
+
+    def settings(self) -> NetworkSettings:
+        """The same in the words of our settings."""
         from SegAdversarialLib.formats.settings import NetworkSettings
 
-        named = NetworkSettings(name=self.name, arguments=self.arguments)
-        return monai_network.load(Path(self.source), settings.model_copy(update={"network": named}))
+        return NetworkSettings(name=self.name, arguments=self.arguments)
 
 
 def _network(config: Config) -> _Network:

@@ -21,12 +21,14 @@ from SegAdversarialLib.formats.bundle_outputs import Asked, Outputs, asked, outp
 from SegAdversarialLib.formats.bundle_transforms import Prepared, prepared
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.recognition import Content, recognise
+from SegAdversarialLib.formats.torchscript import settings_within
+from SegAdversarialLib.formats.unopened import NotOpened
 from SegAdversarialLib.structures.brats import nested_regions
 
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.formats.settings import ModelSettings
+    from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 
 _log = logging.getLogger(__name__)
 
@@ -71,14 +73,14 @@ def describe(path: Path) -> Described | None:
     if (files := find(path)) is None:
         return None
     if files.is_program:
-        return _program(files)
+        return None if not files.config and settings_within(path) else _program(files)
     config = _config(files)
     network = _network(config)
     settings, warnings = settings_of(config, network, _metadata(files))
     name = files.weights or _weights_name(config)
-    _check_there(files, name)
+    _check_there(files, name, config)
     what = _Weights(files, name, network)
-    content = Content("foreign", f"a MONAI bundle ({_in_words(network)})")
+    content = Content("foreign", f"a MONAI bundle ({_in_words(network)})", spared=config.programs())
     on_disk = (*(files.path / x for x in (files.config, METADATA) if files.has(x)), files.path / name)
     return Described(
         content=content,
@@ -86,8 +88,9 @@ def describe(path: Path) -> Described | None:
         data=files.path / name if files.prefix is None else files.path,
         files=on_disk if files.prefix is None else (files.path,),
         load=what.load,
-        runs=what.runs,
+        runs=(runs := what.runs),
         warnings=tuple(warnings),
+        architecture=None if runs or network is None else lambda: _settings_of(network),
     )
 
 
@@ -98,9 +101,9 @@ def _config(files: BundleFiles) -> Config:
         InputError: it is missing, or no such thing.
     """
     if not files.config:
-        raise InputError(
-            f"The MONAI bundle {files.path} has no configs/inference.json or .yaml, which says how its network is asked."
-        )
+        message = f"The MONAI bundle {files.path} has no configs/inference.json or .yaml, which says how its network is asked."
+        missing = ["configs/inference.json, which says how its network is asked"]
+        raise NotOpened(message, files.path, "a MONAI bundle", missing, "get the whole bundle from its makers")
     source = str(files.path / files.config)
     config = parsed(files.text(files.config) or "", source)
     if config is None or not any(name in config for name in ("network_def", "network", "inferer")):
@@ -290,11 +293,12 @@ def _checkpoint_loader(config: Config) -> Component | None:
     return None
 
 
-def _check_there(files: BundleFiles, name: str) -> None:
+def _check_there(files: BundleFiles, name: str, config: Config) -> None:
     if not files.has(name):
         where = next((x for x in ("large_files.yml", "large_files.yaml", "large_files.json") if files.has(x)), None)
         hint = f"download it as its {where} says, and put it there" if where else "put the file with its weights there"
-        raise InputError(f"The MONAI bundle {files.path} has no {name}; {hint}.")
+        message, spared = f"The MONAI bundle {files.path} has no {name}; {hint}.", config.programs()
+        raise NotOpened(message, files.path, "a MONAI bundle", [f"its weights, {name}"], hint, spared=spared)
     if files.prefix is None and (content := recognise(files.path / name)).kind == "other":
         raise content.refusal(files.path / name)
 
@@ -367,7 +371,6 @@ class _Weights:
             InputError: the weights are damaged or another network's.
         """
         from SegAdversarialLib.formats import monai_network, torchscript
-        from SegAdversarialLib.formats.settings import NetworkSettings
 
         if self.files.is_program:
             return torchscript.load(self.files.path, True, device)
@@ -378,16 +381,16 @@ class _Weights:
                 raise InputError(
                     f"{self.name} in {self.files.path} holds weights alone, and its configuration names no network."
                 )
-            arguments = _known(self.network)
-            named = NetworkSettings(name=self.network.name, arguments=arguments)
-            return monai_network.load(file, settings.model_copy(update={"network": named}))
+            return monai_network.load(file, settings.model_copy(update={"network": _settings_of(self.network)}))
 
 
-def _known(network: _Network) -> dict[str, Any]:
-    """The network's arguments without the one that MONAI has taken away since."""
+def _settings_of(network: _Network) -> NetworkSettings:
+    """The network in our words, without the argument that MONAI has taken away since."""
     import inspect
 
     from SegAdversarialLib.formats import monai_network
+    from SegAdversarialLib.formats.settings import NetworkSettings
 
     known = inspect.signature(monai_network.architecture_class(network.name).__init__).parameters
-    return {key: x for key, x in network.arguments.items() if key != "img_size" or key in known}
+    arguments = {key: x for key, x in network.arguments.items() if key != "img_size" or key in known}
+    return NetworkSettings(name=network.name, arguments=arguments)

@@ -89,6 +89,26 @@ class Config:
         """A top entry as the file writes it."""
         return self._data.get(entry)
 
+    def programs(self) -> str:
+        """What MONAI would run of it and this software does not, in words; "": nothing."""
+        expressions, strange = 0, dict[str, None]()
+        waiting: list[Any] = [self._data]
+        while waiting:
+            found = waiting.pop()
+            if isinstance(found, dict):
+                target = found.get("_target_")
+                if isinstance(target, str) and "." in target and target.partition(".")[0] not in ("monai", "torch", "ignite"):
+                    strange[target] = None
+                waiting += found.values()
+            elif isinstance(found, list):
+                waiting += found
+            elif isinstance(found, str) and found.startswith("$"):
+                expressions += 1
+        parts = [f"{expressions} expression{'s' if expressions > 1 else ''} ($...)"] if expressions else []
+        few = list(strange)[:3]
+        parts += [f"{', '.join(few)}{' and others' if len(strange) > 3 else ''}"] if strange else []
+        return f"{' and '.join(parts)}, which MONAI would run" if parts else ""
+
     def _entry(self, entry: str) -> Any:
         if entry in self._known:
             return self._known[entry]

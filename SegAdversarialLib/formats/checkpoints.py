@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError
@@ -16,6 +16,17 @@ _WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_
 """What torch's wrappers (data parallel, compiled, sharded, checkpointed) put into names, wherever a module is wrapped."""
 
 _DEEPEST = 3
+
+_COUNTERS = ("n_averaged", "steps")
+"""What torch's AveragedModel and MMEngine's count, beside the weights that they average."""
+
+_AVERAGES = (
+    ("state_dict", "state_dict_ema"),  # timm
+    ("model", "model_ema"),  # ConvNeXt, DeiT and their descendants
+    ("current_model_state", "state_dict"),  # Lightning's WeightAveraging and EMAWeightAveraging
+    ("ema_state_dict", "state_dict"),  # MMEngine's EMAHook, which exchanges the two when it saves
+)
+"""The entries of checkpoints that hold the weights in training and their average, in this order."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +57,9 @@ def weights_for(
         network: what the network is called in messages.
 
     Raises:
-        InputError: none fits, or several do and it is not said which is meant.
+        InputError: none fits, or several do, it is not said which is meant, and no program is known that leaves them so.
     """
-    sets = list(_sets_of_tensors(checkpoint))
+    sets = list(sets_of_tensors(checkpoint))
     if not sets:
         raise InputError(f"{source} holds no weights by name (a state_dict).")
     fitting = [x for place, tensors in sets for x in _fitting(place, tensors, expected)]
@@ -59,6 +70,8 @@ def weights_for(
             raise InputError(f'{source} has no fitting weights in "{where}"; there are {known or "none"}.')
         return chosen[0]
     if len(fitting) > 1 and not all(_same(fitting[0].tensors, x.tensors) for x in fitting[1:]):
+        if (averaged := _averaged(fitting)) is not None:
+            return averaged
         places = ", ".join(f'"{x.where}"' for x in fitting)
         raise InputError(
             f"{source} holds {len(fitting)} sets of weights that fit this {network} ({places}); say which is meant "
@@ -67,6 +80,20 @@ def weights_for(
     if not fitting:
         raise InputError(f"The weights in {source} do not belong to this {network}: {_difference(sets, expected)}.")
     return fitting[0]
+
+
+def _averaged(fitting: Sequence[Weights]) -> Weights | None:
+    """Of the weights in training and their average, as a known program leaves them beside each other, the average, which such
+    programs ask, too; None: the file is of no such program."""
+    for trained, averaged in _AVERAGES:
+        known = {x.where.partition(".")[0]: x for x in fitting}
+        if len(fitting) == 2 and set(known) == {trained, averaged}:
+            found = known[averaged]
+            both = f'of the weights in training ("{known[trained].where}") and their average ("{found.where}")'
+            said = f"{both} the average is taken (weights_within in the settings takes the other); {found.said}"
+            said = said.removesuffix("; ")
+            return replace(found, said=said)
+    return None
 
 
 def check_shapes(found: Weights, expected: Mapping[str, torch.Tensor], whose: str, way_out: str) -> None:
@@ -87,7 +114,7 @@ def check_shapes(found: Weights, expected: Mapping[str, torch.Tensor], whose: st
             raise InputError(f"{whose}: {name} has the shape {shapes}{way_out}.")
 
 
-def _sets_of_tensors(found: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+def sets_of_tensors(found: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
     """The dictionaries in a checkpoint that hold tensors by name, and where they are."""
     import torch
 
@@ -98,19 +125,20 @@ def _sets_of_tensors(found: Any, place: str = "", depth: int = 0) -> Iterator[tu
         yield place, tensors
     for key, value in found.items():
         if isinstance(key, str):
-            yield from _sets_of_tensors(value, f"{place}.{key}".lstrip("."), depth + 1)
+            yield from sets_of_tensors(value, f"{place}.{key}".lstrip("."), depth + 1)
 
 
 def _fitting(place: str, tensors: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> Iterator[Weights]:
     """The ways in which the names of a set of tensors fit: as they are, without wrappers, without what stands before all."""
-    named, wrappers = _unwrapped(tensors, expected)
+    counters = [x for x in tensors if x in _COUNTERS and x not in expected]
+    named, wrappers = _unwrapped({name: x for name, x in tensors.items() if name not in counters}, expected)
     longest = max(expected, key=len, default="")
     prefixes = [name.removesuffix(longest) for name in named if name.endswith("." + longest)]
     inside = {prefix: [name for name in named if name.startswith(prefix)] for prefix in prefixes}
     copies = [prefix for prefix in prefixes if {x.removeprefix(prefix) for x in inside[prefix]} == set(expected)]
     inside[""] = [name for name in named if not any(name.startswith(prefix) for prefix in copies)]
     for prefix in [*([""] if set(inside[""]) == set(expected) else []), *copies]:
-        others = [name for name in named if name not in inside[prefix]]
+        others = [*(name for name in named if name not in inside[prefix]), *counters]
         taken = [*([f'"{prefix}"'] if prefix else []), *wrappers]
         said = f"the names of its weights fit without {' and '.join(taken)}" if taken else ""
         if others:

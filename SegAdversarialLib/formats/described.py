@@ -17,7 +17,7 @@ from SegAdversarialLib.formats.recognition import Content
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.formats.settings import ModelSettings
+    from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 
 READERS: tuple[str, ...] = ("nnunet", "bundle", "auto3dseg", "exported")
 """The modules of this package that read other tools' networks, in the order in which they are asked."""
@@ -36,6 +36,7 @@ class Described:
         runs: what in the files could run code, in words; none: it opens without trust.
         warnings: what is not as in the original tool, one sentence each.
         weights: the files with the weights, where there are several; `data` is the first.
+        architecture: the network by its name, with which our own files describe it; None: it is a program.
     """
 
     content: Content
@@ -46,6 +47,7 @@ class Described:
     runs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
+    architecture: Callable[[], NetworkSettings] | None = None
 
 
 def described(path: Path) -> Described | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin
 from SegAdversarialLib.formats.described import Described, described
@@ -20,7 +22,9 @@ from SegAdversarialLib.formats.settings import (
     read_settings,
     settings_beside,
 )
+from SegAdversarialLib.formats.torchscript import settings_within
 from SegAdversarialLib.formats.trust import Trust, digest, trusts
+from SegAdversarialLib.formats.unopened import NotOpened
 from SegAdversarialLib.model.agreement import Member, check_agreement
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.structures.output_head import OutputHead, Painting
@@ -41,6 +45,7 @@ class NetworkFile:
         content: what that file is.
         members: of an ensemble, by what it calls them; its own `data` is the file that names them.
         foreign: what another tool's file or folder says of it; None: it is none.
+        notes: what is to be said when it opens, one sentence each.
     """
 
     file: Path
@@ -49,6 +54,7 @@ class NetworkFile:
     content: Content
     members: tuple[tuple[str, NetworkFile], ...] = ()
     foreign: Described | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -107,6 +113,7 @@ class NetworkDescription:
         painting: which of overlapping outputs a label map shows; see `OutputHead`.
         runs: what in its files could run code, in words.
         programs: the files in which that stands, which open only when their bytes are trusted.
+        spared: what its own tool would run in it and this software does not, in words.
     """
 
     name: str
@@ -126,6 +133,7 @@ class NetworkDescription:
     painting: Painting = "largest first"
     runs: tuple[str, ...] = ()
     programs: tuple[Path, ...] = ()
+    spared: str = ""
 
     def opens(self, trust: Trust) -> bool:
         """Whether it opens with the user's word, or with what is remembered.
@@ -178,6 +186,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         painting=chosen.painting,
         runs=found.runs,
         programs=found.programs,
+        spared=found.content.spared,
     )
 
 
@@ -239,14 +248,34 @@ def resolve(
         told = read_settings(file, said_by, changes, foreign.settings)
         files = foreign.files if said_by is None else (*foreign.files, Path(said_by))
         return NetworkFile(file, told, foreign.data, foreign.content, foreign=replace(foreign, files=files))
-    content = recognise(data)
+    content, notes = recognise(data), tuple[str, ...]()
+    if content.kind == "torchscript" and (inside := settings_within(data)):
+        said_by = settings if settings is not None or file == data else file
+        chosen, notes = _with_inside(file, said_by, changes, inside)
+        content = replace(content, what=f"{content.what} with settings in it ({', '.join(inside)})")
     if content.kind == "other" or (content.kind == "weights" and chosen.network is None):
-        raise content.refusal(data)
+        raise content.refusal(data, ("network", *_lacking(chosen)) if content.kind == "weights" else ())
     kinds = {"torchscript": "torchscript", "monai": "weights", "weights": "weights", "ensemble": "ensemble"}
     said, found = kinds.get(str(chosen.format)), content.kind
     if said is not None and said != found:
         raise InputError(f"{data} is {content.what}, but its settings say format {chosen.format}; leave that out.")
-    return NetworkFile(file, chosen, data, content)
+    return NetworkFile(file, chosen, data, content, notes=notes)
+
+
+def _with_inside(
+    file: Path, said_by: str | Path | None, changes: Mapping[str, Any], inside: Mapping[str, Any]
+) -> tuple[ModelSettings, tuple[str, ...]]:
+    """The settings of a program that says some of them itself, and what is to be said of them: a JSON file beside it wins."""
+    chosen = read_settings(file, said_by, changes, inside)
+    source = Path(said_by) if said_by is not None else settings_beside(file, itself=False)
+    try:
+        told = ModelSettings.model_validate(dict(inside))
+    except ValidationError:  # what is wrong in it is said elsewhere
+        return chosen, ()
+    differing = [x for x in inside if x not in changes and getattr(told, x) != getattr(chosen, x)]
+    if not differing or source is None:
+        return chosen, ()
+    return chosen, (f"{file.name} says another {' and '.join(differing)} by itself; what {source.name} says counts.",)
 
 
 def _ensemble(file: Path, chosen: ModelSettings, within: tuple[Path, ...]) -> NetworkFile:
@@ -298,14 +327,24 @@ def check_complete(found: NetworkFile) -> None:
         check_complete(member)
     if found.members:
         return
-    missing = [field for field in ("channels", "classes") if getattr(found.settings, field) is None]
-    if missing:
+    if missing := _lacking(found.settings):
         foreign = [x.name for x in candidates_beside(found.data) if is_file(x) and settings_beside(found.data) != x]
         passed_over = f" ({foreign[0]} beside it is another software's)" if foreign and found.file == found.data else ""
-        raise InputError(
+        raise NotOpened(
             f"It is not known which {' and '.join(missing)} the network {found.file} has; say so in a JSON file beside it"
-            f"{passed_over}, or on the command line ({', '.join(_OPTIONS[field] for field in missing)})."
+            f"{passed_over}, or on the command line ({', '.join(_OPTIONS[field] for field in missing)}).",
+            found.file,
+            found.content.what,
+            missing,
+            programs=found.programs,
+            runs=found.runs,
+            spared=found.content.spared,
         )
+
+
+def _lacking(settings: ModelSettings) -> list[str]:
+    """What every network has and these settings do not say."""
+    return [field for field in ("channels", "classes") if getattr(settings, field) is None]
 
 
 def head_of(

@@ -12,6 +12,7 @@ from SegAdversarialLib.formats import builtin
 from SegAdversarialLib.formats.fetching.catalogue import CATALOGUE, is_catalogued
 from SegAdversarialLib.formats.recognition import recognise, recognise_folder
 from SegAdversarialLib.formats.settings import settings_beside
+from SegAdversarialLib.formats.unopened import NotOpened
 from SegAdversarialLib.volumes.files import is_file
 
 _ENDINGS = (".ts", ".torchscript", ".pt", ".pt2", ".pth", ".ckpt", ".safetensors")
@@ -70,7 +71,9 @@ def _in_folder(folder: Path) -> Path:
         return candidates[0]
     if candidates:
         names = ", ".join(x.name for x in candidates)
-        raise InputError(f"The folder {folder} holds {len(candidates)} networks ({names}); give the file of one of them.")
+        message = f"The folder {folder} holds {len(candidates)} networks ({names}); give the file of one of them."
+        what = f"a folder of {len(candidates)} networks ({names})"
+        raise NotOpened(message, folder, what, ["which of them"], f"segadversarial info {candidates[0]}")
     if foreign := recognise_folder(folder):
         raise foreign.refusal(folder)
     if len(networks) == 1:  # what it is, and what it lacks, is said of the file

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.checkpoints import check_shapes, weights_for
-from SegAdversarialLib.formats.recognition import is_safetensors
-from SegAdversarialLib.formats.verdicts import verdict
-from SegAdversarialLib.volumes.archives import begins_as_zip, checked_zip
+from SegAdversarialLib.formats.nnunet_network import PACKAGE, made_of
+from SegAdversarialLib.formats.weights_file import checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +38,8 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
     assert settings.network is not None
     network = architecture(settings.network)
     expected = network.state_dict()
-    found = weights_for(checkpoint(path), expected, settings.weights_within, str(path), settings.network.name)
+    held = _with_shared(checkpoint(path), expected)
+    found = weights_for(held, expected, settings.weights_within, str(path), settings.network.name)
     whose = f"The weights in {path} do not belong to this {settings.network.name}"
     check_shapes(found, expected, whose, "; check the network's arguments")
     network.load_state_dict(found.tensors)
@@ -50,11 +49,23 @@ def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
 
 
 def architecture(settings: NetworkSettings) -> torch.nn.Module:
-    """The network that settings name, with random weights.
+    """The network that settings name, with random weights; of several copies, one that gives the mean of their logits.
 
     Raises:
         InputError: the architecture does not exist, or its arguments do not fit.
     """
+    if settings.copies > 1:
+        from SegAdversarialLib.model.averaging import MeanLogits
+
+        return MeanLogits([_one(settings) for _ in range(settings.copies)])
+    return _one(settings)
+
+
+def _one(settings: NetworkSettings) -> torch.nn.Module:
+    if settings.name.partition(".")[0] == PACKAGE:
+        return made_of(settings.name, settings.arguments, settings.imported)
+    if settings.imported:
+        raise InputError(f"The network {settings.name} takes no classes by name; leave imported out.")
     found = architecture_class(settings.name)
     downloading = [key for key in settings.arguments if "pretrained" in key]
     if downloading:
@@ -65,6 +76,22 @@ def architecture(settings: NetworkSettings) -> torch.nn.Module:
         kind = "network" if settings.name in OWN else "MONAI network"
         raise InputError(f"The arguments of the {kind} {settings.name} do not fit: {detail_of(error)}.") from error
     return made
+
+
+def _with_shared(held: Any, expected: Mapping[str, torch.Tensor]) -> Any:
+    """What a file holds, with the names that share their memory with others, of which files of ours hold the first alone."""
+    if not isinstance(held, dict) or not set(held) < set(expected):
+        return held
+    first: dict[Any, str] = {}
+    for name, tensor in expected.items():
+        first.setdefault(memory_of(name, tensor), name)
+    whole = {name: first[memory_of(name, tensor)] for name, tensor in expected.items()}
+    return {name: held[x] for name, x in whole.items()} if set(whole.values()) <= set(held) else held
+
+
+def memory_of(name: str, tensor: torch.Tensor) -> Any:
+    """What two tensors have in common that are one; an empty one is none but itself."""
+    return (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name
 
 
 def architecture_class(name: str) -> type[torch.nn.Module]:
@@ -87,40 +114,3 @@ def architecture_class(name: str) -> type[torch.nn.Module]:
             "and SwinUNETR."
         )
     return found
-
-
-def checkpoint(path: Path) -> Any:
-    """What a file of weights holds, read without running anything that might stand in it."""
-    import safetensors.torch
-    import torch
-
-    if begins_as_zip(path):
-        with checked_zip(path):  # torch's own reader takes sizes and names as they are said
-            pass
-    try:
-        with path.open("rb") as stream:
-            if is_safetensors(stream.read(9)):
-                return safetensors.torch.load_file(str(path))
-        with _numbers_of_numpy():
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can break the reader anywhere
-        if foreign := re.search(r"\bGLOBAL ([\w.]+)", str(error)):
-            raise InputError(
-                f"{path} holds more than weights ({foreign[1]}), and such a file could run programs when it is opened "
-                f"({verdict(path)}); save its state_dict alone, best as safetensors."
-            ) from error
-        raise InputError(f"The weights file {path} is damaged or no weights file ({detail_of(error)}).") from error
-
-
-def _numbers_of_numpy() -> AbstractContextManager[None]:
-    """Let numbers of NumPy be read beside the weights, the best score of a training for example: they are data."""
-    import numpy as np
-    import torch
-
-    if torch.__version__ < "2.6":  # which cannot be told of a function by another name
-        return nullcontext()
-    scalar = (np._core if hasattr(np, "_core") else np.core).multiarray.scalar
-    named = [(scalar, f"numpy.{room}.multiarray.scalar") for room in ("core", "_core")]
-    kinds = [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
-    allowed: AbstractContextManager[None] = torch.serialization.safe_globals([*named, np.dtype, *dict.fromkeys(kinds)])
-    return allowed

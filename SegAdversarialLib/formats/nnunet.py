@@ -19,6 +19,7 @@ from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.plain_pickle import member_of_zip, plain_data
 from SegAdversarialLib.formats.recognition import Content
+from SegAdversarialLib.formats.unopened import NotOpened
 from SegAdversarialLib.volumes.files import is_file
 
 _MARKS = (b"network_weights", b"init_args", b"trainer_name")
@@ -94,6 +95,7 @@ def describe(path: Path) -> Described | None:
         load=lambda _, device: load(architecture, found.checkpoints),
         warnings=tuple(warnings),
         weights=found.checkpoints,
+        architecture=lambda: architecture.settings(len(found.checkpoints)),
     )
 
 
@@ -141,9 +143,13 @@ def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> T
     plans = _json(folder / "plans.json") if folder / "plans.json" in beside else {}
     if not checkpoints:
         if {"configurations", "plans_name"} <= set(plans) and (len(beside) == 2 or found):
-            raise InputError(
+            raise NotOpened(
                 f"{folder} is a network trained with nnU-Net whose weights are missing; a folder fold_0 with "
-                "checkpoint_final.pth in it would be right."
+                "checkpoint_final.pth in it would be right.",
+                place,
+                f"a network trained with nnU-Net, without its weights (plans for {_few(list(plans['configurations']))})",
+                ["its weights, fold_0/checkpoint_final.pth"],
+                f"segadversarial info {place}, once fold_0 with checkpoint_final.pth in it is there",
             )
         return None
     said = _header(checkpoints[0])
@@ -173,7 +179,9 @@ def _of_results(folder: Path) -> Trained | None:
         return _of_folder(networks[0], folder)
     shown = ", ".join(str(x.relative_to(folder)) for x in networks[:6])
     more = f" and {len(networks) - 6} more" if len(networks) > 6 else ""
-    raise InputError(f"The folder {folder} holds {len(networks)} networks of nnU-Net ({shown}{more}); give the folder of one.")
+    message = f"The folder {folder} holds {len(networks)} networks of nnU-Net ({shown}{more}); give the folder of one."
+    what = f"a folder of {len(networks)} networks of nnU-Net ({shown}{more})"
+    raise NotOpened(message, folder, what, ["which of them"], f"segadversarial info {networks[0]}")
 
 
 def _networks_below(folder: Path, depth: int = 0) -> Iterator[Path]:
@@ -192,10 +200,18 @@ def _check_version(folder: Path) -> None:
         InputError: it is one.
     """
     if is_file(folder / "plans.pkl") and any(folder.glob("fold_*/model_*.model")):
-        raise InputError(
+        raise NotOpened(
             f"{folder} is a network trained with version 1 of nnU-Net, whose plans are a Python pickle; networks of version 2 "
-            "open (plans.json)."
+            "open (plans.json).",
+            folder,
+            "a network trained with version 1 of nnU-Net, whose plans are a Python pickle",
+            way_out="train it again with version 2, or wrap it in Python (SegmentationModel.from_network)",
+            never=True,
         )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.formats.unopened import NotInstalled
 
 if TYPE_CHECKING:
     import torch
 
-_PACKAGE = "dynamic_network_architectures"
-_INSTALL = f"pip install --no-deps {_PACKAGE}"
+    from SegAdversarialLib.formats.settings import NetworkSettings
+
+PACKAGE = "dynamic_network_architectures"
+_INSTALL = f"pip install --no-deps {PACKAGE}"
 """Without what it depends on: only transformers of other networks need those."""
 
-_IMPORTED = re.compile(rf"(?:torch\.nn|{_PACKAGE}\.(?:architectures|building_blocks))(?:\.[a-zA-Z]\w*)+")
+_IMPORTED = re.compile(rf"(?:torch\.nn|{PACKAGE}\.(?:architectures|building_blocks))(?:\.[a-zA-Z]\w*)+")
 """What plans may name to be imported: classes of torch's layers and of that package."""
 
 _OWN_TRAINER = re.compile(
@@ -33,8 +36,8 @@ _OWN_TRAINER = re.compile(
 """nnU-Net's own trainers (2.8) whose network the plans describe, or which only put batch norms into it (BN)."""
 
 _FIRST_PLANS = {
-    "PlainConvUNet": (f"{_PACKAGE}.architectures.unet.PlainConvUNet", "n_conv_per_stage"),
-    "ResidualEncoderUNet": (f"{_PACKAGE}.architectures.unet.ResidualEncoderUNet", "n_blocks_per_stage"),
+    "PlainConvUNet": (f"{PACKAGE}.architectures.unet.PlainConvUNet", "n_conv_per_stage"),
+    "ResidualEncoderUNet": (f"{PACKAGE}.architectures.unet.ResidualEncoderUNet", "n_blocks_per_stage"),
 }
 """The networks that plans before nnU-Net 2.3 know: their class, and what it calls the number of convolutions of a stage."""
 
@@ -94,7 +97,7 @@ class Architecture:
             if not (isinstance(what, str) and _IMPORTED.fullmatch(what)):
                 raise InputError(
                     f"The plans of {place} name {what} to be imported, which could run programs; layers of torch and networks "
-                    f"of {_PACKAGE} would be right."
+                    f"of {PACKAGE} would be right."
                 )
         warnings: tuple[str, ...] = ()
         if not _OWN_TRAINER.fullmatch(trainer):
@@ -104,24 +107,49 @@ class Architecture:
             )
         return cls(name, arguments, imported, channels, outputs, trainer, warnings)
 
-    def network(self) -> torch.nn.Module:
-        """The network with random weights.
+    def settings(self, copies: int) -> NetworkSettings:
+        """The same in the words of our settings, for so many folds."""
+        from SegAdversarialLib.formats.settings import NetworkSettings
 
-        Raises:
-            InputError: the package that it needs is not installed or has no such network, or its arguments do not fit.
-        """
-        arguments = {key: _class(value) if key in self.imported else value for key, value in self.arguments.items()}
-        made = _class(self.name)
-        try:
-            network: torch.nn.Module = made(
-                input_channels=self.channels, num_classes=self.outputs, deep_supervision=False, **arguments
-            )
-        except Exception as error:  # anything, depending on the architecture
+        given = {"input_channels": self.channels, "num_classes": self.outputs, "deep_supervision": False}
+        arguments = {**self.arguments, **given}
+        return NetworkSettings(name=self.name, arguments=arguments, imported=self.imported, copies=copies)
+
+    def network(self) -> torch.nn.Module:
+        """The network with random weights; raises as `made_of` does."""
+        settings = self.settings(1)
+        return made_of(settings.name, settings.arguments, settings.imported)
+
+
+def made_of(name: str, arguments: Mapping[str, Any], imported: Collection[str]) -> torch.nn.Module:
+    """A network of nnU-Net's package with random weights.
+
+    Args:
+        name: its class, dotted.
+        arguments: what it is made with.
+        imported: the arguments that name classes.
+
+    Raises:
+        InputError: the package is not installed or has no such network, its arguments do not fit, or something else than a
+            layer of torch or a network is named.
+    """
+    for what in (name, *(arguments[x] for x in imported if arguments.get(x) is not None)):
+        if not (isinstance(what, str) and _IMPORTED.fullmatch(what)):
             raise InputError(
-                f"The network in nnU-Net's plans ({self.name}) cannot be made ({detail_of(error)}); another version of "
-                f"{_PACKAGE} may have other arguments."
-            ) from error
-        return network
+                f"The network's settings name {what} to be imported, which could run programs; layers of torch and networks "
+                f"of {PACKAGE} would be right."
+            )
+    made = _class(name)
+    try:
+        network: torch.nn.Module = made(**{key: _class(x) if key in imported else x for key, x in arguments.items()})
+    except InputError:
+        raise
+    except Exception as error:  # anything, depending on the architecture
+        raise InputError(
+            f"The network in nnU-Net's plans ({name}) cannot be made ({detail_of(error)}); another version of {PACKAGE} may "
+            "have other arguments."
+        ) from error
+    return network
 
 
 def load(architecture: Architecture, checkpoints: Sequence[Path]) -> torch.nn.Module:
@@ -141,7 +169,7 @@ def load(architecture: Architecture, checkpoints: Sequence[Path]) -> torch.nn.Mo
 def _fold(architecture: Architecture, path: Path) -> torch.nn.Module:
     """The network with the weights in a checkpoint."""
     from SegAdversarialLib.formats.checkpoints import check_shapes, weights_for
-    from SegAdversarialLib.formats.monai_network import checkpoint
+    from SegAdversarialLib.formats.weights_file import checkpoint
 
     network, found = architecture.network(), checkpoint(path)
     expected = network.state_dict()
@@ -197,15 +225,15 @@ def _class(dotted: str | None) -> Any:
     try:
         found = getattr(importlib.import_module(room), name)
     except ImportError as error:
-        if error.name == _PACKAGE:
-            raise InputError(
-                f"Networks of nnU-Net need the package {_PACKAGE}, which is not installed: {_INSTALL}."
+        if error.name == PACKAGE:
+            raise NotInstalled(
+                f"Networks of nnU-Net need the package {PACKAGE}, which is not installed: {_INSTALL}."
             ) from error
         raise InputError(
-            f"{dotted} cannot be imported ({detail_of(error)}); another version of {_PACKAGE} may have it: {_INSTALL}."
+            f"{dotted} cannot be imported ({detail_of(error)}); another version of {PACKAGE} may have it: {_INSTALL}."
         ) from error
     except AttributeError as error:
-        raise InputError(f"{room} has no {name}; another version of {_PACKAGE} may have it: {_INSTALL}.") from error
+        raise InputError(f"{room} has no {name}; another version of {PACKAGE} may have it: {_INSTALL}.") from error
     if not isinstance(found, type):
         raise InputError(f"{dotted} in nnU-Net's plans is no class; a network or layer would be right.")
     return found

@@ -12,12 +12,15 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.bundle_config import Config
 from SegAdversarialLib.formats.pickles import PickleContent, read_pickle
+from SegAdversarialLib.formats.unopened import NotOpened
 from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.volumes.archives import check_directory, check_members
 
@@ -35,17 +38,35 @@ class Content:
         what: it in words that go on from "FILE is".
         way_out: what would open it today, as a part of a sentence.
         pickled: whether opening it as Python does would run what it says.
+        spared: what its own tool would run in it and this software does not, in words.
     """
 
     kind: Kind
     what: str
     way_out: str = ""
     pickled: bool = False
+    spared: str = ""
 
-    def refusal(self, path: Path) -> InputError:
-        """Why it is not opened as it stands."""
+    def refusal(self, path: Path, missing: Sequence[str] = ()) -> InputError:
+        """Why it is not opened as it stands.
+
+        Args:
+            path: where it lies.
+            missing: what would have to be said for it to open.
+        """
         scanned = f" ({verdict(path)})" if self.pickled else ""
-        return InputError(f"{path} is {self.what}{scanned}; {self.way_out or _NAME_THE_NETWORK}.")
+        way_out = self.way_out or _NAME_THE_NETWORK
+        message = f"{path} is {self.what}{scanned}; {way_out}."
+        if self == _UNKNOWN or self.way_out == _AGAIN:
+            return InputError(message)
+        never = self.kind == "other" and way_out != _GIVE_THE_BUNDLE
+        if way_out == _GIVE_THE_BUNDLE:
+            missing = ("the rest of its bundle: the folders configs and models with its weights",)
+        runs = ("what is pickled in it",) if self.pickled else ()
+        programs = (path,) if self.pickled else ()
+        return NotOpened(
+            message, path, self.what, missing, way_out, never=never, programs=programs, runs=runs, spared=self.spared
+        )
 
 
 _NAME_THE_NETWORK = (
@@ -57,18 +78,19 @@ _SAVE_AS_PROGRAM = "save the network as TorchScript (torch.jit.trace) with the s
 _AGAIN = "download or copy it again"
 _GIVE_THE_BUNDLE = "give the bundle's folder, which holds configs/inference.json and models, or its zip archive"
 _NO_NETWORK = "give a network file: TorchScript, or weights of a MONAI network"
+_AN_IMAGE = "give it as an image of the case (--channel NAME=FILE), and as the network a network file (--model)"
 
 _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes networks", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"),
     (4, b"TFL3", "a TensorFlow Lite network", "convert the network that it was made from to PyTorch"),
     (4, b"ET12", "an ExecuTorch program", _SAVE_AS_PROGRAM),
     (0, b"\x93NUMPY", "a NumPy array", _NO_NETWORK),
-    (0, b"NRRD000", "an image (NRRD)", _NO_NETWORK),
-    (344, b"n+1\0", "an image (NIfTI)", _NO_NETWORK),
-    (344, b"ni1\0", "an image (NIfTI)", _NO_NETWORK),
-    (4, b"n+2\0", "an image (NIfTI)", _NO_NETWORK),
-    (128, b"DICM", "an image (DICOM)", _NO_NETWORK),
-    (0, b"ObjectType = Image", "an image (MetaImage)", _NO_NETWORK),
+    (0, b"NRRD000", "an image (NRRD)", _AN_IMAGE),
+    (344, b"n+1\0", "an image (NIfTI)", _AN_IMAGE),
+    (344, b"ni1\0", "an image (NIfTI)", _AN_IMAGE),
+    (4, b"n+2\0", "an image (NIfTI)", _AN_IMAGE),
+    (128, b"DICM", "an image (DICOM)", _AN_IMAGE),
+    (0, b"ObjectType = Image", "an image (MetaImage)", _AN_IMAGE),
     (0, b"\x89PNG", "a picture (PNG)", _NO_NETWORK),
     (0, b"\xff\xd8\xff", "a picture (JPEG)", _NO_NETWORK),
     (0, b"MATLAB 5.0 MAT-file", "a MATLAB file", "save its weights from Python as safetensors"),
@@ -200,6 +222,9 @@ def _of_pickle(found: PickleContent, archived: bool = False) -> Content:
     if "torch.nn.parameter.UninitializedParameter" in found.imports:
         way_out = "let the network see one input before its weights are saved"
         return Content("other", "a file of weights that were never made (a Lazy layer had not seen an input yet)", way_out)
+    if {"plot_stuff", "lr_scheduler_state_dict", "optimizer_state_dict"} <= found.strings:
+        way_out = "networks of version 2 open; train it again, or wrap it in Python (SegmentationModel.from_network)"
+        return Content("other", "a checkpoint of nnU-Net's first version, whose plans are a Python pickle beside it", way_out)
     if {"network_weights", "init_args", "trainer_name"} <= found.strings:
         way_out = "it opens by itself once it says plans and data set (init_args), as those that nnU-Net's own trainers write"
         return Content("weights", "a checkpoint of nnU-Net, which holds weights alone", way_out)
@@ -268,6 +293,11 @@ def recognise_folder(folder: Path) -> Content | None:
 
     if there("saved_model.pb"):
         return Content("other", "a TensorFlow network (SavedModel)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
+    if there("job.json") or there("result.json"):
+        return Content("other", "a folder of this software's results", "the network that made them is named in its job.json")
+    first = next((x for x in sorted(folder.iterdir()) if x.is_file() and not x.name.startswith(".")), None)
+    if first is not None and (found := recognise(first)).what.startswith("an image"):
+        return Content("other", f"a folder of images ({first.name} is {found.what})", _AN_IMAGE)
     return None
 
 
@@ -277,7 +307,7 @@ def recognise_json(data: Any) -> Content:
     if {"modelTopology", "weightsManifest"} & keys:
         what, way_out = "a TensorFlow.js network (as brainchop's)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}"
     elif "network_def" in keys:
-        what, way_out = "a MONAI bundle's configuration", _GIVE_THE_BUNDLE
+        return Content("other", "a MONAI bundle's configuration", _GIVE_THE_BUNDLE, spared=Config(data, "").programs())
     elif "network_data_format" in keys:
         what, way_out = "a MONAI bundle's metadata", _GIVE_THE_BUNDLE
     elif {"configurations", "plans_name"} <= keys:

@@ -52,6 +52,8 @@ class NetworkSettings(Strict):
 
     name: str = Field(description="LiuUNet3D, LiuUNet2D, PervinUNet, ChengCascadedUNet, or a class of monai.networks.nets.")
     arguments: dict[str, Any] = Field(default_factory=dict, description="What the class is made with.")
+    imported: tuple[str, ...] = Field((), description="Of nnU-Net's networks: arguments that name classes, such as conv_op.")
+    copies: int = Field(1, ge=1, description="Networks of this kind whose logits are averaged, such as nnU-Net's folds.")
 
 
 class ModelSettings(Strict):
@@ -172,8 +174,11 @@ def read_settings(
         InputError: the JSON file is missing, damaged or no description of a network, or a setting is unknown or wrong.
     """
     source = Path(settings) if settings is not None else settings_beside(path, itself=said is None)
-    data = {**(said or {}), **(_content(source) if source is not None else {})}
-    if source is not None and source == path and not _is_ours(data):
+    own = _content(source) if source is not None else {}
+    if "classes" in own:  # what classes cover belongs to those that it was said of
+        said = {key: x for key, x in (said or {}).items() if key != "stands_for"}
+    data = {**(said or {}), **own}
+    if source is not None and source == path and not is_ours(data):
         raise recognise_json(data).refusal(path)
     if changes.get("classes") is not None:
         data.pop("stands_for", None)  # it belongs to the classes that are replaced
@@ -225,12 +230,12 @@ def _may_be_ours(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     try:
-        return _is_ours(json.loads(text))
+        return is_ours(json.loads(text))
     except (ValueError, RecursionError):
         return any(f'"{name}"' in text for name in ("channels", "classes", "preprocessing"))
 
 
-def _is_ours(data: Any) -> bool:
+def is_ours(data: Any) -> bool:
     """Whether most names in a JSON object are settings of ours, or nearly so: a misspelt one is told, not passed over."""
     if not isinstance(data, dict):
         return False

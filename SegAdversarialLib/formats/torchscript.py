@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.formats.settings import ModelSettings, is_ours
 from SegAdversarialLib.formats.trust import Trust, trusts
 from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.volumes.archives import checked_zip, read_member
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LARGEST_SOURCE = 1 << 26
+_LARGEST_SETTINGS = 1 << 20
+_SAID_WITHIN = set(ModelSettings.model_fields) - {"format", "network", "weights", "weights_within", "members"}
 
 _DEVICE = re.compile(r"torch\.device\(([^()]*)\)")
 _TO_CUDA = re.compile(r"\btorch\.cuda\(")
@@ -60,6 +64,27 @@ def load(path: Path, trust: Trust, device: torch.device) -> torch.nn.Module:
     if gpus:  # that it was made on a CPU, as most are, nobody need know
         _log.warning("%s was made for %s, which stands in its program; here it runs on %s.", path.name, gpus[0], device)
     return network
+
+
+def settings_within(path: Path) -> dict[str, Any]:
+    """What a program says of itself in our words: a JSON file that was saved in it (`torch.jit.save(..., _extra_files=...)`).
+
+    Nothing runs. What names other files, and what is no setting of ours, is left out.
+
+    Raises:
+        InputError: the archive could do harm, or is damaged.
+    """
+    found: dict[str, Any] = {}
+    with checked_zip(path) as archive:
+        for member in archive.infolist():
+            inner = member.filename.partition("/")[2]
+            if inner.startswith("extra/") and inner.endswith(".json") and member.file_size <= _LARGEST_SETTINGS:
+                try:
+                    data = json.loads(archive.read(member))
+                except (ValueError, RecursionError):
+                    continue
+                found |= {key: x for key, x in data.items() if key in _SAID_WITHIN} if is_ours(data) else {}
+    return found
 
 
 def _sources(archive: zipfile.ZipFile) -> list[str]:

@@ -17,8 +17,8 @@ from SegAdversarialLib.volumes.json_data import plain
 def run_train(job: TrainJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
     """Train; each epoch is told as a row of the trace, and leaves its traces in the folder."""
     from SegAdversarialLib.defenses import recipes
+    from SegAdversarialLib.formats.own_files import SETTINGS_FILE, WEIGHTS_FILE
     from SegAdversarialLib.training.loop import train
-    from SegAdversarialLib.training.saving import SETTINGS_FILE, WEIGHTS_FILE
     from SegAdversarialLib.training.settings import TrainingSettings
     from SegAdversarialLib.training.task import Task
 

@@ -7,12 +7,14 @@ a crop and a mask lie, so that gradients can be pulled back one channel at a tim
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
+from SegAdversarialLib.arguments import shown
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.model.crop import CenterCrop, Crop, ForegroundCrop, Shape
 from SegAdversarialLib.model.normalization import Normalization
@@ -64,6 +66,22 @@ class Preprocessing(StrictSettings):
         description="Order of the spatial axes in the network's tensor: kji is slice, row, column; ijk the order of nibabel "
         "arrays; two letters for a 2D network, which sees the slices along the third.",
     )
+
+    @classmethod
+    def of(cls, given: Preprocessing | Mapping[str, Any] | None) -> Preprocessing:
+        """These settings from themselves, from a mapping, or the default.
+
+        Raises:
+            InputError: a setting is unknown or wrong, or it is something else, such as a transform of MONAI's.
+        """
+        if given is None or isinstance(given, Mapping):
+            return cls(**(given or {}))
+        if cls.__name__ not in {x.__name__ for x in type(given).__mro__}:
+            raise InputError(
+                f"preprocessing must be a Preprocessing or its settings by name, such as {{'orientation': 'RAS'}}; it is "
+                f"{shown(given)}: say what its transforms do in these settings, or open them as a MONAI bundle."
+            )
+        return given
 
     @field_validator("orientation")
     @classmethod

@@ -137,7 +137,7 @@ class SegmentationModel:
         *,
         channels: Sequence[str],
         classes: Mapping[int, str] | Sequence[str],
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Preprocessing | Mapping[str, Any] | None = None,
         window: Sequence[int] | None = None,
         overlap: float = 0.5,
         head: Literal["softmax", "sigmoid"] = "softmax",
@@ -157,7 +157,7 @@ class SegmentationModel:
             network: 3D, or 2D (then `preprocessing.axes` has two letters).
             channels: the case channels that it takes, in its order.
             classes: `{label value: name}` in the order of its outputs.
-            preprocessing: what it wants done to a case; None: nothing.
+            preprocessing: what it wants done to a case, or its settings by name; None: nothing.
             window: size that it sees at once, in its own axis order, in voxels; None: the whole volume (or slice).
             overlap: share of a window that its neighbour sees too, in [0, 1).
             head: "softmax" for exclusive classes, "sigmoid" for overlapping regions.
@@ -178,7 +178,7 @@ class SegmentationModel:
         more, size = Rarely.of(rarely, _SAID), None if window is None else tuple(int(x) for x in window)
         said = Said(more.outputs, more.output, more.in_place, more.allow_random)
         cut = (size, overlap, size_multiple, window_batch, more.blending, more.window_places, more.mirror)
-        windows, steps, switches = Windows(*cut), preprocessing or Preprocessing(), Acceleration.of(acceleration)
+        windows, steps, switches = Windows(*cut), Preprocessing.of(preprocessing), Acceleration.of(acceleration)
         meaning = OutputHead.of(classes, head, regions, more.threshold, more.painting)
         return cls(network, channels, meaning, steps, windows, said=said, device=device, name=name, acceleration=switches)
 

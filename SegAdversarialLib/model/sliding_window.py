@@ -328,9 +328,14 @@ class SlidingWindow:
                 ) from error
             if "leaf Variable" in str(error):  # what PyTorch calls an input whose gradient is wanted
                 raise InputError(_CHANGES_INPUT) from error
+            flat = self._grid.dimensions == 3 and any(x in str(error) for x in ("4D (batched)", "4D input"))
+            way_out = (
+                'a network for slices wants preprocessing with two axes (axes="ji").'
+                if flat
+                else "check its channels, the window, the size multiple and the order of the axes."
+            )
             raise InputError(
-                f"The network fails on an input of shape {tuple(seen.shape)} ({detail_of(error)}); check its channels, the "
-                "window, the size multiple and the order of the axes."
+                f"The network fails on an input of shape {tuple(seen.shape)} ({detail_of(error)}); {way_out}"
             ) from error
         logits = logits.to(crops.dtype)
         if crops.requires_grad and torch.is_grad_enabled():

@@ -41,7 +41,7 @@ def made(given: str | Mapping[str, Any] | NetworkSettings, task: Task, seed: int
     known = {"spatial_dims": task.dimensions, "in_channels": len(task.channels), "out_channels": len(task.head.labels)}
     takes = inspect.signature(architecture_class(settings.name)).parameters
     implied = {name: value for name, value in known.items() if name in takes and name not in settings.arguments}
-    settings = NetworkSettings(name=settings.name, arguments={**implied, **settings.arguments})
+    settings = settings.model_copy(update={"arguments": {**implied, **settings.arguments}})
     with torch.random.fork_rng():
         torch.manual_seed(randomness.torch_seed(seed, randomness.WEIGHTS))
         return architecture(settings), settings

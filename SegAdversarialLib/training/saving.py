@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
-from SegAdversarialLib.volumes.files import whole_file
-from SegAdversarialLib.volumes.json_data import write_json
+from SegAdversarialLib.formats.own_files import WEIGHTS_FILE, write_network
+from SegAdversarialLib.formats.settings import NetworkSettings
 
 if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.training.task import Task
-
-WEIGHTS_FILE, SETTINGS_FILE = "model.safetensors", "model.json"
 
 
 def write_model(
@@ -36,8 +33,6 @@ def write_model(
         size_multiple: sizes that it takes are multiples of this.
         record: how it was trained.
     """
-    from safetensors.torch import save_file
-
     changes = {
         "format": None if architecture is None else "monai",
         "network": architecture,
@@ -48,8 +43,4 @@ def write_model(
         "size_multiple": size_multiple,
         "training": dict(record),
     }
-    settings, unsaid = task.settings.model_copy(update=changes), ModelSettings()
-    said = {name for name in ModelSettings.model_fields if getattr(settings, name) != getattr(unsaid, name)}
-    with whole_file(folder / WEIGHTS_FILE) as temporary:
-        save_file({name: x.detach().cpu().contiguous().clone() for name, x in weights.items()}, temporary)
-    write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json", include=said))
+    write_network(folder, weights, task.settings.model_copy(update=changes))

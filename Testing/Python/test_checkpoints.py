@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.networks.nets import UNet
+from torch.optim.swa_utils import AveragedModel
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, open_model
 from SegAdversarialLib.formats.checkpoints import weights_for
@@ -87,8 +88,9 @@ def test_a_checkpoint_of_lightning(tmp_path: Path) -> None:
     optimizer = torch.optim.Adam(unet().parameters())
     entries = {"epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.6.6", "state_dict": prefixed("net.")}
     check(opened({**entries, "optimizer_states": [optimizer.state_dict()], "hyper_parameters": {"lr": 1e-4}}, tmp_path))
-    with pytest.raises(InputError, match=r"holds more than weights \(argparse.Namespace\)"):
-        opened({**entries, "hyper_parameters": argparse.Namespace(lr=1e-4)}, tmp_path)
+    check(opened({**entries, "hyper_parameters": argparse.Namespace(lr=1e-4, data=Path("/data"))}, tmp_path))
+    with pytest.raises(InputError, match=r"holds more than weights \(pathlib.Path\)"):
+        opened({**entries, "hyper_parameters": {"kind": Path}}, tmp_path)
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.bool_])
@@ -116,6 +118,76 @@ def test_two_sets_of_weights_that_fit(checkpoint: Any, places: tuple[str, str], 
     assert all(torch.equal(x, OTHER[name]) for name, x in second.network.state_dict().items())
     with pytest.raises(InputError, match=f'no fitting weights in "best"; there are {places[0]}, {places[1]}'):
         opened(checkpoint, tmp_path, weights_within="best")
+
+
+def wrapped_average() -> dict[str, Any]:
+    """torch.optim.swa_utils' own wrapper, around a network whose weights were averaged twice."""
+    average = AveragedModel(unet())
+    average.update_parameters(unet())
+    return dict(average.state_dict())
+
+
+NEW_LIGHTNING = {"epoch": 1, "pytorch-lightning_version": "2.6.6", "averaging_state": {"n_averaged": torch.tensor(7)}}
+LAYOUTS: dict[str, tuple[dict[str, Any], str, str]] = {
+    # what training programs write, the trained weights beside their average: where the average is, and where the other
+    "timm": (
+        {"arch": "unet", "version": 2, "args": argparse.Namespace(lr=1), "state_dict": OTHER, "state_dict_ema": STATE},
+        "state_dict_ema",
+        "state_dict",
+    ),
+    "convnext": ({"model": prefixed("module.", OTHER), "model_ema": STATE, "scaler": {}}, "model_ema", "model"),
+    "lightning": (
+        {**NEW_LIGHTNING, "state_dict": prefixed("net."), "current_model_state": prefixed("net.", OTHER)},
+        "state_dict.net",
+        "current_model_state.net",
+    ),
+    "mmengine": (
+        {"meta": {}, "state_dict": STATE, "ema_state_dict": {**prefixed("module.", OTHER), "steps": torch.tensor(3)}},
+        "state_dict",
+        "ema_state_dict",
+    ),
+}
+
+
+@pytest.mark.parametrize("program", LAYOUTS)
+def test_the_average_is_taken_where_the_program_is_known(
+    program: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint, average, other = LAYOUTS[program]
+    with caplog.at_level(logging.WARNING):
+        check(opened(checkpoint, tmp_path))
+    said = f'weights in training ("{other}") and their average ("{average}") the average is taken (weights_within'
+    assert said in caplog.records[0].getMessage()
+    second = opened(checkpoint, tmp_path, weights_within=other)
+    assert all(torch.equal(x, OTHER[name]) for name, x in second.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "checkpoint",
+    [
+        wrapped_average(),
+        {"swa": wrapped_average(), "epoch": 3},
+        {"net": STATE, "optimizer": torch.optim.Adam(unet().parameters()).state_dict(), "trainer": {"epoch": 2}},  # MONAI
+        {"epoch": 3, "best_acc": 0.7, "state_dict": prefixed("module.")},  # MONAI's research contributions
+    ],
+)
+def test_what_wrappers_and_monai_write(
+    checkpoint: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        check(opened(checkpoint, tmp_path))
+    counts = "n_averaged" in checkpoint or "swa" in checkpoint
+    assert ("1 other tensor(s) are left out (n_averaged)" in caplog.text) == counts
+
+
+def test_what_monais_own_handler_writes(tmp_path: Path) -> None:
+    handlers = pytest.importorskip("monai.handlers")
+    engine = pytest.importorskip("ignite.engine").Engine(lambda *_: None)
+    network = unet()
+    objects = {"net": network, "optimizer": torch.optim.Adam(network.parameters())}
+    handlers.CheckpointSaver(str(tmp_path), objects, save_final=True, final_filename="final.pt").attach(engine)
+    engine.run([0], max_epochs=1)
+    check(open_model(tmp_path / "final.pt", device="cpu", **SETTINGS))
 
 
 def test_the_same_weights_twice_are_one(tmp_path: Path) -> None:

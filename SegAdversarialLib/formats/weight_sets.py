@@ -1,0 +1,56 @@
+"""What a file of weights holds, for people who look for the architecture that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WeightSet:
+    """Tensors by name that could be a network's.
+
+    Attributes:
+        where: the entry of the checkpoint that holds them; "": the file itself.
+        tensors: how many.
+        parameters: numbers in them.
+        dimensions: of images, 2 or 3, by its first convolution.
+        channels: that its first convolution takes.
+        outputs: of its last convolution.
+    """
+
+    where: str
+    tensors: int
+    parameters: int
+    dimensions: int
+    channels: int
+    outputs: int
+
+    def __str__(self) -> str:
+        place = f"in {self.where}: " if self.where else ""
+        takes = f"the first convolution takes {self.channels} channel{'s' if self.channels > 1 else ''} ({self.dimensions}D)"
+        return f"{place}{self.tensors} tensors, {self.parameters:,} numbers; {takes}, the last one gives {self.outputs}"
+
+
+def weight_sets(path: Path) -> list[WeightSet]:
+    """All sets of weights with convolutions in a file, of which nothing runs.
+
+    Raises:
+        InputError: it holds more than weights, or is damaged.
+    """
+    from SegAdversarialLib.formats.checkpoints import sets_of_tensors
+    from SegAdversarialLib.formats.weights_file import checkpoint
+
+    return [x for place, tensors in sets_of_tensors(checkpoint(path)) if (x := _set(place, tensors)) is not None]
+
+
+def _set(place: str, tensors: dict[str, Any]) -> WeightSet | None:
+    convolutions = [name for name, x in tensors.items() if x.ndim in (4, 5) and name.endswith("weight")]
+    if not convolutions:
+        return None
+    first, last = convolutions[0], convolutions[-1]
+    # of a transposed convolution the outputs do not come first in the weight, but its bias tells them
+    outputs = len(tensors.get(last.removesuffix("weight") + "bias", tensors[last]))
+    numbers = sum(x.numel() for x in tensors.values())
+    return WeightSet(place, len(tensors), numbers, tensors[first].ndim - 2, tensors[first].shape[1], outputs)

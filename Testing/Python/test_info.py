@@ -1,0 +1,208 @@
+"""`segadversarial info FILE`: what it is, what is missing, what in it could run code, and the one line that would open it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from conftest import ROOT
+from monai.networks.nets import UNet
+from nnunet_helpers import DATASET, PLANS, write_folder
+
+from SegAdversarialLib.cli import main
+from SegAdversarialLib.formats import nnunet_network
+from SegAdversarialLib.formats.unopened import NotInstalled
+from SegAdversarialLib.volumes.files import RESULT_MARKER
+
+NETWORKS = ROOT / "Testing" / "networks"
+ARGUMENTS: dict[str, Any] = {"spatial_dims": 3, "in_channels": 2, "out_channels": 3, "channels": [2, 4], "strides": [2]}
+SAID = ["--model-channels", "A,B", "--classes", "0=background,1=core,2=rim"]
+ARCHITECTURE = json.dumps({"name": "UNet", "arguments": ARGUMENTS})
+NEEDS_BOTH = ["channels", "classes"]
+NEEDS_ALL = ["the architecture that its weights belong to", *NEEDS_BOTH]
+
+
+def unet() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return UNet(**ARGUMENTS).eval()
+
+
+STATE = unet().state_dict()
+
+
+def info(*words: str | Path, status: int = 0, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What the command shows, as data; it says the same in words."""
+    capsys.readouterr()
+    assert main(["info", *map(str, words), "--device", "cpu"]) == status
+    said = capsys.readouterr()
+    assert main(["info", *map(str, words), "--device", "cpu", "--events"]) == status
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
+    assert status or all(f"{name}:" in said.out for name in found if name not in ("event", "found"))
+    return found
+
+
+def write_results(path: Path) -> None:
+    path.mkdir()
+    for name in ("job.json", RESULT_MARKER, "results.csv"):
+        (path / name).write_text("{}")
+
+
+def bundle(path: Path, *without: str) -> None:
+    shutil.copytree(NETWORKS / "monai-softmax", path, ignore=shutil.ignore_patterns("predicted", "model.ts", *without))
+
+
+def alone(path: Path) -> None:
+    shutil.copy(NETWORKS / "monai-softmax" / "configs" / "inference.json", path)
+
+
+def plans_alone(path: Path) -> None:
+    path.mkdir()
+    (path / "plans.json").write_text(json.dumps(PLANS))
+    (path / "dataset.json").write_text(json.dumps(DATASET))
+
+
+def lightning(path: Path) -> None:
+    entries = {"epoch": 3, "pytorch-lightning_version": "2.6.6", "hyper_parameters": {"lr": 1e-3}}
+    torch.save({**entries, "state_dict": {f"net.{name}": x for name, x in STATE.items()}}, path)
+
+
+def exported(path: Path) -> None:
+    torch.export.save(torch.export.export(unet(), (torch.zeros(1, 2, 8, 8, 8),)), path)
+
+
+def first_version(path: Path) -> None:
+    entries = {"epoch": 1, "state_dict": STATE, "optimizer_state_dict": {}, "lr_scheduler_state_dict": None}
+    torch.save({**entries, "plot_stuff": ([], [], []), "best_stuff": (None, 1.0, 2.0)}, path)
+
+
+KINDS: dict[str, tuple[Callable[[Path], Any], str, list[str]]] = {
+    "plain.pt": (lambda p: torch.save(STATE, p), "a file that holds weights alone", NEEDS_ALL),
+    "plain.safetensors": (lambda p: safetensors.torch.save_file(STATE, p), "weights alone (safetensors)", NEEDS_ALL),
+    "last.ckpt": (lightning, "a checkpoint of PyTorch Lightning", NEEDS_ALL),
+    "net.ts": (lambda p: torch.jit.trace(unet(), torch.zeros(1, 2, 8, 8, 8)).save(p), "a TorchScript file", NEEDS_BOTH),
+    "net.pt2": (exported, "exported with torch.export (.pt2; it takes 2 channel(s) of 8 x 8 x 8 voxels)", NEEDS_BOTH),
+    "inference.json": (alone, "a MONAI bundle's configuration", ["the rest of its bundle"]),
+    "bundle": (lambda p: bundle(p, "model.pt"), "a MONAI bundle", ["its weights, models/model.pt"]),
+    "metadata": (lambda p: bundle(p, "inference.json"), "a MONAI bundle", ["configs/inference.json, which says how"]),
+    "plans": (plans_alone, "trained with nnU-Net, without its weights (plans for 3d_fullres)", ["its weights, fold_0/"]),
+}
+"""What lacks something: what it is, and what it lacks."""
+
+OTHER: dict[str, tuple[Callable[[Path], Any], str, str]] = {
+    "net.onnx": (lambda p: p.write_bytes(b"\x08\x0a\x12\x07pytorch\x1a\x052.0.0"), "an ONNX network", "torch.jit.trace"),
+    "net.h5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "as Keras writes", "torch.jit.trace"),
+    "saved": (lambda p: (p.mkdir(), (p / "saved_model.pb").write_bytes(b"x")), "(SavedModel)", "torch.jit.trace"),
+    "whole.pt": (lambda p: torch.save(unet(), p), "a whole pickled network", "torch.save(network.state_dict()"),
+    "v1.model": (first_version, "nnU-Net's first version", "version 2"),
+    "results": (write_results, "a folder of this software's results", "job.json"),
+    "scan.nii.gz": (
+        lambda p: shutil.copy(NETWORKS / "monai-cases" / "flat_FLAIR.nii.gz", p),
+        "an image (NIfTI), compressed",
+        "segment --channel NAME=",
+    ),
+    "scans": (lambda p: shutil.copytree(NETWORKS / "monai-cases", p), "a folder of images", "segment --channel NAME="),
+}
+"""What does not open here: what it is, and what would help."""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_lacks_something(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make, words, missing = KINDS[name]
+    make(tmp_path / name)
+    found = info(tmp_path / name, capsys=capsys)
+    assert words in found["file"] and found["opens"] == "not yet" and found["files"] == [str(tmp_path / name)]
+    assert len(found["missing"]) == len(missing)
+    assert all(said.startswith(wanted) for said, wanted in zip(found["missing"], missing))
+    assert bool(found["could_run"]) == (name in ("net.ts", "net.pt2")) == ("scan" in found)
+    assert found["open_with"] and not found["open_with"].endswith(".")
+    assert ("which MONAI would run" in found.get("not_run", "")) == (name in ("inference.json", "bundle"))
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, missing) in KINDS.items() if missing[-1] == "classes"])
+def test_the_line_opens_it_once_its_capitals_are_filled_in(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, _, missing = KINDS[name]
+    make(tmp_path / name)
+    line = info(tmp_path / name, capsys=capsys)["open_with"]
+    words = shlex.split(line)
+    assert words[:3] == ["segadversarial", "info", str(tmp_path / name)]
+    given = {"--architecture": ARCHITECTURE, "--model-channels": "A,B", "--classes": SAID[3]}
+    for option in given:
+        if option in words:
+            words[words.index(option) + 1] = given[option]
+    opened = info(*words[2:], capsys=capsys)
+    assert opened["parameters"] > 0 and "opens" not in opened and opened["channels"] == ["A", "B"]
+    if missing == NEEDS_ALL:  # which can be told from weights
+        assert '"spatial_dims": 3' in line and "CHANNEL1,CHANNEL2 " in line and line.endswith("0=background,1=NAME1,2=NAME2")
+    assert opened["open_with"].startswith("segadversarial segment --model ") and "--channel A=FILE" in opened["open_with"]
+    assert ("--trust" in opened["open_with"]) == ("--trust" in line) == bool(opened["could_run"])
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_what_does_not_open_here(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make, words, way_out = OTHER[name]
+    make(tmp_path / name)
+    found = info(tmp_path / name, capsys=capsys)
+    assert words in found["file"] and found["opens"] == "no" and way_out in found["open_with"]
+    assert bool(found["could_run"]) == (name == "whole.pt")
+    if name == "whole.pt":
+        assert "monai.networks.nets.unet.UNet" in found["could_run"] and "picklescan" in found["scan"]
+
+
+def test_what_is_not_there_or_damaged_or_wrong_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(STATE, tmp_path / "net.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "net.pt").read_bytes()[:900])
+    (tmp_path / "empty.pt").write_bytes(b"")
+    (tmp_path / "noise.pt").write_bytes(bytes(range(255, 0, -1)))
+    for words in (["none.pt"], ["cut.pt"], ["empty.pt"], ["noise.pt"], ["net.pt", "--overlap", "7"]):
+        assert "message" in info(tmp_path / words[0], *words[1:], status=2, capsys=capsys)
+
+
+def test_several_sets_of_weights_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"student": STATE, "teacher": {name: x + 1 for name, x in STATE.items()}}, tmp_path / "net.pt")
+    found = info(tmp_path / "net.pt", capsys=capsys)
+    assert [x.partition(":")[0] for x in found["holds"]] == ["in student", "in teacher"]
+    words = ["--architecture", ARCHITECTURE, *SAID]
+    assert "--weights-within student" in found["open_with"]
+    assert "2 sets of weights" in info(tmp_path / "net.pt", *words, status=2, capsys=capsys)["message"]
+    assert info(tmp_path / "net.pt", *words, "--weights-within", "teacher", capsys=capsys)["parameters"] > 0
+
+
+def test_more_than_weights_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"state_dict": STATE, "path": Path}, tmp_path / "net.pt")
+    found = info(tmp_path / "net.pt", capsys=capsys)
+    assert "holds more than weights (pathlib" in found["problem"] and "holds" not in found
+
+
+def test_folders_of_several_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("2d", "3d_fullres"):
+        write_folder(tmp_path / "results" / "Dataset001_A" / f"nnUNetTrainer__nnUNetPlans__{name}")
+    found = info(tmp_path / "results", capsys=capsys)
+    assert found["missing"] == ["which of them"] and "a folder of 2 networks of nnU-Net" in found["file"]
+    assert found["open_with"].endswith("Dataset001_A/nnUNetTrainer__nnUNetPlans__2d")
+
+
+def test_a_package_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
+    """What it is can be said all the same."""
+    write_folder(tmp_path / "net")
+
+    def missing(_: str) -> Any:
+        raise NotInstalled("Networks of nnU-Net need the package x, which is not installed: pip install x.")
+
+    monkeypatch.setattr(nnunet_network, "_class", missing)
+    found = info(tmp_path / "net", capsys=capsys)
+    assert "a network trained with nnU-Net" in found["file"] and "pip install x" in found["missing"][0]
+    assert found["channels"] == ["T1"] and found["window"] == [12, 40, 32]
+
+
+def test_a_bundle_says_what_monai_would_run(capsys: pytest.CaptureFixture[str]) -> None:
+    found = info(NETWORKS / "monai-softmax", capsys=capsys)
+    assert found["could_run"] == [] and found["not_run"] == "10 expressions ($...), which MONAI would run"
