@@ -75,14 +75,7 @@ def add_model(
     group.add_argument(
         "--model-settings", metavar="FILE", help="JSON file with the settings (default: the one beside the network)"
     )
-    group.add_argument(
-        "--architecture",
-        metavar="JSON",
-        help='the network that weights alone belong to, {"name": "UNet", "arguments": {...}}: of MONAI, or a paper\'s',
-    )
-    group.add_argument(
-        "--weights-within", metavar="PLACE", help='where in a checkpoint its weights are, if several sets fit: "state_dict"'
-    )
+    _add_weights(group)
     group.add_argument("--model-channels", metavar="A,B,C", help="channels that the network takes, in its order")
     group.add_argument("--classes", metavar="0=NAME,1=NAME", help="label and name of each output, in their order")
     group.add_argument(
@@ -110,6 +103,18 @@ def add_model(
         action="append",
         metavar="SWITCH[=VALUE]",
         help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+    )
+
+
+def _add_weights(group: Any) -> None:
+    """What weights alone do not say."""
+    group.add_argument(
+        "--architecture",
+        metavar="JSON",
+        help='the network that weights alone belong to, {"name": "UNet", "arguments": {...}}: of MONAI, or a paper\'s',
+    )
+    group.add_argument(
+        "--weights-within", metavar="PLACE", help='where in a checkpoint its weights are, if several sets fit: "state_dict"'
     )
 
 
