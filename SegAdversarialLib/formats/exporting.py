@@ -14,6 +14,8 @@ from SegAdversarialLib.formats.own_files import SETTINGS_FILE, WEIGHTS_FILE, wri
 from SegAdversarialLib.volumes.files import whole_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
 
 _FOUND = ("outputs", "output", "in_place", "window_batch")
@@ -57,7 +59,7 @@ def export_network(path: str | Path, folder: str | Path, *, settings: str | Path
             "description": " ".join([found.settings.description, *(found.foreign.warnings if found.foreign else ())]).strip(),
         }
     )
-    weights = {}
+    weights: dict[Any, tuple[str, torch.Tensor]] = {}
     for name, tensor in model.network.state_dict().items():
         weights.setdefault(memory_of(name, tensor), (name, tensor))
     with whole_folder(folder) as temporary:

@@ -52,6 +52,6 @@ def _plain_data() -> AbstractContextManager[None]:
     kinds = [type(np.dtype(code)) for code in "?bhilqBHILQefd"]
     for kind, pure in (("Posix", pathlib.PurePosixPath), ("Windows", pathlib.PureWindowsPath)):
         named += [(pure, f"{room}.{word}{kind}Path") for room in ("pathlib", "pathlib._local") for word in ("", "Pure")]
-    data = [*named, np.dtype, *dict.fromkeys(kinds), argparse.Namespace]
+    data: list[Any] = [*named, np.dtype, *dict.fromkeys(kinds), argparse.Namespace]
     allowed: AbstractContextManager[None] = torch.serialization.safe_globals(data)
     return allowed
