@@ -234,7 +234,8 @@ def test_a_wrong_normalization_is_told_with_what_would_be_right(settings: Any, t
 def test_a_misspelt_name_is_told_before_the_one_that_it_leaves_missing() -> None:
     with pytest.raises(ValidationError) as caught:
         ModelSettings(network={"nam": "UNet"})
-    assert first_problem(caught.value, ModelSettings) == "there is no setting network.nam; there are name, arguments, imported, copies."
+    known = "name, arguments, imported, copies"
+    assert first_problem(caught.value, ModelSettings) == f"there is no setting network.nam; there are {known}."
     assert first_problem(caught.value) == "there is no setting network.nam."
     with pytest.raises(ValidationError) as caught:
         ModelSettings(network={})
