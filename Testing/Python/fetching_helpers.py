@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import threading
 import zipfile
@@ -162,6 +163,7 @@ def sends(
     modified: str = "",
     ranges: bool = True,
     stalls: bool = False,
+    trickles: bool = False,
     shift: int = 0,
 ) -> Answer:
     """Answers with a file.
@@ -173,6 +175,7 @@ def sends(
         etag, modified: the marks that it gives.
         ranges: whether it goes on where it is asked to.
         stalls: whether it falls silent before it ends the connection.
+        trickles: whether it goes on from there byte by byte.
         shift: by how much the place from which it goes on differs from what was asked for.
     """
 
@@ -191,6 +194,10 @@ def sends(
         begin(request, 206 if start else 200, headers)
         request.wfile.write(content[start:upto])
         request.wfile.flush()
+        drops = itertools.count(upto or 0)
+        while trickles and not told.go.wait(0.02):
+            n = next(drops)
+            request.wfile.write(content[n : n + 1])
         if stalls:
             told.go.wait(20)
 

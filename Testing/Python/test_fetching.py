@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fetching_helpers import HALF, HASTY, NAME, assert_there, bundle, entry_of, fetched, refused, says, sends, serving
+from fault_helpers import assert_sentence
+from fetching_helpers import HALF, HASTY, NAME, Answer, assert_there, bundle, entry_of, fetched, refused, says, sends, serving
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.fetching import catalogue, store
@@ -184,6 +186,37 @@ def test_silence(content: bytes, folder: Path) -> None:
 
     with serving(silent) as server:
         assert "127.0.0.1 cannot be reached: nothing came for 0.5 seconds" in refused(server, content, folder)
+
+
+def test_a_trickle_counts_as_silence(content: bytes, folder: Path) -> None:
+    with serving(sends(content, upto=HALF, trickles=True), sends(content)) as server:
+        assert_there(fetched(server, content, folder), content, folder)
+    assert HALF < int(server.ranges[-1].removeprefix("bytes=").rstrip("-")) < HALF + HASTY.least
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_a_server_does_next(seed: int, content: bytes, folder: Path) -> None:
+    """Any sequence of bad answers ends in the right file or in a sentence, never in another file; the next one gets it."""
+    chance = random.Random(seed)
+    other = bundle(seed=1, extra=60_000)
+    marks = [{}, {"etag": MARK}, {"etag": '"old"'}, {"modified": LATER}]
+
+    def answer() -> Answer:
+        sent = chance.choice([content, content, content, other, content + b"more", content[:HALF], b"PK"])
+        how = {"upto": chance.choice([None, 0, 1, 3, HALF, len(content) - 1]), "says": chance.choice(["true", None, 5, 10**6])}
+        shape = {"ranges": chance.random() < 0.8, "shift": chance.choice([0, 0, 0, -3, 5])}
+        usual = sends(sent, **how, **shape, **chance.choice(marks))
+        return chance.choice([usual, usual, usual, says(503), says(404), says(200, PAGE), says(206, "PK")])
+
+    with serving(*(answer() for _ in range(8))) as server:
+        for _ in range(3):
+            try:
+                assert_there(fetched(server, content, folder), content, folder)
+            except InputError as error:
+                assert_sentence(str(error))
+                assert not store.place_of(entry_of(content), folder).exists()
+        server.answers = [sends(content, etag=MARK)]
+        assert_there(fetched(server, content, folder), content, folder)
 
 
 def test_nobody_is_there(content: bytes, folder: Path) -> None:

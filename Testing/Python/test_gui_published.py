@@ -23,7 +23,7 @@ from SegAdversarialLib.formats.fetching import catalogue, getting
 from SegAdversarialLib.formats.fetching.transfer import Patience
 said = json.loads(sys.argv[1])
 catalogue._BY_NAME[said["name"]] = catalogue.Entry(**said)
-Patience.__init__.__defaults__ = (0.5, 2, 0.0)
+Patience.__init__.__defaults__ = (0.5, 1, 2, 0.0)
 from SegAdversarialLib.jobs.worker import serve
 serve()
 """

@@ -80,7 +80,7 @@ def _brought(
         nonlocal said
         whole = total or which.megabytes * _MEGABYTE
         shown = f"{which.name}: {there / _MEGABYTE:.1f} of {whole / _MEGABYTE:.1f} MB"
-        if shown != said:  # else nobody could see it
+        if shown != said or there == total:  # else nobody could see it
             said = shown
             say(min(0.99, there / max(whole, 1)), shown)
 

@@ -107,8 +107,8 @@ def check_unchanged(which: Entry, place: Path) -> Sums:
     Raises:
         InputError: it is another one, or cannot be read.
     """
-    found = sums_of(place)
     known = recorded(place)
+    found = sums_of(place)
     again = f'take it away and get it again ("segadversarial models remove {which.name}", then "get")'
     if known and found.sha256 != known:
         raise InputError(f"{place} has changed since it was downloaded (SHA-256 {found.sha256}, then {known}); {again}.")

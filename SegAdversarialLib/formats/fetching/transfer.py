@@ -35,12 +35,14 @@ class Patience:
     """How much a server is put up with.
 
     Attributes:
-        silence: seconds without a byte after which it counts as broken off.
+        silence: seconds without a byte, or with fewer than `least` bytes, after which it counts as broken off.
+        least: the bytes.
         tries: how often in a row it may break off without having got further.
         pause: seconds before it is asked again; twice as many after each time that brought nothing.
     """
 
     silence: float = 30.0
+    least: int = 1024
     tries: int = 5
     pause: float = 1.0
 
@@ -191,6 +193,7 @@ class Transfer:
             Broken: the end came too early.
         """
         total = self._part.origin.total if self._part.origin is not None else None
+        since, had = time.monotonic(), self._part.size
         while block:
             if self._part.size + len(block) > self._most:
                 self._part.discard()
@@ -198,6 +201,10 @@ class Transfer:
             self._part.add(block)
             self._report(self._part.size, total)
             check_cancel(self._cancel)
+            if time.monotonic() - since > self._patience.silence:
+                if self._part.size - had < self._patience.least:
+                    raise Broken(f"hardly anything came for {self._patience.silence:g} seconds")
+                since, had = time.monotonic(), self._part.size
             block = self._piece(response)
         if self._is_right(self._part.sums) or self._part.size == total:
             return
