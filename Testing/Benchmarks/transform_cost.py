@@ -20,7 +20,7 @@ from common import machine
 from measuring import PeakMemory, in_own_process, interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
-from SegAdversarialLib.attacks.engine.change_search import START, ChangeSearch
+from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
 
 LIMITS = {"bias-field": 1.3, "deformation": 2.0, "affine": None, "chain": None}
 VOLUMES_LIMIT = 20
@@ -48,7 +48,7 @@ def _time(name: str, size: int, rounds: int) -> dict[str, Any]:
     with attack.running(plain, case) as run:
         loss = objectives.SoftDice(case.label).bind(plain.head, "cpu", torch.float32)
         search = ChangeSearch(attack.plan_on(run), run)
-        controls = search.start(0, START)
+        controls = search.start(0)
         momenta = search.momenta()
 
         def bare() -> None:

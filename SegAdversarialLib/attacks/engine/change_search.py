@@ -23,13 +23,6 @@ from SegAdversarialLib.objectives import Objective
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.engine.run import AttackRun
 
-START = 0.1
-"""Share of the budget of the random change that a search without draws begins with: where nothing moves, the slope of
-interpolated values is that towards one neighbour."""
-
-DECAY = 0.75
-"""Weight of the earlier gradients: steps that turn round with every gradient waste most of them."""
-
 Controls = list[torch.Tensor]
 
 
@@ -121,13 +114,18 @@ class ChangeSearch:
         label = Perturbation(displacement=displacement).apply(run.case, warp_label=True).label if self._moves else None
         return Found(image, perturbation, label, state=self._kept_controls)
 
-    def start(self, which: object, share: float) -> Controls:
-        """Random controls that use a share of each budget; each restart and each draw has its own."""
-        return [x.random(self._run.generator(f"{x.name} {which}"), share) for x in self.transforms]
+    def start(self, which: object, share: float | None = None) -> Controls:
+        """Random controls that use a share of each budget (None: what suits it); each restart and each draw has its own."""
+        found = []
+        for transform in self.transforms:
+            suited = transform.begins if which == 0 else Transform.begins
+            generator = self._run.generator(f"{transform.name} {which}")
+            found.append(transform.random(generator, suited if share is None else share))
+        return found
 
     def momenta(self) -> list[Momentum]:
         """What remembers the gradients of one restart."""
-        return [Momentum(DECAY) for _ in self.transforms]
+        return [Momentum(x.decay) for x in self.transforms]
 
     def step(self, step: int, controls: Controls, momenta: list[Momentum]) -> None:
         """Differentiate, write the iteration down, and move the controls, in place."""
@@ -160,8 +158,8 @@ class ChangeSearch:
         if not plan.steps:
             return self.start(restart, 1.0)
         if run.begins_at is not None and restart == 0:  # controls count in units of the budget
-            return [x.clone() for x in run.begins_at]
-        worst, lowest = self.start(restart, START), float("inf")
+            return [x.project(y.clone()) for x, y in zip(self.transforms, run.begins_at)]
+        worst, lowest = self.start(restart), float("inf")
         for draw in range(plan.first_draws):
             run.report(restart / plan.restarts, f"{plan.title}: draw {draw + 1} of {plan.first_draws}")
             drawn = self.start(f"{restart} {draw}", 1.0)
@@ -189,6 +187,9 @@ class ChangeSearch:
         seen = run.finish(image)
         value, gradient, logits = run.differentiate(seen, self._loss if change.displacement is not None else self._bound)
         self._see(step, value, logits, seen, change.detached(), controls)
+        for transform in self.transforms:
+            if (own := transform.own_gradient(seen)) is not None:
+                gradient = gradient + own
         seeds = [gradient]
         if change.displacement is not None:
             seeds.append(self._loss.target_gradient[:, *box])

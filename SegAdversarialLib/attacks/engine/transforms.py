@@ -95,6 +95,7 @@ class Place:
         channels: how many the image has.
         positions: of those whose intensities may change.
         unit: (C, 1, 1, 1) each channel's largest absolute intensity.
+        run: the attack at work.
     """
 
     shape: tuple[int, int, int]
@@ -104,12 +105,13 @@ class Place:
     channels: int
     positions: tuple[int, ...]
     unit: torch.Tensor
+    run: AttackRun
 
     @classmethod
     def of(cls, run: AttackRun, positions: Sequence[int]) -> Place:
         """An attack's case and region."""
         case, unit = run.case, torch.maximum(run.lowest.abs(), run.highest.abs())
-        return cls(case.shape, case.affine, run.original, run.budget.region, len(case.channels), tuple(positions), unit)
+        return cls(case.shape, case.affine, run.original, run.budget.region, len(case.channels), tuple(positions), unit, run)
 
     def window(self, width: float) -> torch.Tensor | None:
         """A weight (K, J, I): 0 outside the region, 1 from `width` mm inside on, or where it is deepest; None: 1 all over."""
@@ -138,6 +140,11 @@ class Transform(ABC):
     """Whether it moves the anatomy."""
     pace: ClassVar[float]
     """Length of the first step that suits it, as a share of the budget."""
+    decay: ClassVar[float] = 0.75
+    """Weight of the earlier gradients: steps that turn round with every gradient waste most of them."""
+    begins: ClassVar[float] = 0.1
+    """Share of the budget of the random change that a search without draws begins with: where nothing moves, the slope of
+    interpolated values is that towards one neighbour."""
     vectors: ClassVar[bool] = False
     """Whether the control's first axis counts the components of vectors."""
 
@@ -156,6 +163,10 @@ class Transform(ABC):
     def project(self, control: torch.Tensor) -> torch.Tensor:
         """The nearest control of the budget; works in place."""
         return control.clamp_(-1, 1)
+
+    def own_gradient(self, image: torch.Tensor) -> torch.Tensor | None:
+        """The gradient by the image (C, K, J, I) of what this change adds to what is climbed; None: nothing."""
+        return None
 
     def random(self, generator: torch.Generator, share: float) -> torch.Tensor:
         """A random control that uses a share of the budget."""

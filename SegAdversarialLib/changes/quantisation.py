@@ -1,0 +1,154 @@
+"""Blocks of a volume as cosines, and what tables of quantisation can make of them.
+
+As in JPEG, the coefficients c of a block are divided by a table q, rounded, and multiplied again: q round(c / q). Hanif et al.
+2023 (VAFA, eq. 1) learn the tables. What the tables with 0 < q <= q_max can make of one coefficient is known beforehand: 0, if
+|c| <= q_max / 2; and for each number of steps k = 1, 2, ... all from c 2k / (2k + 1) to c 2k / (2k - 1) that is no larger than
+k q_max. None of that is further from c than q_max / 2, nor than |c|.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from SegAdversarialLib.volumes.geometry import spacing_of
+from SegAdversarialLib.volumes.slabs import slabs
+
+_INSIDE = 4e-6
+"""How far values stay away from where a quotient would be rounded to another number, as a share of them."""
+
+
+class BlockCosines:
+    """The orthonormal discrete cosine transform (DCT-II) of blocks.
+
+    Every axis is cut into pieces of the block's length from its beginning on; what is left over at its end is a shorter piece,
+    with cosines of its own. So the transform of the whole volume is orthonormal, and so is its inverse its transpose: the
+    gradient by the coefficients is the transform of the gradient by the voxels.
+
+    Args:
+        block: voxels of a block along k, j, i.
+        like: a tensor of the wanted type on the wanted device.
+    """
+
+    def __init__(self, block: tuple[int, int, int], like: torch.Tensor) -> None:
+        self.block, self._like = block, like
+        self._matrices: dict[int, torch.Tensor] = {}
+
+    @classmethod
+    def of_mm(cls, block_mm: float, affine: np.ndarray, shape: tuple[int, int, int], like: torch.Tensor) -> BlockCosines:
+        """Blocks that are as close to cubes as the voxels allow: of this edge length, and of one voxel at least."""
+        steps = spacing_of(affine)[::-1]
+        counts = [min(max(1, round(block_mm / float(step))), size) for step, size in zip(steps, shape)]
+        return cls((counts[0], counts[1], counts[2]), like)
+
+    def coefficients(self, volumes: torch.Tensor) -> torch.Tensor:
+        """The coefficients (..., K, J, I) of volumes (..., K, J, I), each block's in the place of its voxels."""
+        return self._along_axes(volumes, inverse=False)
+
+    def voxels(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """The volumes of coefficients: the inverse, and the transpose."""
+        return self._along_axes(coefficients, inverse=True)
+
+    def _along_axes(self, values: torch.Tensor, inverse: bool) -> torch.Tensor:
+        for axis, length in zip((-3, -2, -1), self.block):
+            if length > 1:
+                values = self._along(values, axis, length, inverse)
+        return values
+
+    def _along(self, values: torch.Tensor, axis: int, length: int, inverse: bool) -> torch.Tensor:
+        size = values.shape[axis]
+        whole = size - size % length
+        parts = []
+        for part, piece in ((values.narrow(axis, 0, whole), length), (values.narrow(axis, whole, size - whole), size - whole)):
+            if part.numel():
+                blocks = part.unflatten(axis, (-1, piece))
+                matrix = self._matrix(piece)
+                parts.append(_times(blocks, matrix.T if inverse else matrix, axis).flatten(axis - 1, axis))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+
+    def _matrix(self, length: int) -> torch.Tensor:
+        """Row u: the cosine of frequency u."""
+        if length not in self._matrices:
+            places = np.arange(length)
+            rows = np.sqrt(2 / length) * np.cos(np.pi * np.outer(places, 2 * places + 1) / (2 * length))
+            rows[0] = np.sqrt(1 / length)
+            self._matrices[length] = torch.from_numpy(rows).to(self._like)
+        return self._matrices[length]
+
+
+def _times(blocks: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:
+    """A matrix times the vectors along an axis (counted from the end)."""
+    if axis == -1:
+        return blocks @ matrix.T
+    kept = blocks.shape
+    flat = blocks.flatten(axis + 1) if axis < -1 else blocks
+    return (matrix @ flat).view(kept)
+
+
+def quantised(coefficients: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Coefficients divided by a table of the same shape, rounded, and multiplied again; where it is 0, as they are."""
+    return torch.where(table == 0, coefficients, (coefficients / table).round() * table)
+
+
+def nearest_quantised(coefficients: torch.Tensor, wanted: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+    """The values nearest to those that are wanted which tables with 0 < q <= q_max can make of coefficients.
+
+    Args:
+        coefficients, wanted: (C, K, J, I).
+        q_max: (C, 1, 1, 1), from 0 on, in the coefficients' units; 0: they stay as they are.
+    """
+    found = torch.empty_like(coefficients)
+    for own, goal, out, limit in zip(coefficients, wanted, found, q_max):
+        for piece in slabs(own):
+            out[piece] = _nearest(own[piece], goal[piece], limit) if limit else own[piece]
+    return found
+
+
+def table_for(coefficients: torch.Tensor, values: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+    """A table that makes values, as `nearest_quantised` gives them, of coefficients; arguments as there."""
+    size, value = coefficients.abs(), values.abs()
+    found = torch.where(value == 0, q_max.expand_as(size), torch.zeros_like(size))
+    for more in (1, 0):
+        steps = _fewest_steps(size, q_max) + more
+        step = value / steps.clamp_min(1)
+        fits = (value > 0) & (steps > 0) & (step <= q_max) & ((size / step.clamp_min(1e-30)).round() == steps)
+        found = torch.where(fits, step, found)
+    return torch.where(values == coefficients, 0.0, found)
+
+
+class Quantise(torch.autograd.Function):
+    """`nearest_quantised`, whose gradient by what is wanted is that of the identity (a straight-through estimator)."""
+
+    @staticmethod
+    def forward(context: Any, wanted: torch.Tensor, coefficients: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+        """The nearest values."""
+        return nearest_quantised(coefficients, wanted, q_max)
+
+    @staticmethod
+    def backward(context: Any, *seeds: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """The gradient as it comes."""
+        return seeds[0], None, None
+
+
+def _fewest_steps(size: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+    """The least number of steps to which tables can round coefficients of a size."""
+    return (size / q_max - 0.5).ceil().clamp_(min=0)
+
+
+def _nearest(coefficients: torch.Tensor, wanted: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+    """More steps than the fewest and one lead to no values beyond those that one of these two makes."""
+    size, sign = coefficients.abs(), coefficients.sign()
+    along, few = wanted * sign, _fewest_steps(size, q_max)
+    first, second = _within(size, along, few, q_max), _within(size, along, few + 1, q_max)
+    found = torch.where((first - along).abs() <= (second - along).abs(), first, second)
+    return torch.where(along == size, coefficients, found * sign)
+
+
+def _within(size: torch.Tensor, along: torch.Tensor, steps: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+    """The nearest that some number of steps can be worth."""
+    double = 2 * steps
+    low = size * (double / (double + 1) * (1 + _INSIDE))
+    high = torch.minimum(size * (double / (double - 1).clamp_min(1) * (1 - _INSIDE)), steps * q_max)
+    return torch.minimum(torch.maximum(along, low), high)
