@@ -11,7 +11,7 @@ Group = Literal["paper", "gradient", "realistic", "random", "black-box"]
 DESCRIPTIONS: dict[str, str] = {
     "paper": "those of the five papers that this software stands on",
     "gradient": "follow the network's gradient, within an epsilon",
-    "realistic": "change the image as a scanner or a body could",
+    "realistic": "change the image as a scanner, a body or a compressed file could",
     "random": "drawn at random: what an attack must exceed",
     "black-box": "need no gradient of the attacked network",
 }

@@ -113,8 +113,8 @@ def table_for(coefficients: torch.Tensor, values: torch.Tensor, q_max: torch.Ten
     for more in (1, 0):
         steps = _fewest_steps(size, q_max) + more
         step = value / steps.clamp_min(1)
-        fits = (value > 0) & (steps > 0) & (step <= q_max) & ((size / step.clamp_min(1e-30)).round() == steps)
-        found = torch.where(fits, step, found)
+        fits = (value > 0) & (steps > 0) & (step <= q_max * (1 + _INSIDE)) & ((size / step.clamp_min(1e-30)).round() == steps)
+        found = torch.where(fits, torch.minimum(step, q_max), found)
     return torch.where(values == coefficients, 0.0, found)
 
 

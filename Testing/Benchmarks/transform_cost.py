@@ -22,7 +22,7 @@ from measuring import PeakMemory, in_own_process, interleaved, without_preproces
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
 
-LIMITS = {"bias-field": 1.3, "deformation": 2.0, "affine": None, "chain": None}
+LIMITS = {"bias-field": 1.3, "deformation": 2.0, "affine": None, "chain": None, "frequency": None}
 VOLUMES_LIMIT = 20
 
 

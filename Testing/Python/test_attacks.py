@@ -40,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 WITHOUT_EPSILON = {
     *("generative", "bias-field", "deformation", "affine", "chain", "physics-artefact"),
-    *("worst-of-k", "least-budget"),
+    *("worst-of-k", "least-budget", "frequency"),
 }
 """Attacks with another kind of budget, which have tests of their own."""
 

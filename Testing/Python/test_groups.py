@@ -46,6 +46,8 @@ def test_a_group_is_no_attack() -> None:
         ("bias-field", {"steps": 0, "restarts": 4}),
         ("deformation", {"steps": 2, "first_draws": 0, "against": "prediction"}),
         ("chain", {"steps": 1, "first_draws": 1}),
+        ("frequency", {"steps": 3, "restarts": 2}),
+        ("frequency", {"steps": 2, "least_ssim": 0.99, "against": "prediction"}),
         ("worst-of-k", {"draws": 3}),
         ("least-budget", {"probes": 1, "drop": 1.0, "method": {"attack": "uniform-noise", "epsilon": 1e-6}}),
         ("uniform-noise", {}),
