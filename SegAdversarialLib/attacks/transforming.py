@@ -59,8 +59,8 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     )
     step_size: float = parameter(
         1.0,
-        "Length of the steps: 1 is what suits each kind of change, at first all of the budget for a bias field or compression, "
-        "0.2 for noise, 0.15 for movements; later steps are shorter, down to 0.",
+        "Length of the steps: 1 is what suits each kind of change, at first all of the budget for a bias field or "
+        "compression, 0.2 for noise, 0.15 for movements; later steps are shorter, down to 0.",
         "times the usual",
         advanced=True,
         gt=0,

@@ -34,7 +34,7 @@ class BlockCosines:
 
     def __init__(self, block: tuple[int, int, int], like: torch.Tensor) -> None:
         self.block, self._like = block, like
-        self._matrices: dict[int, torch.Tensor] = {}
+        self._matrices: dict[tuple[int, int], torch.Tensor] = {}
 
     @classmethod
     def of_mm(cls, block_mm: float, affine: np.ndarray, shape: tuple[int, int, int], like: torch.Tensor) -> BlockCosines:
@@ -45,46 +45,40 @@ class BlockCosines:
 
     def coefficients(self, volumes: torch.Tensor) -> torch.Tensor:
         """The coefficients (..., K, J, I) of volumes (..., K, J, I), each block's in the place of its voxels."""
-        return self._along_axes(volumes, inverse=False)
+        for axis, length in enumerate(self.block):
+            volumes = times_along(self._matrix(volumes.shape[axis - 3], length), volumes, axis - 3)
+        return volumes
 
     def voxels(self, coefficients: torch.Tensor) -> torch.Tensor:
         """The volumes of coefficients: the inverse, and the transpose."""
-        return self._along_axes(coefficients, inverse=True)
+        for axis, length in enumerate(self.block):
+            coefficients = times_along(self._matrix(coefficients.shape[axis - 3], length).T, coefficients, axis - 3)
+        return coefficients
 
-    def _along_axes(self, values: torch.Tensor, inverse: bool) -> torch.Tensor:
-        for axis, length in zip((-3, -2, -1), self.block):
-            if length > 1:
-                values = self._along(values, axis, length, inverse)
-        return values
-
-    def _along(self, values: torch.Tensor, axis: int, length: int, inverse: bool) -> torch.Tensor:
-        size = values.shape[axis]
-        whole = size - size % length
-        parts = []
-        for part, piece in ((values.narrow(axis, 0, whole), length), (values.narrow(axis, whole, size - whole), size - whole)):
-            if part.numel():
-                blocks = part.unflatten(axis, (-1, piece))
-                matrix = self._matrix(piece)
-                parts.append(_times(blocks, matrix.T if inverse else matrix, axis).flatten(axis - 1, axis))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
-
-    def _matrix(self, length: int) -> torch.Tensor:
-        """Row u: the cosine of frequency u."""
-        if length not in self._matrices:
-            places = np.arange(length)
-            rows = np.sqrt(2 / length) * np.cos(np.pi * np.outer(places, 2 * places + 1) / (2 * length))
-            rows[0] = np.sqrt(1 / length)
-            self._matrices[length] = torch.from_numpy(rows).to(self._like)
-        return self._matrices[length]
+    def _matrix(self, size: int, length: int) -> torch.Tensor:
+        """(size, size): the pieces' cosines along the diagonal. Most of it is 0, but a product with it is one call."""
+        if (size, length) not in self._matrices:
+            whole = np.zeros((size, size))
+            for start in range(0, size, length):
+                part = slice(start, min(start + length, size))
+                whole[part, part] = _cosines(part.stop - start)
+            self._matrices[size, length] = torch.from_numpy(whole).to(self._like)
+        return self._matrices[size, length]
 
 
-def _times(blocks: torch.Tensor, matrix: torch.Tensor, axis: int) -> torch.Tensor:
-    """A matrix times the vectors along an axis (counted from the end)."""
-    if axis == -1:
-        return blocks @ matrix.T
-    kept = blocks.shape
-    flat = blocks.flatten(axis + 1) if axis < -1 else blocks
-    return (matrix @ flat).view(kept)
+def times_along(matrix: torch.Tensor, volumes: torch.Tensor, axis: int) -> torch.Tensor:
+    """A matrix times all vectors along an axis of volumes (..., K, J, I), the axis being -3, -2 or -1."""
+    if axis == -3:
+        return (matrix @ volumes.flatten(-2)).unflatten(-1, volumes.shape[-2:])
+    return matrix @ volumes if axis == -2 else volumes @ matrix.T
+
+
+def _cosines(length: int) -> np.ndarray:
+    """Row u: the cosine of frequency u, of length 1."""
+    places = np.arange(length)
+    rows = np.sqrt(2 / length) * np.cos(np.pi * np.outer(places, 2 * places + 1) / (2 * length))
+    rows[0] = np.sqrt(1 / length)
+    return rows
 
 
 def quantised(coefficients: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
@@ -108,14 +102,14 @@ def nearest_quantised(coefficients: torch.Tensor, wanted: torch.Tensor, q_max: t
 
 def table_for(coefficients: torch.Tensor, values: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
     """A table that makes values, as `nearest_quantised` gives them, of coefficients; arguments as there."""
-    size, value = coefficients.abs(), values.abs()
-    found = torch.where(value == 0, q_max.expand_as(size), torch.zeros_like(size))
+    size, value, limit = coefficients.abs().double(), values.abs().double(), q_max.double()
+    found = torch.where(value == 0, limit.expand_as(size), torch.zeros_like(size))
     for more in (1, 0):
-        steps = _fewest_steps(size, q_max) + more
+        steps = _fewest_steps(size, limit) + more
         step = value / steps.clamp_min(1)
-        fits = (value > 0) & (steps > 0) & (step <= q_max * (1 + _INSIDE)) & ((size / step.clamp_min(1e-30)).round() == steps)
-        found = torch.where(fits, torch.minimum(step, q_max), found)
-    return torch.where(values == coefficients, 0.0, found)
+        fits = (value > 0) & (steps > 0) & (step <= limit * (1 + _INSIDE)) & ((size / step.clamp_min(1e-30)).round() == steps)
+        found = torch.where(fits, torch.minimum(step, limit), found)
+    return torch.where(values == coefficients, 0.0, found).to(coefficients.dtype)
 
 
 class Quantise(torch.autograd.Function):
@@ -138,17 +132,16 @@ def _fewest_steps(size: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
 
 
 def _nearest(coefficients: torch.Tensor, wanted: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
-    """More steps than the fewest and one lead to no values beyond those that one of these two makes."""
+    """By the fewest steps k: from 2k / (2k + 1) to 2k / (2k - 1) of the size or k q_max; and by one more, which reaches
+    from below the size to above it. More steps than these lead to no other values. Between the two there may be a hole."""
     size, sign = coefficients.abs(), coefficients.sign()
     along, few = wanted * sign, _fewest_steps(size, q_max)
-    first, second = _within(size, along, few, q_max), _within(size, along, few + 1, q_max)
-    found = torch.where((first - along).abs() <= (second - along).abs(), first, second)
+    odd = 2 * few + 1
+    reach = size / odd * (1 - _INSIDE)
+    lowest = torch.where(few > 0, size - reach, 0.0)
+    hole = torch.minimum(size + size / (odd - 2) * (1 - _INSIDE * few.sign()), few * q_max)
+    above = size - size / (odd + 2) * (1 - _INSIDE)
+    found = torch.maximum(torch.minimum(along, torch.maximum(size + reach, hole)), lowest)
+    within = (found > hole) & (found < above)
+    found = torch.where(within, torch.where(2 * found < hole + above, hole, above), found)
     return torch.where(along == size, coefficients, found * sign)
-
-
-def _within(size: torch.Tensor, along: torch.Tensor, steps: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
-    """The nearest that some number of steps can be worth."""
-    double = 2 * steps
-    low = size * (double / (double + 1) * (1 + _INSIDE))
-    high = torch.minimum(size * (double / (double - 1).clamp_min(1) * (1 - _INSIDE)), steps * q_max)
-    return torch.minimum(torch.maximum(along, low), high)

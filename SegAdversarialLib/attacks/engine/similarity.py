@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from SegAdversarialLib.changes.quantisation import times_along
 from SegAdversarialLib.volumes.intensity import IntensityRange
 
 _WINDOW, _SIGMA_PER_RADIUS = 11, 0.3
@@ -36,37 +37,39 @@ class Similarity:
         """The similarity of an image (K, J, I)."""
         changed = (image - self._low) / self._span
         maps = self._blurred(changed), self._blurred(changed.square()), self._blurred(changed * self._scaled)
-        return float(self._similarities(*maps).mean(dtype=torch.float64))
+        means, contrasts, sizes, variances = self._parts(*maps)
+        return float((means * contrasts / (sizes * variances)).mean(dtype=torch.float64))
 
     def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
         """The similarity of an image (K, J, I), and its gradient by the voxels."""
         changed = (image - self._low) / self._span
-        maps = [self._blurred(x).requires_grad_(True) for x in (changed, changed.square(), changed * self._scaled)]
-        with torch.enable_grad():
-            similarities = self._similarities(*maps)
-            value = similarities.mean(dtype=torch.float64)
-            by_mean, by_square, by_product = torch.autograd.grad(value, maps)
+        mean, square, product = self._blurred(changed), self._blurred(changed.square()), self._blurred(changed * self._scaled)
+        means, contrasts, sizes, variances = self._parts(mean, square, product)
+        below = sizes * variances
+        found = means * contrasts / below
+        by_product = 2 * means / below
+        by_mean = self._mean * (2 * contrasts / below - by_product) + 2 * mean * found * (1 / variances - 1 / sizes)
         gradient = self._spread(by_mean)
-        gradient += 2 * changed * self._spread(by_square)
+        gradient += 2 * changed * self._spread(found / variances).neg_()
         gradient += self._scaled * self._spread(by_product)
-        return float(value.detach()), gradient.div_(self._span)
+        return float(found.mean(dtype=torch.float64)), gradient.div_(self._span * found.numel())
 
-    def _similarities(self, mean: torch.Tensor, square: torch.Tensor, product: torch.Tensor) -> torch.Tensor:
+    def _parts(self, mean: torch.Tensor, square: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The two factors above the line of the similarity at each place, and the two below it."""
         before, own = self._mean, self._square - self._mean.square()
-        numerator = (2 * before * mean + _C1) * (2 * (product - before * mean) + _C2)
-        denominator = (before.square() + mean.square() + _C1) * (own + square - mean.square() + _C2)
-        return numerator / denominator
+        means, contrasts = 2 * before * mean + _C1, 2 * (product - before * mean) + _C2
+        return means, contrasts, before.square() + mean.square() + _C1, own + square - mean.square() + _C2
 
     def _blurred(self, values: torch.Tensor) -> torch.Tensor:
         """Windows' means, where the whole window lies in the image."""
         for axis, band in self._bands.items():
-            values = _along(band, values, axis)
+            values = times_along(band, values, axis - 3)
         return values
 
     def _spread(self, values: torch.Tensor) -> torch.Tensor:
         """The transpose of that."""
         for axis, band in self._bands.items():
-            values = _along(band.T, values, axis)
+            values = times_along(band.T, values, axis - 3)
         return values
 
 
@@ -79,10 +82,3 @@ def _band(size: int, radius: int, like: torch.Tensor) -> torch.Tensor:
     for place in range(len(band)):
         band[place, place : place + 2 * radius + 1] = weights
     return torch.from_numpy(band).to(like)
-
-
-def _along(matrix: torch.Tensor, values: torch.Tensor, axis: int) -> torch.Tensor:
-    """A matrix times the vectors along an axis of (K, J, I)."""
-    if axis == 0:
-        return (matrix @ values.flatten(1)).unflatten(1, values.shape[1:])
-    return matrix @ values if axis == 1 else values @ matrix.T
