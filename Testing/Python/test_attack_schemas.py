@@ -21,7 +21,8 @@ VISIBLE = {
     "channels", "region", "epsilon", "epsilon_units", "steps", "norm", "against", "target", "radius", "snapshot_every",
     "queries", "answers", "perturbation", "source", "method", "gradient_budget",
     "generator", "xi", "parts", "samples",
-    "max_bias", "q_max", "block_mm", "least_ssim", "spacing_mm", "per_channel", "max_displacement", "max_rotation", "max_translation", "max_scale", "order",
+    "q_max", "block_mm", "least_ssim",
+    "max_bias", "spacing_mm", "per_channel", "max_displacement", "max_rotation", "max_translation", "max_scale", "order",
     "kind", "severity", "draws", "drop", "each_structure",
 }  # fmt: skip
 
