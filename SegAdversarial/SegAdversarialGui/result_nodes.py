@@ -72,15 +72,31 @@ def channelsOf(result: ResultNodes) -> list[str]:
 
 def notesOf(result: ResultNodes) -> list[str]:
     """What makes a run's figures say less than they seem to, one sentence each."""
+    answers = {x.sentence for x in thresholdsOf(result)}
+    return [str(note) for note in _recordOf(result).get("notes", []) if note not in answers]
+
+
+def thresholdsOf(result: ResultNodes) -> list[Any]:
+    """The least budgets that a run has found (`Threshold`), that for the mean Dice first; none if it has not looked."""
+    from SegAdversarialLib.attacks.threshold import Threshold
+
+    try:
+        return [Threshold(**x) for x in _recordOf(result).get("thresholds", [])]
+    except TypeError:  # changed by hand
+        return []
+
+
+def _recordOf(result: ResultNodes) -> dict[str, Any]:
+    """How a run was made and what was noted of it; empty where that is gone."""
     from SegAdversarialLib.errors import InputError
     from SegAdversarialLib.scene import configuration_of
 
     if not alive(result.configuration):
-        return []
+        return {}
     try:
-        return [str(note) for note in configuration_of(result).get("notes", [])]
+        return dict(configuration_of(result))
     except InputError:
-        return []
+        return {}
 
 
 def missing(result: ResultNodes, view: str, channel: str) -> list[str]:

@@ -251,7 +251,8 @@ class ResultsSection:
         )
 
     def _showFigures(self, result: ResultNodes) -> None:
-        widgets.say(self.summary, verdict(result.metrics, result.reference, result_nodes.notesOf(result)))
+        answers = result_nodes.thresholdsOf(result)
+        widgets.say(self.summary, verdict(result.metrics, result.reference, result_nodes.notesOf(result), answers))
         if self.table.mrmlTableNode() is not result.metrics:
             self.table.setMRMLTableNode(result.metrics)
         known = result_nodes.alive(result.configuration)

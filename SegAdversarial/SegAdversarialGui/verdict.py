@@ -13,7 +13,7 @@ _CERTIFIED = "certified Dice"
 _DICE = {"Dice", _CERTIFIED}
 
 
-def verdict(table: Any, reference: Any, notes: Sequence[str] = ()) -> str:
+def verdict(table: Any, reference: Any, notes: Sequence[str] = (), thresholds: Sequence[Any] = ()) -> str:
     """A few lines on how Dice changed for each structure, and whether that is a success by Chen et al. (2019).
 
     Args:
@@ -21,12 +21,14 @@ def verdict(table: Any, reference: Any, notes: Sequence[str] = ()) -> str:
             structure with a column "Dice" or "certified Dice"), or of checks; None, or a table without Dice, gives no words.
         reference: what Dice was measured against; None: the network's own answer for the original.
         notes: what makes the figures say less than they seem to.
+        thresholds: the least budgets that were found (`Threshold`), one for each structure; they come first.
     """
     every = rowsOf(table)
     if any("verdict" in row for row in every):
         return "\n".join(_auditLines(every))
     rows = [row for row in every if row.get("structure") and (row.get("metric") == "Dice" or _DICE & set(row))]
-    lines = [_structureLine(row) for row in rows[:_MOST_STRUCTURES]]
+    lines = _thresholdLines(thresholds)
+    lines += [_structureLine(row) for row in rows[:_MOST_STRUCTURES]]
     if len(rows) > _MOST_STRUCTURES:
         lines.append(_("and {n} more structures, in the table").format(n=len(rows) - _MOST_STRUCTURES))
     if any("after" in row for row in rows):
@@ -43,6 +45,23 @@ def rowsOf(table: Any) -> list[dict[str, str]]:
     columns = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
     rows = [[table.GetCellText(row, n) for n in range(len(columns))] for row in range(table.GetNumberOfRows())]
     return [{name: text for name, text in zip(columns, row) if text not in ("", "-")} for row in rows]
+
+
+def _thresholdLines(thresholds: Sequence[Any]) -> list[str]:
+    """A number for each structure, in the attack's own unit, and what it is."""
+    if not thresholds:
+        return []
+    first = thresholds[0]
+    head = _("Least {setting} with which Dice falls by {percent:g} %, an upper bound of what the network tolerates:")
+    lines = [head.format(setting=first.setting.replace("_", " "), percent=100 * first.drop)]
+    for found in thresholds[: 1 + _MOST_STRUCTURES]:
+        name = _("mean Dice") if found.structure == "mean" else found.structure
+        lines.append(_("{structure}: {bracket}").format(structure=name, bracket=found.within))
+    if len(thresholds) > 1 + _MOST_STRUCTURES:
+        lines.append(_("and {n} more structures").format(n=len(thresholds) - 1 - _MOST_STRUCTURES))
+    if not all(x.searched for x in thresholds):
+        lines.append(_('"At most": seen on the way to the mean; "Each structure" searches for each by itself.'))
+    return lines
 
 
 def _structureLine(row: dict[str, str]) -> str:

@@ -65,7 +65,10 @@ class LeastBudget(AsItsMethod, AgainstReference):
         le=1,
     )
     each_structure: bool = parameter(
-        False, "Search again for each structure by itself; the image is that of the mean.", label="Each structure"
+        False,
+        "Search again for each structure by itself, each as long as for the mean; else each structure has what the search for "
+        "the mean has shown of it. The image is that of the mean.",
+        label="Each structure",
     )
     probes: int = parameter(
         8, "How many attacks are made at most, for the mean and for each structure.", "attacks", advanced=True, ge=1, le=100
@@ -171,6 +174,7 @@ class _Search:
     def __init__(self, attack: LeastBudget, run: AttackRun) -> None:
         from SegAdversarialLib.attacks.engine.looking import Look
 
+        self._tried: list[tuple[float, dict[int, float]]] = []
         self._attack, self._run = attack, run
         self._counted = attack._counted(run)
         self._look = Look(run, attack.against, self._counted)
@@ -194,8 +198,8 @@ class _Search:
         assert kept is not None
         run.kept_restart, run.kept_iteration = 0, self._iterations[id(kept)]
         thresholds = [self._threshold(MEAN, self._counted, search)]
-        if attack.each_structure and len(self._counted) > 1:
-            thresholds += self._apart(kept)
+        if len(self._counted) > 1:
+            thresholds += self._apart(kept) if attack.each_structure else self._on_the_way()
         return replace(kept.found, state=None, thresholds=tuple(thresholds))
 
     def _apart(self, first: Attempt) -> list[Threshold]:
@@ -207,12 +211,26 @@ class _Search:
             found.append(self._threshold(name, [n], self._searched(name, [n], first)))
         return found
 
+    def _on_the_way(self) -> list[Threshold]:
+        """What the images that were tried for the mean have shown of each structure; it costs nothing."""
+        from SegAdversarialLib.attacks.engine.budget_search import ROUNDING
+
+        found = []
+        for n in (n for n in self._counted if self._clean.dice[n]):
+            enough = (1 - self._attack.drop) * self._clean.dice[n] + ROUNDING
+            fell = [(share, dice[n]) for share, dice in self._tried if dice[n] <= enough]
+            upper, after = min(fell, default=(None, min(dice[n] for _, dice in self._tried)))
+            failed = [share for share, dice in self._tried if dice[n] > enough and (upper is None or share < upper)]
+            found.append(self._told(self._run.head.names[n], [n], max(failed, default=0.0), upper, after, searched=False))
+        return found
+
     def _searched(self, structure: str | None, outputs: list[int], begin: Attempt | None = None) -> Bisection:
         from SegAdversarialLib.attacks.engine.budget_search import Bisection, BisectionPlan, resumed, scaled
 
         attack, run = self._attack, self._run
         aimed = attack.aimed(structure)
         self._row, self._iterations = 0, dict[int, int]()
+        self._tried = []
 
         def attempt(share: float, last: Attempt | None) -> Found:
             smaller = with_share(aimed, share)
@@ -231,6 +249,7 @@ class _Search:
                 return scaled(inner, found, less / share)
 
         def tell(made: Attempt) -> None:
+            self._tried.append((made.share, made.seen.dice))
             self._write(self._number, made.share, made.seen, made.found)
             self._iterations[id(made)] = self._row
 
@@ -256,14 +275,22 @@ class _Search:
     def _threshold(self, structure: str, outputs: list[int], search: Bisection) -> Threshold:
         upper = search.upper
         seen = upper.seen if upper is not None else search.last.seen if search.last is not None else self._clean
+        share = None if upper is None else upper.share
+        return self._told(structure, outputs, search.lower, share, seen.mean(outputs), searched=True)
+
+    def _told(
+        self, structure: str, outputs: list[int], lower: float, upper: float | None, after: float, *, searched: bool
+    ) -> Threshold:
+        """The answer from shares of the largest budget."""
         return Threshold(
             structure=structure,
             setting=self._setting,
             unit=unit_of(self._attack.method),
-            lower=search.lower * self._largest,
-            upper=None if upper is None else upper.share * self._largest,
+            lower=lower * self._largest,
+            upper=None if upper is None else upper * self._largest,
             largest=self._largest,
             drop=self._attack.drop,
             before=self._clean.mean(outputs),
-            after=seen.mean(outputs),
+            after=after,
+            searched=searched,
         )

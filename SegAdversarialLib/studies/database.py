@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.studies.records import AUDITED_COLUMNS, CHANNEL_COLUMNS, CHECK_COLUMNS, STRUCTURE_COLUMNS
+from SegAdversarialLib.studies.records import (
+    AUDITED_COLUMNS,
+    CHANNEL_COLUMNS,
+    CHECK_COLUMNS,
+    STRUCTURE_COLUMNS,
+    THRESHOLD_COLUMNS,
+)
 
 APPLICATION = 0x5E6AD5
 """What SQLite files of this software call themselves (PRAGMA application_id)."""
@@ -27,8 +33,9 @@ TABLES = {
     "channels": CHANNEL_COLUMNS,
     "audited": AUDITED_COLUMNS,
     "checks": CHECK_COLUMNS,
+    "thresholds": THRESHOLD_COLUMNS,
 }
-"""Tables with one row for each thing that was measured, by cell."""
+"""Tables with one row for each thing that was measured, by cell. One that an older store lacks is made when it is written."""
 
 _PATIENCE = 30.0
 """Seconds that a write waits for somebody else's, such as a program that shows the file."""
@@ -42,8 +49,8 @@ def quoted(names: Sequence[str]) -> str:
 
 
 _MEASURED = "\n".join(
-    f'CREATE TABLE "{table}" (cell INTEGER NOT NULL REFERENCES cells(id), {quoted(columns)}, absent TEXT);\n'
-    f'CREATE INDEX "{table}_of_cell" ON "{table}" (cell);'
+    f'CREATE TABLE IF NOT EXISTS "{table}" (cell INTEGER NOT NULL REFERENCES cells(id), {quoted(columns)}, absent TEXT);\n'
+    f'CREATE INDEX IF NOT EXISTS "{table}_of_cell" ON "{table}" (cell);'
     for table, columns in TABLES.items()
 )
 
@@ -152,6 +159,11 @@ def about(connection: sqlite3.Connection, name: str) -> Any:
     return None if found is None else json.loads(found[0])
 
 
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a store has a table; older ones have not all."""
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone() is not None
+
+
 @contextmanager
 def in_a_sentence(path: Path) -> Iterator[None]:
     """What SQLite and the system find wrong, as one sentence."""
@@ -215,6 +227,8 @@ def _check(connection: sqlite3.Connection, path: Path, reading: bool) -> None:
         )
     if not reading:
         connection.execute("PRAGMA journal_mode = WAL")
+        if tables:
+            connection.executescript(f"BEGIN IMMEDIATE; {_MEASURED} COMMIT;")
         # a killed process loses nothing; at a power failure the last results may be missing, and are made again
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA foreign_keys = ON")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies.database import TABLES
-from SegAdversarialLib.studies.rows import CELL_COLUMNS, STATE_COLUMNS, Rows
+from SegAdversarialLib.studies.rows import BOOLEANS, CELL_COLUMNS, STATE_COLUMNS, TEXTS, Rows
 from SegAdversarialLib.volumes.files import whole_file
 
 Format = Literal["csv", "parquet"]
@@ -21,16 +21,14 @@ Row = dict[str, Any]
 _AT_ONCE = 20_000
 """Rows of a group in a Parquet file."""
 
-_NUMBERS = {"repeat": int, "tries": int, "budget": float, "finished": float, "seconds": float, "success": bool}
+_NUMBERS: dict[str, type] = {"repeat": int, "tries": int, "budget": float, "finished": float, "seconds": float}
 """Columns that are no texts, beside those that were measured."""
-
-_MEASURED_TEXTS = {"structure", "channel", "strongest", "check", "verdict", "sentence"}
 
 
 def export(
     store: Rows, folder: str | Path, formats: Iterable[Format] = ("csv",), only: Collection[str] | None = None
 ) -> list[Path]:
-    """Write the tables of a store: results, channels, traces, audited, checks and cells, each to a file of its own.
+    """Write the tables of a store (results, channels, thresholds, traces, audited, checks, cells), each to a file of its own.
 
     In CSV what was not measured is empty, what is not a number `nan`, and what is infinite `inf`; in Parquet null, NaN and
     infinity. Mappings and lists (settings, notes) are JSON.
@@ -70,6 +68,7 @@ def _tables(store: Rows) -> dict[str, tuple[Callable[[], Iterator[Row]], Callabl
     return {
         "results": (store.results, kinds_of(TABLES["structures"])),
         "channels": (store.channels, kinds_of(TABLES["channels"])),
+        "thresholds": (store.thresholds, kinds_of(TABLES["thresholds"])),
         "traces": (store.traces, lambda: _found(store.traces())),
         "audited": (store.audited, kinds_of(TABLES["audited"])),
         "checks": (store.checks, kinds_of(TABLES["checks"])),
@@ -79,9 +78,9 @@ def _tables(store: Rows) -> dict[str, tuple[Callable[[], Iterator[Row]], Callabl
 
 def _kind(column: str) -> type:
     """What a column holds."""
-    if column in _NUMBERS:
-        return _NUMBERS[column]
-    measured = {x for columns in TABLES.values() for x in columns} - _MEASURED_TEXTS
+    if column in _NUMBERS or column in BOOLEANS:
+        return _NUMBERS.get(column, bool)
+    measured = {x for columns in TABLES.values() for x in columns} - TEXTS
     return float if column in measured else str
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from SegAdversarialLib.evaluation.evaluation import UNWARPED, Evaluation
 from SegAdversarialLib.metrics.normality import quantile_line
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.threshold import Threshold
     from SegAdversarialLib.defenses.audit import Audit
     from SegAdversarialLib.volumes.case import Case
 
@@ -45,6 +46,11 @@ def structure_rows(evaluation: Evaluation) -> list[Row]:
             if math.isnan(of[f"hd95_{when}"]) and of[f"dice_{when}"] == 0:
                 of[f"hd95_{when}"] = math.inf
     return list(found.values())
+
+
+def threshold_rows(thresholds: Iterable[Threshold]) -> list[Row]:
+    """A row with THRESHOLD_COLUMNS for each least budget; infinite where the largest budget did not do."""
+    return [{**x.describe(), "upper": math.inf if x.upper is None else x.upper} for x in thresholds]
 
 
 def channel_rows(evaluation: Evaluation, case: Case, adversarial: Case, before: Sequence[Line]) -> list[Row]:

@@ -29,6 +29,10 @@ intercept of the normal QQ plot of its intensities inside the foreground, in int
 AUDITED_COLUMNS = ("epsilon", "structure", "plain", "audited", "strongest")
 """Of an audit: mean Dice at a relative epsilon under the plain attack and under the strongest one, and which that was."""
 
+THRESHOLD_COLUMNS = ("structure", "setting", "unit", "drop", "lower", "upper", "largest", "before", "after", "searched")
+"""Of a least budget of one structure ("mean": of the mean Dice) in one case, as `attacks.threshold.Threshold`; `upper` is inf
+where the largest budget did not do."""
+
 CHECK_COLUMNS = ("check", "verdict", "number", "sentence")
 """Of an audit: one check."""
 
@@ -72,6 +76,7 @@ class Outcome:
     Attributes:
         structures: rows with STRUCTURE_COLUMNS.
         channels: rows with CHANNEL_COLUMNS.
+        thresholds: rows with THRESHOLD_COLUMNS.
         trace: rows by iteration of an attack (as `AttackResult.trace`), or by epoch of a training.
         audited: rows with AUDITED_COLUMNS.
         checks: rows with CHECK_COLUMNS.
@@ -84,6 +89,7 @@ class Outcome:
 
     structures: list[dict[str, Any]] = field(default_factory=list)
     channels: list[dict[str, Any]] = field(default_factory=list)
+    thresholds: list[dict[str, Any]] = field(default_factory=list)
     trace: list[dict[str, Any]] = field(default_factory=list)
     audited: list[dict[str, Any]] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)

@@ -11,7 +11,7 @@ from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies.budgets import Budgets
-from SegAdversarialLib.studies.database import TABLES, about, in_a_sentence, quoted
+from SegAdversarialLib.studies.database import TABLES, about, has_table, in_a_sentence, quoted
 from SegAdversarialLib.studies.records import Cell
 
 CELL_COLUMNS = (
@@ -24,8 +24,11 @@ differ in more than budget, channels and seed."""
 STATE_COLUMNS = ("state", "tries", "error", "worker", "finished", "seconds", "product", "kept", "notes", "versions")
 """What is known of a cell itself; `finished` in seconds since 1970."""
 
-_TEXTS = {"structure", "channel", "strongest", "check", "verdict", "sentence"}
-_BOOLEANS = {"success"}
+TEXTS = {"structure", "channel", "strongest", "check", "verdict", "sentence", "setting", "unit"}
+"""Columns of measured rows that are texts."""
+
+BOOLEANS = {"success", "searched"}
+"""Those that are true or false."""
 
 _AT_ONCE = 2000
 """Rows that are fetched at once."""
@@ -52,6 +55,10 @@ class Rows:
     def checks(self) -> Iterator[dict[str, Any]]:
         """A row for each (network, check): CELL_COLUMNS and CHECK_COLUMNS."""
         return self._measured("checks")
+
+    def thresholds(self) -> Iterator[dict[str, Any]]:
+        """A row for each (attack, structure) whose least budget was looked for: CELL_COLUMNS and THRESHOLD_COLUMNS."""
+        return self._measured("thresholds")
 
     def traces(self) -> Iterator[dict[str, Any]]:
         """A row for each iteration of an attack or epoch of a training: CELL_COLUMNS, and what the trace says."""
@@ -126,6 +133,9 @@ class Rows:
 
     def _measured(self, table: str) -> Iterator[dict[str, Any]]:
         columns = TABLES[table]
+        with in_a_sentence(self.path):
+            if not has_table(self._connection, table):
+                return
         base = self._bases()
         chosen = ", ".join(f'm."{x}"' for x in columns)
         for number, *values, absent in self._streamed(
@@ -204,5 +214,5 @@ def _named(settings: dict[str, Any], products: Mapping[str, str]) -> dict[str, A
 def _read(column: str, value: Any, missing: Any) -> Any:
     """A value as it was given: NULL was not a number, unless it is told to be missing."""
     if value is None:
-        return None if column in missing or column in _TEXTS else math.nan
-    return bool(value) if column in _BOOLEANS else value
+        return None if column in missing or column in TEXTS else math.nan
+    return bool(value) if column in BOOLEANS else value

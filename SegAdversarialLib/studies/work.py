@@ -129,7 +129,7 @@ def _attack(cell: Cell, folder: Path, volumes: str, product: str) -> Outcome:
     from SegAdversarialLib.attacks.transfer import with_opened_source
     from SegAdversarialLib.evaluation.measuring import evaluate
     from SegAdversarialLib.evaluation.structures import check_regions
-    from SegAdversarialLib.studies.outcomes import channel_rows, structure_rows
+    from SegAdversarialLib.studies.outcomes import channel_rows, structure_rows, threshold_rows
 
     memory, settings, regions = _memory(), dict(cell.settings), cell.work.get("regions")
     model = memory.network(cell.work["model"])
@@ -145,6 +145,7 @@ def _attack(cell: Cell, folder: Path, volumes: str, product: str) -> Outcome:
     return Outcome(
         structures=structure_rows(found),
         channels=channel_rows(found, case, result.adversarial, memory.lines(case)),
+        thresholds=threshold_rows(result.thresholds),
         trace=[dict(row) for row in result.trace],
         kept=(volumes,) if volumes else (),
         notes=found.notes,

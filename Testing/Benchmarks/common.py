@@ -47,6 +47,14 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     return Path(path)
 
 
+def in_float32(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with which an attack searches in single precision, whatever this version's default is."""
+    from SegAdversarialLib import attacks
+
+    known = "mixed_precision" in attacks.attack_class(name).model_fields
+    return {**settings, "mixed_precision": False} if known else dict(settings)
+
+
 def mean_dice(model: SegmentationModel, case: Case, image: np.ndarray) -> float:
     """Mean Dice over the network's structures, against the reference, of what it says of an image (C, K, J, I)."""
     import torch

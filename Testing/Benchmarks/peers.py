@@ -23,13 +23,14 @@ import contextlib
 import importlib
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from published import SEA_LOSSES, VoxelLoss, cross_entropy, one_minus_cosine, padam, sea
 
 from SegAdversarialLib import Case, SegmentationModel
 from SegAdversarialLib.metrics import dice
@@ -146,10 +147,18 @@ class ImageNetwork(torch.nn.Module):
             self._compare(volume.detach(), logits.detach())
         return self._flat(logits)
 
-    def _compare(self, volume: torch.Tensor, logits: torch.Tensor) -> None:
+    def mean_dice(self, logits: torch.Tensor) -> float:
+        """Mean Dice over the structures of logits (N, K, J, I)."""
         head = self._bound.head
         claimed, wanted = head.predicted(logits)[list(head.foreground)], self._targets[list(head.foreground)]
-        found = float(np.mean([dice(x.numpy(), y.numpy()) for x, y in zip(claimed, wanted)]))
+        return float(np.mean([dice(x.numpy(), y.numpy()) for x, y in zip(claimed, wanted)]))
+
+    def unflattened(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K, J, I) from (1, N, K, J*I)."""
+        return logits.reshape(-1, *self.shape[1:])
+
+    def _compare(self, volume: torch.Tensor, logits: torch.Tensor) -> None:
+        found = self.mean_dice(logits)
         if found < self._lowest_dice:
             self._lowest_dice, self.worst = found, volume.clone()
 
@@ -257,6 +266,27 @@ def _ten_lines(loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Se
     return search
 
 
+def _padam(loss: VoxelLoss) -> Search:
+    def search(network: ImageNetwork, images: torch.Tensor, labels: torch.Tensor, epsilon: float, steps: int) -> torch.Tensor:
+        return padam(network, images, labels, epsilon, steps, loss)
+
+    return search
+
+
+def _sea(names: Sequence[str]) -> Search:
+    """SEA with these losses, which share the gradients; the image with the lowest Dice (SEA: the least of all)."""
+
+    def search(network: ImageNetwork, images: torch.Tensor, labels: torch.Tensor, epsilon: float, steps: int) -> torch.Tensor:
+        found = [sea(network, images, labels, epsilon, steps // len(names), name) for name in names]
+        if len(found) == 1:
+            return found[0]
+        with torch.no_grad():
+            answers = [network(x) for x in found]
+        return found[int(np.argmin([network.mean_dice(network.unflattened(x)) for x in answers]))]
+
+    return search
+
+
 def _torchattacks(name: str) -> Search:
     """An attack of torchattacks, which climb the cross-entropy of all voxels; steps of epsilon / 4, its own proportion."""
 
@@ -267,7 +297,7 @@ def _torchattacks(name: str) -> Search:
     return search
 
 
-def _adv_lib(name: str, steps_name: str = "num_steps", target: bool = False, **settings: Any) -> Search:
+def adv_lib(name: str, steps_name: str = "num_steps", target: bool = False, **settings: Any) -> Search:
     """A segmentation attack of adv-lib: on all voxels that are no background, or towards nothing but background."""
 
     def search(network: ImageNetwork, images: torch.Tensor, labels: torch.Tensor, epsilon: float, steps: int) -> torch.Tensor:
@@ -319,13 +349,17 @@ def _package(name: str) -> types.ModuleType:
 PEERS: dict[str, Peer] = {
     "ten-line PGD, cross-entropy": Peer("own script", _ten_lines(functional.cross_entropy)),
     "ten-line PGD, MONAI's Dice loss": Peer("own script", _ten_lines(_monai_dice)),
+    "PAdam-CE (Halmosi et al.)": Peer("published form", _padam(cross_entropy)),
+    "PAdam-Cos (Halmosi et al.)": Peer("published form", _padam(one_minus_cosine)),
+    **{f"SEA {name} (Croce et al.)": Peer("published form", _sea([name])) for name in SEA_LOSSES},
+    "SEA, lowest of four (Croce et al.)": Peer("published form", _sea(list(SEA_LOSSES)), least_steps=4),
     "PGD (torchattacks)": Peer("torchattacks", _torchattacks("PGD")),
     "MI-FGSM (torchattacks)": Peer("torchattacks", _torchattacks("MIFGSM")),
-    "ALMA prox (adv-lib)": Peer("adv-lib", _adv_lib("alma_prox", lr_init=0.3), "budget", least_classes=3, least_steps=2),
-    "PDPGD L-inf (adv-lib)": Peer("adv-lib", _adv_lib("pdpgd", norm=float("inf"), primal_lr=3.0), "budget", least_steps=2),
-    "PDGD L2 (adv-lib)": Peer("adv-lib", _adv_lib("pdgd", primal_lr=3.0), "budget", least_steps=2),
-    "DAG (adv-lib)": Peer("adv-lib", _adv_lib("dag", "max_iter", γ=3.0), "budget"),
-    "ASMA to background (adv-lib)": Peer("adv-lib", _adv_lib("asma", target=True, β=1e4, τ=1e3), "budget"),
+    "ALMA prox (adv-lib)": Peer("adv-lib", adv_lib("alma_prox", lr_init=0.3), "budget", least_classes=3, least_steps=2),
+    "PDPGD L-inf (adv-lib)": Peer("adv-lib", adv_lib("pdpgd", norm=float("inf"), primal_lr=3.0), "budget", least_steps=2),
+    "PDGD L2 (adv-lib)": Peer("adv-lib", adv_lib("pdgd", primal_lr=3.0), "budget", least_steps=2),
+    "DAG (adv-lib)": Peer("adv-lib", adv_lib("dag", "max_iter", γ=3.0), "budget"),
+    "ASMA to background (adv-lib)": Peer("adv-lib", adv_lib("asma", target=True, β=1e4, τ=1e3), "budget"),
 }
 """The peers by name. Their step lengths, which in "budget" coordinates mean something else than in [0, 1], are those of a few
 powers of 3 or 10 that did best on phantoms that are not in the benchmark (seeds 100 to 102); all else is their default."""

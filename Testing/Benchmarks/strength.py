@@ -28,7 +28,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from common import Cells, machine, mean_dice, save_figure, save_table
+from common import Cells, in_float32, machine, mean_dice, save_figure, save_table
 from peers import PEERS, Budget, Found, Missing, run_peer
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, open_model, phantom
@@ -91,7 +91,7 @@ def counted(model: SegmentationModel) -> Iterator[list[int]]:
 def run_ours(name: str, settings: dict[str, Any], model: SegmentationModel, case: Case, epsilon: float) -> Found:
     """Attack a case with one of our attacks, and check what it says of itself."""
     with counted(model) as count:
-        result = attacks.make_attack(name, {**settings, "epsilon": epsilon})(model, case)
+        result = attacks.make_attack(name, in_float32(name, {**settings, "epsilon": epsilon}))(model, case)
     image, outside = Budget.of(case, epsilon).enforce(torch.from_numpy(result.adversarial.image))
     return Found(image.numpy(), max(count[0], result.gradient_evaluations), outside)
 

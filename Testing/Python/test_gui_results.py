@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from gui_helpers import settle
 from results_helpers import NOTES, Stage, _stage, made  # noqa: F401  (a fixture)
 
 from SegAdversarialLib import scene as scenes
+from SegAdversarialLib.attacks.threshold import Threshold
 
 RED, ORIGINAL = "Red", "SegAdversarialOriginal"
 ADVERSARIAL, DIFFERENCE = "SegAdversarialAdversarial", "SegAdversarialDifference"
@@ -200,6 +202,23 @@ def test_figures_are_those_of_the_run(stage: Stage) -> None:
     stage.press("original")
     stage.section.chartButton.click()
     assert stage.manager.layout == stage.layout.COMPARE
+
+
+def test_a_least_budget_is_a_number_for_each_structure(stage: Stage) -> None:
+    result, evaluation = made()
+    found = Threshold("mean", "max_bias", "share of the intensity", 0.061, 0.066, 0.3, 0.3, 0.92, 0.6)
+    core = replace(found, structure="core", upper=0.066, searched=False)
+    tumour = replace(found, structure="tumour", upper=None, lower=0.3)
+    result = replace(result, thresholds=(found, core, tumour))
+    evaluation.notes = (*(x.sentence for x in result.thresholds), *NOTES)
+    stage.section.select(scenes.add_result(result, evaluation, None, stage.scene).run)
+    settle()
+    lines = stage.section.summary.text.splitlines()
+    assert lines[0] == "Least max bias with which Dice falls by 30 %, an upper bound of what the network tolerates:"
+    assert lines[1:4] == ["mean Dice: between 6.1 and 6.6 %", "core: at most 6.6 %", "tumour: not within 30 %"]
+    assert "Each structure" in lines[4] and lines[5].startswith("tumour: Dice 0.94")
+    notes = [x for x in lines if x.startswith("Note:")]
+    assert notes == [f"Note: {NOTES[0]}"], "what stands above is not said twice"
 
 
 def test_configuration_can_be_read(stage: Stage) -> None:

@@ -109,7 +109,7 @@ def test_both_ends_hold(method: dict[str, Any]) -> None:
     model, case = toy()
     attack = attacks.LeastBudget(method=method, drop=0.2, probes=5, precision=0.1)
     result = attack(model, case)
-    (found,) = result.thresholds
+    found = result.thresholds[0]
     if found.upper is None:
         assert lost(result) < 0.2 and found.lower == found.largest
         return
@@ -144,19 +144,42 @@ def test_chosen_and_single_structures() -> None:
     assert lost(only, ("rim",)) >= 0.3 - 1e-9 and len(only.thresholds) == 1
     each = attacks.LeastBudget(method={"attack": "pgd", "epsilon": 0.4}, each_structure=True)(model, case)
     assert [x.structure for x in each.thresholds] == ["mean", "core", "rim"]
-    assert {row["restart"] for row in each.trace} == {0, 1, 2}
+    assert {row["restart"] for row in each.trace} == {0, 1, 2} and all(x.searched for x in each.thresholds)
     for found in each.thresholds:
         assert found.upper is not None and found.after <= 0.7 * found.before + 1e-9
     notes = evaluate(each, model, warn=False).notes
     assert all(x.sentence in notes for x in each.thresholds)
 
 
+@pytest.mark.parametrize("largest", [0.4, 0.02])
+def test_each_structure_has_what_the_search_for_the_mean_has_shown_of_it(largest: float) -> None:
+    """Read off the trace by hand, at no cost; a search of its own needs no more."""
+    model, case = toy()
+    settings = {"method": {"attack": "pgd", "epsilon": largest, "steps": 6}}
+    result = attacks.LeastBudget(**settings)(model, case)
+    mean, *rest = result.thresholds
+    assert mean.searched and [x.structure for x in rest] == ["core", "rim"] and not any(x.searched for x in rest)
+    assert {row["restart"] for row in result.trace} == {0}
+    clean, *tried = result.trace
+    for found in rest:
+        column = f"dice {found.structure}"
+        fell = [row["at budget"] for row in tried if row[column] <= 0.7 * clean[column] + 1e-9]
+        assert found.upper == (pytest.approx(min(fell)) if fell else None) and found.before == pytest.approx(clean[column])
+        failed = [row["at budget"] for row in tried if row[column] > 0.7 * clean[column] + 1e-9]
+        below = [x for x in failed if found.upper is None or x < found.upper]
+        assert found.lower == pytest.approx(max(below, default=0))
+        assert found.within.startswith("at most" if fell else "not seen up to") and "On the way" in found.sentence
+    searched = attacks.LeastBudget(**settings, each_structure=True)(model, case)
+    assert result.gradient_evaluations < searched.gradient_evaluations
+    assert result.thresholds[0] == searched.thresholds[0]
+
+
 def test_the_words_are_in_the_attacks_own_unit() -> None:
-    (found,) = attacks.LeastBudget(method={"attack": "bias-field", "max_bias": 0.6, "spacing_mm": 8}, drop=0.2)(
+    found = attacks.LeastBudget(method={"attack": "bias-field", "max_bias": 0.6, "spacing_mm": 8}, drop=0.2)(
         *toy()
-    ).thresholds
+    ).thresholds[0]
     assert found.setting == "max_bias" and " %" in found.within
-    (found,) = attacks.LeastBudget(method={"attack": "deformation", "steps": 1}, probes=1)(*toy()).thresholds
+    found = attacks.LeastBudget(method={"attack": "deformation", "steps": 1}, probes=1)(*toy()).thresholds[0]
     assert found.within.endswith(" mm") and "tolerates" in found.sentence or "did not fall" in found.sentence
 
 

@@ -19,11 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.studies.database import TABLES
 from SegAdversarialLib.studies.records import (
     AUDITED_COLUMNS,
     CHANNEL_COLUMNS,
     CHECK_COLUMNS,
     STRUCTURE_COLUMNS,
+    THRESHOLD_COLUMNS,
     Cell,
     Outcome,
 )
@@ -59,6 +61,7 @@ OUTCOMES = st.builds(
     structures=rows_of(STRUCTURE_COLUMNS, {"structure": TEXT, "success": st.booleans() | st.none()}),
     channels=rows_of(CHANNEL_COLUMNS, {"channel": TEXT}),
     audited=rows_of(AUDITED_COLUMNS, {"structure": TEXT, "strongest": TEXT}),
+    thresholds=rows_of(THRESHOLD_COLUMNS, {"structure": TEXT, "setting": TEXT, "unit": TEXT, "searched": st.booleans()}),
     checks=rows_of(CHECK_COLUMNS, {"check": TEXT, "verdict": TEXT, "sentence": TEXT}),
     trace=st.lists(st.dictionaries(st.text(max_size=5), NUMBER | TEXT, max_size=3), max_size=3),
     product=TEXT,
@@ -80,7 +83,7 @@ def test_what_goes_in_comes_out(tmp_path: Path, outcomes: list[Outcome]) -> None
         for each, outcome in zip(reversed(cells), reversed(outcomes)):
             store.finish(each, outcome, worker="w")
     with Store.open(tmp_path / "s.sqlite", reading=True) as store:
-        for name in ("structures", "channels", "audited", "checks"):
+        for name in TABLES:
             read = store.results() if name == "structures" else getattr(store, name)()
             expected = [(each.key, row) for each, outcome in zip(cells, outcomes) for row in getattr(outcome, name)]
             for (key, row), found in zip(expected, read, strict=True):

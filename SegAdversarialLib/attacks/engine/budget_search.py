@@ -16,7 +16,7 @@ from SegAdversarialLib.attacks.engine.run import AttackRun
 SHRINKS = 4
 """How often the network is asked how much smaller a change may be made."""
 
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 """0.8 to 0.56 is a drop of 30 %, although floating-point numbers make it 0.2999999."""
 
 
@@ -56,7 +56,7 @@ class BisectionPlan:
 
     def succeeds(self, seen: Seen) -> bool:
         """Whether Dice has fallen enough."""
-        return seen.mean(self.outputs) <= self.enough + _ROUNDING
+        return seen.mean(self.outputs) <= self.enough + ROUNDING
 
 
 class Bisection:

@@ -1,4 +1,4 @@
-"""Dice against budget for every network, and Dice and PSNR against iteration."""
+"""Dice against budget for every network, tried or searched for, and Dice and PSNR against iteration."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.evaluation.statistics import intervals, summary
+from SegAdversarialLib.studies.budget_tables import curves
 from SegAdversarialLib.studies.figures.style import curve_handles, own_style, panels, series_style
-from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Results, Row, condition_of, patients
+from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Results, Row, condition_of, in_order, patients
 from SegAdversarialLib.studies.layouts import TITLES, Rows, doses_of
 
 MOST_BANDS = 8
@@ -81,6 +82,34 @@ def by_iteration(traces: Iterable[Row]) -> Any:
             axis.set_ylabel(title)
             axis.xaxis.get_major_locator().set_params(integer=True)
         axes[0].set_ylim(0, 1)
+    return figure
+
+
+def by_least_budget(traces: Iterable[Row], bounded_by: str = "budget", scale: float = 1.0) -> Any:
+    """Dice against the budget that a search for the least one has tried: a panel for each structure, a curve for each network
+    and attack.
+
+    Means over patients with their bootstrap intervals (95 %); see `budget_tables.curves`.
+
+    Args:
+        traces: the store's rows of traces, of attacks that are bounded by one setting in one unit.
+        bounded_by: what the axis says.
+        scale: what it shows is so many times the budget: 100 for percent.
+    """
+    found = curves(traces)
+    networks, attacks = ({x[n] for x in found} for n in (0, 1))
+    names = {x: x[0] if len(attacks) == 1 else x[1] if len(networks) == 1 else ": ".join(x) for x in found}
+    structures = in_order(x for own in found.values() for x in own)
+    shown = structures if len(structures) > 2 else [x for x in structures if x != MEAN] or structures
+    with own_style():
+        figure, axes = panels(len(shown), curve_handles(names.values()))
+        for structure, axis in zip(shown, axes):
+            for n, own in enumerate(found.values()):
+                places = own.get(structure, [])
+                _curve(axis, [scale * x for x, _ in places], [x for _, x in places], n, len(found))
+            axis.set_title(structure)
+            axis.set_xlabel(bounded_by)
+        _share_axis(axes, "Dice", True)
     return figure
 
 

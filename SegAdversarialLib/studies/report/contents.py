@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.studies import layouts, modality_tables, robustness_tables
+from SegAdversarialLib.studies import budget_tables, layouts, modality_tables, robustness_tables
 from SegAdversarialLib.studies.grouping import ALL, Condition, Results, Row, condition_of
 from SegAdversarialLib.studies.images import cases_of, read_kept
 from SegAdversarialLib.studies.report.material import Material
@@ -66,6 +66,7 @@ def tables(material: Material) -> list[Chosen]:
         Chosen(layouts.attacks(results, material.channels, network=network), len(results.networks) == 1)
         for network in results.networks
     ]
+    found.append(Chosen(budget_tables.least_budgets(material.thresholds)))
     found.append(Chosen(robustness_tables.degradations(results)))
     found.append(Chosen(modality_tables.quantile_lines(material.channels), first=False))
     found.append(Chosen(robustness_tables.overview(results), first=False))
@@ -87,9 +88,11 @@ def figures(material: Material, traces: Iterable[Row]) -> Iterator[Drawn]:
             drawn = modality_bars(results, network=network, attack=attack)
             title = f"{network} under {attack}, by attacked channel"
             yield Drawn(f"dice-by-channel-{n + 1}", title, bands, drawn)
-    if followed := _followed(results, traces):
+    searched: list[Row] = []
+    if followed := _followed(results, traces, searched):
         title = "Dice and PSNR against the iteration"
         yield Drawn("by-iteration", title, f"The largest budget of each attack. {bands}", by_iteration(followed))
+    yield from _within_budgets(material.thresholds, searched)
 
 
 def images(store: Any, folder: Path) -> Iterator[Drawn]:
@@ -118,12 +121,27 @@ def images(store: Any, folder: Path) -> Iterator[Drawn]:
         yield Drawn(f"worst-slice-{n + 1}", title, "The axial slice in which the answer changed most.", drawn)
 
 
+def _within_budgets(thresholds: Iterable[Row], searched: Sequence[Row]) -> Iterator[Drawn]:
+    """Dice against the budgets that were tried in searches for the least one, a figure for each attack and unit."""
+    from SegAdversarialLib.studies.figures import by_least_budget
+
+    units = {row["key"]: (row["attack"], row["setting"], row["unit"]) for row in thresholds}
+    told = "The lowest Dice that was found with no more than a budget. Means over patients with 95 % bootstrap intervals."
+    for n, (attack, setting, unit) in enumerate(list(dict.fromkeys(units.values()))[:_MOST_FIGURES]):
+        own = [row for row in searched if units.get(row["key"]) == (attack, setting, unit)]
+        if own:
+            scale, bounded_by = budget_tables.axis_of(setting, unit)
+            drawn = by_least_budget(own, bounded_by, scale)
+            yield Drawn(f"least-budget-{n + 1}", f"Dice against the budget: {attack}", told, drawn)
+
+
 def _by_channel(results: Results) -> bool:
     return any(x.channels != ALL for x in results.conditions)
 
 
-def _followed(results: Results, traces: Iterable[Row]) -> list[dict[str, Any]]:
-    """What iterative attacks did on the way, each with its largest budget on all channels, as far as one figure shows it."""
+def _followed(results: Results, traces: Iterable[Row], searched: list[Row]) -> list[dict[str, Any]]:
+    """What iterative attacks did on the way, each with its largest budget on all channels, as far as one figure shows it;
+    `searched` takes the rows of searches for the least budget, which are no iterations of one attack."""
     largest: dict[Condition, Condition] = {}
     for condition in (x for x in results.conditions if x.attack and x.channels == ALL):
         known = largest.setdefault(replace(condition, budget=None), condition)
@@ -131,8 +149,10 @@ def _followed(results: Results, traces: Iterable[Row]) -> list[dict[str, Any]]:
             largest[replace(condition, budget=None)] = condition
     wanted, curves, found = set(largest.values()), set[tuple[str, Condition]](), list[dict[str, Any]]()
     for _, of_cell in itertools.groupby(traces, key=lambda row: row["key"]):
-        # rows of a search for the least budget are no iterations of one attack
-        rows = [{x: row[x] for x in _SHOWN if x in row} for row in of_cell if "iteration" in row and "at budget" not in row]
+        every = [row for row in of_cell if "iteration" in row]
+        if len(searched) < _MOST_POINTS:
+            searched += [row for row in every if "at budget" in row and results.knows(row)]
+        rows = [{x: row[x] for x in _SHOWN if x in row} for row in every if "at budget" not in row]
         if not rows or max(row["iteration"] for row in rows) < 2 or not results.knows(rows[0]):
             continue
         curve = rows[0]["network"], results.condition_of(rows[0])

@@ -23,7 +23,11 @@ _BROAD = 1.7
 _WIDE = 9
 """The same of one of so many inches."""
 
-_RAW = {"results": "a row for each attack and structure", "channels": "a row for each attack and channel"}
+_RAW = {
+    "results": "a row for each attack and structure",
+    "channels": "a row for each attack and channel",
+    "thresholds": "a row for each search for the least budget and structure",
+}
 
 
 def write_tables(folder: Path, tables: Iterable[Table]) -> dict[str, str]:

@@ -28,6 +28,9 @@ class StoreLike(Protocol):
     def channels(self) -> Iterator[dict[str, Any]]:
         """A row for each channel of each attack."""
 
+    def thresholds(self) -> Iterator[dict[str, Any]]:
+        """A row for each structure of each search for the least budget."""
+
     def traces(self) -> Iterator[dict[str, Any]]:
         """A row for each iteration or epoch."""
 
@@ -71,6 +74,7 @@ def gather(study: Study, store: StoreLike, text: str = "") -> Material:
         ),
         results=Results(store.results()),
         channels=list(store.channels()),
+        thresholds=list(store.thresholds()),
         audited=list(store.audited()),
         checks=list(store.checks()),
     )

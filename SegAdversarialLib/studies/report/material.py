@@ -70,6 +70,7 @@ class Material:
         account: how it came about.
         results: what was measured of structures.
         channels: a row for each cell and channel.
+        thresholds: a row for each cell and structure whose least budget was looked for.
         audited: of each audit a row for each epsilon and structure, with `network`.
         checks: of each audit a row for each check, with `network`.
         paper: whose study it repeats; empty: none.
@@ -79,6 +80,7 @@ class Material:
     account: Account
     results: Results = field(default_factory=lambda: Results([]))
     channels: Sequence[Row] = ()
+    thresholds: Sequence[Row] = ()
     audited: Sequence[Row] = ()
     checks: Sequence[Row] = ()
     paper: str = ""
