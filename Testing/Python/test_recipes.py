@@ -155,6 +155,24 @@ def test_samples_without_a_structure_are_left_alone() -> None:
         assert images.isfinite().all()
 
 
+def test_the_training_of_madry_begins_at_another_point_in_every_step() -> None:
+    """With a budget that is crossed in no step, what is handed out is where it began; the images are the same ones."""
+    attack = make_attack(
+        "pgd", {"steps": 1, "step_size": 1e-7, "loss": "cross_entropy", "random_start": True, "keep": "last", "clip": False}
+    )
+    learner = PlainLearner(small_network())
+    (batch,) = batches(1)
+    later = type(batch)(**{**vars(batch), "step": batch.step + 1})
+    network = AskedNetwork(learner.network, learner, "network")
+    first, again, other = (network.attacked(x, attack)[0] - batch.images for x in (batch, batch, later))
+    unit = batch.images.abs().flatten(2).amax(2)
+    share = first.flatten(2).abs().amax(2) / unit
+    assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3 * float(first.abs().max()))
+    assert (share <= attack.epsilon * 1.001).all() and (share > 0.9 * attack.epsilon).all()
+    plain = AdversarialTraining(attack="pgd")
+    assert not plain._chosen().is_random, "the recipe follows Liu et al. 2021, who do not train with PGD"
+
+
 def test_targets_as_a_label_map() -> None:
     label = torch.tensor([0, 1, 2, 4]).reshape(1, 1, 4)
     regions = {1: (1, 4), 2: (1, 2, 4), 4: (4,)}
