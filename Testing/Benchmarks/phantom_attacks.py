@@ -23,7 +23,7 @@ ATTACKS = {
     "FGSM": attacks.FGSM(),
     "i-FGSM, 10 steps": attacks.IFGSM(keep="last"),
     "ti-FGSM, 10 steps": attacks.TIFGSM(keep="last"),
-    "PGD, 20 steps": attacks.PGD(keep="last"),
+    "PGD, 20 steps": attacks.PGD(keep="last", random_start=True),
     "Inverse FGSM, epsilon 0.0118": attacks.InverseFGSM(),
 }
 REGIONS = ("WT", "TC", "ET")

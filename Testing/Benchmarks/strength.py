@@ -38,6 +38,11 @@ ROOT = Path(__file__).resolve().parents[2]
 REAL_DATA = Path(os.environ.get("SEGADVERSARIAL_TEST_DATA", ROOT.parent / "shared" / "data"))
 WORST, OURS = "worst-case", "ours"
 WITHOUT_GRADIENTS = {"universal-random-perturbation": {"radius": 0.0, "epsilon_units": "relative", "clip": True}}
+PUBLISHED = {
+    "pgd, as published": {"random_start": True, "keep": "last"},
+    "apgd, as SEA's": {"shrinking": True, "loss": "balanced_masked_cross_entropy"},
+}
+"""Forms that are not the library's defaults."""
 KEY = ("network", "case", "attack", "budget", "epsilon")
 ITERATED = ("ifgsm", "momentum-ifgsm", "segpgd", "cospgd", "apgd")
 
@@ -113,8 +118,9 @@ def contestants() -> list[Contestant]:
             add(f"pgd, {loss}", "pgd", lambda steps, loss=loss: {"steps": steps, "loss": loss})  # type: ignore[misc]
     for name in ITERATED:
         add(name, name, lambda steps: {"steps": steps})
-    for loss in ("soft_dice", "cross_entropy"):
-        add(f"apgd, {loss}", "apgd", lambda steps, loss=loss: {"steps": steps, "loss": loss})  # type: ignore[misc]
+    add("apgd, cross_entropy", "apgd", lambda steps: {"steps": steps, "loss": "cross_entropy"})
+    for label, settings in PUBLISHED.items():
+        add(label, label.partition(",")[0], lambda steps, settings=settings: {"steps": steps, **settings})  # type: ignore[misc]
     add(WORST, WORST, lambda steps: {"gradient_budget": steps})
     for label, peer in PEERS.items():
         found.append(Contestant(label, peer.package, lambda *inputs, peer=peer: run_peer(peer, *inputs)))  # type: ignore[misc]
