@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from typing import Any
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.model.memory import is_of_memory
 
 _LOADER_ERRORS = {126, 127, 193, 1114}
 """Windows' numbers for a library that cannot be loaded."""
@@ -24,7 +24,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
-    if _is_memory(error) or (isinstance(error, InputError) and _is_memory(error.__cause__)):
+    if is_of_memory(error) or (isinstance(error, InputError) and is_of_memory(error.__cause__)):
         if isinstance(error, InputError):
             return "memory", str(error)
         return "memory", (
@@ -42,13 +42,3 @@ def _explain(error: BaseException) -> tuple[str, str]:
             return "import", f"A library cannot be loaded ({detail_of(error)}); install PyTorch again."
         return "input", f"{error.strerror or detail_of(error)}: {error.filename or 'a file could not be used'}."
     return "internal", f"Something unexpected went wrong ({type(error).__name__}: {detail_of(error)}); please report it."
-
-
-def _is_memory(error: BaseException | None) -> bool:
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")  # where it was never imported, the error is none of its own
-    if torch is not None and isinstance(error, getattr(torch, "OutOfMemoryError", ())):
-        return True
-    # what PyTorch says of the machine's own memory is a RuntimeError
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)

@@ -78,6 +78,8 @@ class BoundModel:
         self._steps = how.preprocessing.on_grid(case.shape, case.affine).on_image(self._channels(self.image))
         self._unflipped, self._flips = self._steps.without_flips()
         self._grid = self._new_grid()
+        self._keeps_all = True
+        """A volume that goes through in one go keeps its graph while the objective's is made."""
         is_lent = self._grid.sees_all and self._is_taken_as_it_is(image)
         if is_lent and self.image.data_ptr() == image.data_ptr():
             self.image = self.image.clone()
@@ -176,13 +178,22 @@ class BoundModel:
     def _differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
+        from SegAdversarialLib.model.sliding_window import WindowsTooLarge
+
         self._windows.scales_gradients = self._network.scales_gradients or self._how.network_dtype != self._how.dtype
-        if self._windows.is_single:
+        if self._windows.is_single and self._keeps_all:
             try:
                 return self._differentiate_at_once(image, loss)
-            except torch.OutOfMemoryError as error:
+            except WindowsTooLarge as error:
                 self._windows.use_less_memory(error)
-        return self._differentiate_by_windows(image, loss)
+            except torch.OutOfMemoryError:
+                # the network's graph and the objective's do not fit beside each other; one after the other they may
+                self._keeps_all = False
+        while True:
+            try:
+                return self._differentiate_by_windows(image, loss)
+            except WindowsTooLarge as error:
+                self._windows.use_less_memory(error)
 
     def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch

@@ -86,11 +86,14 @@ class GpuMemory:
         return torch.cuda.max_memory_allocated(self._device) - self._before
 
     def free(self) -> int:
-        """Bytes that can still be had: what the driver has left, and what PyTorch keeps for later."""
+        """Bytes that can still be had: what the driver has left, as far as PyTorch is allowed it, and what PyTorch keeps."""
         import torch
 
-        left, _ = torch.cuda.mem_get_info(self._device)
-        return left + torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        left, total = torch.cuda.mem_get_info(self._device)
+        kept = torch.cuda.memory_reserved(self._device)
+        if hasattr(torch.cuda, "get_per_process_memory_fraction"):  # from PyTorch 2.8 on; a limit counts all that is kept
+            left = min(left, max(0, int(torch.cuda.get_per_process_memory_fraction(self._device) * total) - kept))
+        return left + kept - torch.cuda.memory_allocated(self._device)
 
 
 def advice() -> str:

@@ -15,6 +15,7 @@ from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleratio
 from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
 from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
+from SegAdversarialLib.model.memory import volumes_in_words, weights_in_words
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.model.windows import Rarely, Windows
 from SegAdversarialLib.objectives import Objective
@@ -102,7 +103,8 @@ class SegmentationModel:
         self._check()
         check_weights(network, name)
         self.device = choose_device(device)
-        self.network = network.to(self.device)
+        with weights_in_words(name, self.device):
+            self.network = network.to(self.device)
         self.network_dtype = dtype_of(network)
         # images, preprocessing and objectives never in less than single precision: a rounded image breaks the budget
         self.dtype = torch.float64 if self.network_dtype == torch.float64 else torch.float32
@@ -302,9 +304,13 @@ class SegmentationModel:
                 may raise `Cancelled`. A volume that goes through the network in one go has no such moments.
 
         Raises:
-            InputError: the case lacks a channel that the network takes.
+            InputError: the case lacks a channel that the network takes, or memory does not suffice for what is done inside.
         """
         positions = self.channel_positions(case)
+        with volumes_in_words(case.shape, len(case.channels), self.device):
+            yield from self._on(case, positions, between_windows)
+
+    def _on(self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None) -> Iterator[BoundModel]:
         self.examine()
         dimensions = self.preprocessing.dimensions
         if not self._is_examined:

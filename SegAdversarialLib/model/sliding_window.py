@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -39,6 +40,10 @@ _CHANGES_INPUT = (
     "The network changes its input in place, though it did not when it was tried out; say so "
     '("in_place": true in its settings), so that it gets a copy each time.'
 )
+
+
+class WindowsTooLarge(torch.OutOfMemoryError):
+    """The device has not enough memory for what the network makes of its windows, whatever lies around them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +117,11 @@ class SlidingWindow:
 
         Raises:
             InputError: there is but one already.
+            OutOfMemoryError: there is but one already, and it is not the network that needs too much: the `cause`.
         """
         at_once = min(self.batch_size, len(self.views))
+        if at_once == 1 and not isinstance(cause, WindowsTooLarge):
+            raise cause
         if at_once == 1:
             raise InputError(
                 f"A single window of {'x'.join(map(str, self._grid.window))} voxels does not fit into the device's memory; "
@@ -183,7 +191,8 @@ class SlidingWindow:
             for seed, (place, flips) in zip(seeds, graph.views):
                 share = self._share(place, padded).mul_(scale)
                 torch.mul(_flipped(upstream[(slice(None), *place)], flips), _flipped(share[None], flips), out=seed)
-            (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
+            with _of_the_network():
+                (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
             for (place, flips), part in zip(graph.views, gradient if scale == 1 else gradient.div_(scale)):
                 pulled[(slice(None), *place)].add_(_flipped(part, flips))
 
@@ -318,7 +327,8 @@ class SlidingWindow:
         """Logits (B, N, *window) of crops (B, C, *window)."""
         seen = crops.squeeze(2) if self._grid.dimensions == 2 else crops
         try:
-            logits = self._network(seen if self._dtype is None else seen.to(self._dtype))
+            with _of_the_network():
+                logits = self._network(seen if self._dtype is None else seen.to(self._dtype))
         except (torch.OutOfMemoryError, InputError):
             raise
         except Exception as error:  # a stranger's network may raise anything
@@ -366,6 +376,17 @@ class SlidingWindow:
     def _report(self, done: int) -> None:
         if self._between is not None:
             self._between(done / len(self.views))
+
+
+@contextmanager
+def _of_the_network() -> Iterator[None]:
+    """Too little memory inside is told from too little around the network."""
+    try:
+        yield
+    except WindowsTooLarge:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise WindowsTooLarge(str(error)) from error
 
 
 def _flipped(volume: torch.Tensor, flips: tuple[int, ...]) -> torch.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.model.memory import TooLittleMemory, is_of_memory
 
 LOSS_HELPS = "a lower learning_rate, clip_gradient or the precision 32-true help"
 MEMORY_HELPS = "a smaller patch, batch_size or network, or the precision bf16-mixed"
@@ -33,16 +34,9 @@ def memory_in_words(helps: str = MEMORY_HELPS) -> Iterator[None]:
     """Too little memory inside becomes an `InputError` that says what helps."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_of_memory(error):
+    except (MemoryError, RuntimeError, TooLittleMemory) as error:
+        if not (isinstance(error, TooLittleMemory) or is_of_memory(error)):
             raise
-        where = "The GPU" if "CUDA" in str(error) or "GPU" in str(error) else "The computer"
+        said = str(error.__cause__ if isinstance(error, TooLittleMemory) else error)
+        where = "The GPU" if "CUDA" in said or "GPU" in said else "The computer"
         raise InputError(f"{where} has too little memory for this training; give {helps}.") from error
-
-
-def is_of_memory(error: BaseException) -> bool:
-    """Whether an error means that there is too little memory."""
-    import torch
-
-    said = str(error).lower()
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in said or "not enough memory" in said

@@ -10,9 +10,9 @@ import torch.nn.functional as functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.model.memory import is_of_memory
 from SegAdversarialLib.model.network_outputs import NetworkOutputs, parts_of
 from SegAdversarialLib.model.window_grid import WindowGrid
-from SegAdversarialLib.training.failures import is_of_memory
 from SegAdversarialLib.training.losses import loss_of
 from SegAdversarialLib.training.settings import TrainingSettings
 from SegAdversarialLib.training.task import Task

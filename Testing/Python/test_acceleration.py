@@ -306,6 +306,7 @@ def test_readings_of_a_gpus_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: state["peak"])
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: state["reserved"])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5000, 8000))
+    monkeypatch.setattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0, raising=False)
     memory = GpuMemory(torch.device("cuda"))
     memory.start()
     state["peak"] = 350
