@@ -20,6 +20,9 @@ LARGEST = 1 << 20
 _MOST = 50_000
 """Entries that are looked up: more are an attempt to fill the memory."""
 
+_DEEPEST = 100
+"""Brackets in brackets: no configuration nests so deep."""
+
 _RELATIVE = re.compile(r"[@%](?:::)+")
 
 
@@ -214,7 +217,20 @@ def _yaml(text: str, source: str) -> Any:
         raise InputError(
             f"{source} is YAML, for which PyYAML is missing; install it (pip install PyYAML), or write the file as JSON."
         ) from None
+
+    class Loader(yaml.SafeLoader):
+        def fetch_flow_collection_start(self, *token: Any) -> None:
+            if self.flow_level >= _DEEPEST:  # the time that PyYAML takes grows with the square of the depth
+                raise ValueError("brackets nest too deep")
+            super().fetch_flow_collection_start(*token)
+
+        def flatten_mapping(self, node: Any) -> None:
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                # merged again and again, a few lines become more entries than memory holds
+                raise ValueError("entries are merged by <<, which is not done here; write them out")
+            super().flatten_mapping(node)
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=Loader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{source} is no readable YAML ({detail_of(error)}); check the file.") from None

@@ -1,8 +1,11 @@
-"""The names of MONAI's classes in a bundle's configuration."""
+"""The names of MONAI's classes in a bundle's configuration, and what is said of settings that none of them takes."""
 
 from __future__ import annotations
 
-from SegAdversarialLib.errors import InputError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from SegAdversarialLib.errors import InputError, detail_of
 
 _ARRAYS_IN_D = ("BorderPad", "SpatialPad", "DivisiblePad", "Pad")
 """Classes for arrays whose names end as those for dictionaries do."""
@@ -27,3 +30,17 @@ def base_name(target: str, entry: str) -> str:
         if name.endswith(ending):
             return name.removesuffix(ending)
     return name
+
+
+@contextmanager
+def as_written(entry: str) -> Iterator[None]:
+    """What cannot be done with a part's settings, since they are of other kinds than the part takes, in a sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The bundle's {entry} has a setting of another kind than is taken there ({detail_of(error)}); check its numbers "
+            "and words."
+        ) from None

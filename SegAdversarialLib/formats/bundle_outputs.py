@@ -10,7 +10,7 @@ from typing import Any, Literal
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.bundle_config import Component
 from SegAdversarialLib.formats.bundle_expressions import tree_of
-from SegAdversarialLib.formats.bundle_names import base_name
+from SegAdversarialLib.formats.bundle_names import as_written, base_name
 
 _PREDICTION = "pred"
 
@@ -79,6 +79,11 @@ def asked(inferer: Any) -> Asked:
         return Asked()
     if not isinstance(inferer, Component):
         raise InputError("The bundle's inferer is no component with a _target_; write one, such as SlidingWindowInferer.")
+    with as_written(inferer.entry):
+        return _asked(inferer)
+
+
+def _asked(inferer: Component) -> Asked:
     name = base_name(inferer.target, inferer.entry)
     if name == "SimpleInferer":
         return Asked()
@@ -131,8 +136,9 @@ def outputs(transforms: Sequence[Any]) -> Outputs:
         if not isinstance(transform, Component):
             raise InputError("The bundle's postprocessing holds something that is no transform; write them one by one.")
         keys = transform.get("keys", _PREDICTION)
-        if _PREDICTION in ([keys] if isinstance(keys, str) else keys or []):
-            _read(transform, found, done)
+        with as_written(transform.entry):
+            if _PREDICTION in ([keys] if isinstance(keys, str) else keys or []):
+                _read(transform, found, done)
     _brought_back(found, done)
     return found
 

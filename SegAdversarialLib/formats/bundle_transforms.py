@@ -14,7 +14,7 @@ from typing import Any
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.bundle_config import Component
 from SegAdversarialLib.formats.bundle_expressions import tree_of
-from SegAdversarialLib.formats.bundle_names import base_name
+from SegAdversarialLib.formats.bundle_names import as_written, base_name
 
 _IMAGE = "image"
 """The entry of its dictionaries that MONAI's evaluator gives to the network."""
@@ -63,7 +63,8 @@ def prepared(transforms: Sequence[Any], channels: int | None) -> Prepared:
     for transform in transforms:
         if not isinstance(transform, Component):
             raise InputError("The bundle's preprocessing holds something that is no transform; write them one by one.")
-        reader.read(transform)
+        with as_written(transform.entry):
+            reader.read(transform)
     return reader.done()
 
 

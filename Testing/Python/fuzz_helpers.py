@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -67,3 +71,59 @@ def spoilt(data: bytes, changes: list[Any], head: int = 600) -> bytes:
             ends = [n for n in (data.find(x, begin) for x in (b" ", b"\n")) if n >= 0]
             data = data[:begin] + word + data[min(ends, default=len(data)) :]
     return data
+
+
+def places(data: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [x for key, value in inside for x in ((*place, key), *places(value, (*place, key)))]
+
+
+def edited(data: Any, edits: list[Any]) -> Any:
+    """JSON data with something else at some places."""
+    data = copy.deepcopy(data)
+    for share, kind, junk in edits:
+        if not (found := places(data)):
+            break
+        *way, last = found[int(share * len(found))]
+        inner = data
+        for step in way:
+            inner = inner[step]
+        if kind == "drop":
+            del inner[last]
+        elif kind == "name" and isinstance(inner, dict):
+            inner[str(junk)[:40]] = inner.pop(last)
+        elif kind == "add" and isinstance(inner, list):
+            inner.append(copy.deepcopy(junk))
+        else:
+            inner[last] = copy.deepcopy(junk)
+    return data
+
+
+def assert_short(error: Exception) -> None:
+    """One line; names that somebody gave may be long."""
+    text = str(error)
+    assert "\n" not in text and "Traceback" not in text and len(text) < 6000
+    text.encode()
+
+
+class Hang(BaseException):
+    """Something takes longer than anybody waits."""
+
+
+@contextmanager
+def no_hang(seconds: float) -> Iterator[None]:
+    """`Hang` where what is inside takes so many seconds of this process's own time, however busy the machine is."""
+    if not hasattr(signal, "setitimer"):  # Windows
+        yield
+        return
+
+    def ended(*_: Any) -> None:
+        raise Hang
+
+    earlier = signal.signal(signal.SIGVTALRM, ended)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, earlier)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import tempfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from fault_helpers import listing, run_toy, toy_job, unfinished
-from fuzz_helpers import CHANGES, fuzzed, spoilt
+from fuzz_helpers import CHANGES, assert_short, edited, fuzzed, spoilt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,32 +57,6 @@ JUNK = st.sampled_from(
     + [[], {}, [[]], {"a": 1}, ["a"] * 50, "1" * 5000, [None], {"": {}}, 1 << 63]
 )
 EDITS = st.lists(st.tuples(st.floats(0, 0.999), st.sampled_from(["set", "drop", "add", "name"]), JUNK), min_size=1, max_size=3)
-
-
-def places(data: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inside = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [x for key, value in inside for x in ((*place, key), *places(value, (*place, key)))]
-
-
-def edited(data: Any, edits: list[Any]) -> Any:
-    """JSON data with something else at some places."""
-    data = copy.deepcopy(data)
-    for share, kind, junk in edits:
-        if not (found := places(data)):
-            break
-        *way, last = found[int(share * len(found))]
-        inner = data
-        for step in way:
-            inner = inner[step]
-        if kind == "drop":
-            del inner[last]
-        elif kind == "name" and isinstance(inner, dict):
-            inner[str(junk)[:40]] = inner.pop(last)
-        elif kind == "add" and isinstance(inner, list):
-            inner.append(copy.deepcopy(junk))
-        else:
-            inner[last] = copy.deepcopy(junk)
-    return data
 
 
 def text_of(data: Any, changes: list[Any]) -> bytes:
@@ -162,10 +135,3 @@ def test_names_lead_nowhere_else(name: str, tmp_path: Path) -> None:
         assert_short(error)
     new = set(tmp_path.parent.rglob("*")) - before
     assert all((tmp_path / "out") in (x, *x.parents) for x in new) and not unfinished(tmp_path)
-
-
-def assert_short(error: Exception) -> None:
-    """One line; names that somebody gave may be long."""
-    text = str(error)
-    assert "\n" not in text and "Traceback" not in text and len(text) < 6000
-    text.encode()
