@@ -85,7 +85,7 @@ def showingSteps(
             moved.append(node)
         yield
     yield from _segmentationSteps(scene, shown, view, result)
-    _showLegends([content.foreground for content in shown.values()])
+    _showLegends(scene, [content.foreground for content in shown.values()])
     if moved:
         _placeViews(layoutManager, result, moved)
     return moved
@@ -251,12 +251,19 @@ def _show(display: Any, views: list[str], *, visible: bool = True, filled: bool 
     display.EndModify(modifying)
 
 
-def _showLegends(volumes: Iterable[Any]) -> None:
-    """Show the colour legends of perturbations; Slicer draws them in the views that show their volumes only."""
-    for volume in set(volumes) - {None}:
-        for n in range(volume.GetNumberOfDisplayNodes()):
+def _showLegends(scene: Any, volumes: Iterable[Any]) -> None:
+    """Show the colour legends of perturbations, and hide those of all that is no longer shown.
+
+    Slicer draws a legend in the views that show its volume only, but a view that has let go of a volume goes on drawing it.
+    """
+    shown = set(volumes)
+    for volume in layout.nodesOfClass(scene, "vtkMRMLScalarVolumeNode"):
+        for n in range(volume.GetNumberOfDisplayNodes() if volume.GetAttribute(ROLE) else 0):
             legend = volume.GetNthDisplayNode(n)
             if legend is not None and legend.IsA("vtkMRMLColorLegendDisplayNode"):
+                if volume not in shown:
+                    legend.SetVisibility(False)
+                    continue
                 legend.SetOrientation(legend.Vertical)
                 legend.SetPosition(*_LEGEND_PLACE)
                 legend.SetSize(*_LEGEND_SIZE)

@@ -135,6 +135,35 @@ def test_the_legend_is_in_views_that_are_younger_than_it(stage: Stage, slicerHos
     assert bottom * (1 - length) > 0.12, "Slicer's texts stand there"
 
 
+def test_no_legend_of_an_earlier_run_stays(stage: Stage, slicerHost: Any) -> None:
+    """Difference, then a certificate, then its Original: nobody is told what colours mean that are not there."""
+    from host import slicer_module
+
+    def drawn() -> bool:
+        settle()
+        slicerHost.processEvents(0.4)
+        slicer_module.renderAll()
+        return legendDrawn("Red")
+
+    attacked = stage.add()
+    stage.press("difference")
+    assert drawn()
+    result, evaluation = made()
+    certain = np.zeros(evaluation.clean.shape, bool)
+    share = np.full(evaluation.clean.shape, 0.9, np.float32)
+    certified = scenes.add_certificate(result.original, evaluation.clean, certain, share, [], attacked.inputs, stage.scene)
+    stage.section._findResults = lambda: scenes.find_runs(stage.scene)
+    stage.section.select(certified.run)
+    assert drawn(), "that of the votes"
+    stage.press("original")
+    assert not drawn()
+    stage.section.select(attacked.run)
+    stage.press("original")
+    assert not drawn()
+    stage.press("difference")
+    assert drawn()
+
+
 # what is there when the panel comes
 
 
