@@ -7,12 +7,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.describing import describe_file
 from SegAdversarialLib.formats.monai_network import architecture_class
 from SegAdversarialLib.formats.settings import NetworkSettings
 from SegAdversarialLib.formats.verdicts import verdict
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.studies.cases import Cases, FileStates
 from SegAdversarialLib.studies.reading import Misplaced, Place
 from SegAdversarialLib.studies.records import Cell
@@ -21,7 +24,8 @@ from SegAdversarialLib.studies.study import Study
 from SegAdversarialLib.studies.validation import validated
 from SegAdversarialLib.training.generator_settings import GeneratorTraining
 from SegAdversarialLib.training.settings import TrainingSettings
-from SegAdversarialLib.training.task import DESCRIBED
+from SegAdversarialLib.training.task import DESCRIBED, Task
+from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import file_name
 
 
@@ -35,6 +39,7 @@ class Use:
         needs: keys of the cells that train it.
         files: the states of its files.
         is_random: whether it answers at random.
+        head: what its outputs stand for, as far as that is known before it is there.
     """
 
     model: dict[str, Any]
@@ -42,6 +47,7 @@ class Use:
     needs: tuple[str, ...] = ()
     files: list[list[Any]] = field(default_factory=list)
     is_random: bool = False
+    head: OutputHead | None = None
 
 
 class NetworkPlan:
@@ -120,7 +126,7 @@ class NetworkPlan:
         try:
             found = describe_file(network.path, network.settings, **network.changes)
             files = self._files.of_paths(found.files)
-            opens = found.opens(network.trust)
+            opens, head = found.opens(network.trust), found.output_head()
         except InputError as error:
             raise Misplaced(place, str(error)) from None
         if not opens:
@@ -128,7 +134,7 @@ class NetworkPlan:
             raise Misplaced(place, said)
         model = network.source.model_dump(mode="json", exclude_defaults=True)
         is_random = bool(network.changes.get("allow_random"))
-        return Use({"path": network.path, **model}, found.channels, (), files, is_random)
+        return Use({"path": network.path, **model}, found.channels, (), files, is_random, head)
 
     def _of_members(self, network: EnsembleNetwork) -> Use:
         members = [self.use(x) for x in network.members]
@@ -139,6 +145,7 @@ class NetworkPlan:
             tuple(dict.fromkeys(y for x in members for y in x.needs)),
             [y for x in members for y in x.files],
             any(x.is_random for x in members),
+            members[0].head,
         )
 
     def _trained(self, name: str, network: TrainedNetwork, place: Place) -> Use:
@@ -172,7 +179,7 @@ class NetworkPlan:
         )
         self.cells.append(cell)
         channels = how.described.get("channels") or training.entries[0].channel_names
-        return Use({"product": cell.key}, tuple(channels), (cell.key,))
+        return Use({"product": cell.key}, tuple(channels), (cell.key,), head=_head_to_be(how.described, training.entries[0]))
 
     def _recipe(self, recipe: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], tuple[str, ...], list[list[Any]]]:
         """A recipe with networks of the study in the place of their names, the cells that train these, and their files."""
@@ -223,6 +230,18 @@ class NetworkPlan:
             },
             needs=use.needs,
         )
+
+
+def _head_to_be(described: Mapping[str, Any], first: Entry) -> OutputHead | None:
+    """What the outputs of a network stand for that is trained on cases like the first; None: its training will say."""
+    channels = first.channel_names
+    nothing = np.zeros((len(channels), 1, 1, 1), np.float32)
+    try:
+        names = {int(value): name for value, name in first.names.items()}
+        case = Case(nothing, channels, np.eye(4), np.zeros((1, 1, 1), np.int16), names, first.name)
+        return Task.of(case, described).head
+    except ValueError:  # an InputError among them
+        return None
 
 
 def trains_on(network: Network, cases: Cases, place: Place) -> tuple[Entry, ...]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from SegAdversarialLib.cohorts.cohort import Cohort
 from SegAdversarialLib.cohorts.entry import Entry
-from SegAdversarialLib.errors import CancelCheck, ProgressCallback
+from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.studies.cases import Cases, FileStates, chosen_cases
 from SegAdversarialLib.studies.configurations import Configuration, configurations
 from SegAdversarialLib.studies.network_plan import NetworkPlan, Use, trains_on
@@ -70,14 +71,34 @@ class _Planner:
         uses = {name: self._networks.use(name) for name in study.networks}
         for name in study.generators:
             self._networks.generator(name)
-        cells = list(self._networks.cells)
-        cells += self._attack_cells(cases.cohort.entries, {name: uses[name] for name in attacked})
-        cells += self._audit_cells(cases.cohort.entries, {name: uses[name] for name in attacked})
+        cells, used = list(self._networks.cells), {name: uses[name] for name in attacked}
+        strange = tuple(self._regions_that_do_not_fit(used))
+        cells += self._attack_cells(cases.cohort.entries, used)
+        cells += self._audit_cells(cases.cohort.entries, used)
         unique = {cell.key: cell for cell in cells}
         if not unique:
             raise Misplaced((), "the study has nothing to do: give it attacks, an audit, or networks to train.")
-        notes = tuple(self._notes(cases.cohort.entries))
+        notes = (*self._notes(cases.cohort.entries), *strange)
         return Plan(study, tuple(unique.values()), cases.cohort, dict(cases.skipped), notes)
+
+    def _regions_that_do_not_fit(self, uses: dict[str, Use]) -> Iterator[str]:
+        """A structure that a network cannot have makes all attacks on it come to nothing.
+
+        Raises:
+            Misplaced: no network can have it.
+        """
+        for region, labels in (self._study.regions or {}).items():
+            wrong: dict[str, str] = {}
+            for name, use in uses.items():
+                try:
+                    if use.head is not None:
+                        check_regions(use.head, {region: labels})
+                except InputError as error:
+                    wrong[name] = str(error)
+            if wrong and len(wrong) == len(uses):
+                raise Misplaced(("regions", region), next(iter(wrong.values())))
+            for name, problem in wrong.items():
+                yield f"The attacks on {name} will come to nothing: {problem}"
 
     def _attack_cells(self, entries: tuple[Entry, ...], uses: dict[str, Use]) -> Iterator[Cell]:
         """Case by case, so that each is read once, and each network's attacks one after the other."""

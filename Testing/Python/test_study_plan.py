@@ -333,3 +333,39 @@ def test_fewer_cases_than_were_asked_for_are_told() -> None:
     few = planned(cohort={"cohort": "phantom:0-1@32", "cases": 50}, attacks=attacks)
     assert few.notes == ("50 cases of phantom:0-1@32 were asked for; 2 can be used.",)
     assert planned(cohort={"cohort": "phantom:0-1@32", "cases": 2}, attacks=attacks).notes == ()
+
+
+def test_a_region_that_no_network_can_have_is_said_before_the_run(tmp_path: Path) -> None:
+    """Of label values that no class stands for, or a part of what a class stands for, or called like a class."""
+    attacks = [{"attack": "fgsm", "epsilon": 0.1}]
+    for regions, said in (({"t": [99]}, r"regions.t: .*knows .*it has \[99\]"), ({"WT": [1], "ET": []}, "no label value")):
+        with pytest.raises(InputError, match=said):
+            planned(attacks=attacks, regions=regions)
+    assert planned(attacks=attacks, regions={"t": [1, 2]}).notes == ()
+    own = {"own": {"train": {"cohort": "phantom:1-3@32"}}}
+    with pytest.raises(InputError, match=r"regions.t: .*it has \[99\]"):
+        planned(attacks=attacks, networks=own, regions={"t": [99]})
+    described = {"train": {"cohort": "phantom:1-3@32", "described": {"classes": {"0": "nothing", "99": "something"}}}}
+    both = {"unet": NETWORK, "own": described}
+    found = planned(attacks=attacks, networks=both, cohort="phantom:7-8@32", regions={"t": [99]})
+    assert len(found.notes) == 1 and found.notes[0].startswith("The attacks on unet will come to nothing: The region t")
+
+
+def test_moved_cases_are_the_same_under_a_link(tmp_path: Path) -> None:
+    """Keys hold paths: who moves the images leaves a link where they were, and the study goes on."""
+    (tmp_path / "old").mkdir()
+    image = SimpleITK.GetImageFromArray(np.zeros((4, 5, 6), np.float32))
+    for name in ("T1", "T1ce", "T2", "FLAIR", "label"):
+        SimpleITK.WriteImage(SimpleITK.Cast(image, SimpleITK.sitkInt16), str(tmp_path / "old" / f"{name}.nii.gz"))
+    (tmp_path / "old" / "cases.csv").write_text(
+        "name,T1,T1ce,T2,FLAIR,label\np0,T1.nii.gz,T1ce.nii.gz,T2.nii.gz,FLAIR.nii.gz,label.nii.gz\n"
+    )
+
+    def keys(place: str) -> list[str]:
+        return [x.key for x in planned(cohort=str(tmp_path / place / "cases.csv"), attacks=["fgsm"]).cells]
+
+    before = keys("old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert keys("new") != before
+    (tmp_path / "old").symlink_to(tmp_path / "new", target_is_directory=True)
+    assert keys("old") == before
