@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from SegAdversarialLib.errors import CancelCheck
+from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.jobs.opening import Emit, part_of
 from SegAdversarialLib.jobs.study_job import StudyJob
 from SegAdversarialLib.studies.budgets import Budgets
@@ -45,9 +45,16 @@ def run_study_job(job: StudyJob, emit: Emit, cancel: CancelCheck | None) -> list
         on_begin=teller.begin,
         on_outcome=teller.tell,
     )
+    reporting = part_of(emit, 1.0 - _REPORT, 1.0)
+
+    def written(fraction: float, message: str) -> None:
+        reporting(fraction, message)
+        check_cancel(cancel)
+
     with Store.open(where.store, reading=True) as store:
         teller.tell_failures(store)
-        report.write(StudyFolder.of(where.path).study(), store, where.report, progress=part_of(emit, 1.0 - _REPORT, 1.0))
+        check_cancel(cancel)
+        report.write(StudyFolder.of(where.path).study(), store, where.report, progress=written)
     row = {"study": where.path.name, "jobs": counts.total, "done": counts.done, "failed": counts.failed + counts.poisoned}
     emit({"event": "result", "name": job.kind, "folder": str(where.path), "report": str(where.report), "row": row})
     return [row]

@@ -82,6 +82,11 @@ def unfinished(folder: Path) -> list[str]:
     return [x for x in listing(folder) if ".partial" in x or ".replaced" in x]
 
 
+def spread(count: int, most: int = 6) -> list[int]:
+    """Places from the first to the last of `count`, not more than `most`."""
+    return sorted({round(n * (count - 1) / (most - 1)) for n in range(most)})
+
+
 @contextmanager
 def limited(kind: str, value: int) -> Iterator[None]:
     """A limit of this process, such as RLIMIT_AS."""

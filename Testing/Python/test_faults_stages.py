@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_helpers import in_child, listing, needs_fork, run_toy, toy_job, unfinished
+from fault_helpers import in_child, listing, needs_fork, run_toy, spread, toy_job, unfinished
 
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.jobs.opening import open_case
@@ -38,11 +38,6 @@ class Stopping:
     def __call__(self) -> bool:
         self.asked += 1
         return self.asked > self.after
-
-
-def spread(count: int, most: int = 6) -> list[int]:
-    """Places from the first to the last of `count`, not more than `most`."""
-    return sorted({round(n * (count - 1) / (most - 1)) for n in range(most)})
 
 
 JOBS: list[dict[str, Any]] = [

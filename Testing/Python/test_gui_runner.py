@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import signal
 import stat
 import sys
 import threading
@@ -183,3 +184,34 @@ def test_a_background_thread_that_runs_only_while_it_is_waited_for_gets_ready(
     runner.start(task, heard)
     assert wait(slicerHost, heard).kind == "done"
     assert pieces == [*range(5), "delivered"]
+
+
+def test_two_slicers_at_once_in_one_temporary_folder(slicerHost: Any, tmp_path: Path) -> None:
+    """Each has files and a worker of its own: neither sees, ends or removes what is the other's, whoever dies."""
+    from SegAdversarialGui.runner import Runner
+    from SegAdversarialGui.worker import Worker
+
+    workers = [Worker(lambda: [sys.executable, FAKE]) for _ in range(2)]
+    runners = [Runner(x, lambda: str(tmp_path)) for x in workers]
+    try:
+        heard, tasks = [Heard(), Heard()], [makeTask("wait"), makeTask("wait")]
+        for runner, task, one in zip(runners, tasks, heard):
+            runner.start(task, one)
+        end = time.monotonic() + 20
+        while not all("waiting" in [y for _, y in x.progress] for x in heard):
+            assert time.monotonic() < end, [x.progress for x in heard]
+            slicerHost.processEvents(0.01)
+        assert len({x.processId for x in workers}) == 2
+        assert sorted(x.folder for x in tasks) == sorted(tmp_path.iterdir())
+        os.kill(workers[0].processId, signal.SIGKILL)
+        assert wait(slicerHost, heard[0]).kind == "failed"
+        assert runners[1].busy and not heard[1].ends and list(tmp_path.iterdir()) == [tasks[1].folder]
+        assert (tasks[1].folder / "input").read_text() == "x"
+        again, next_ = Heard(), makeTask("done")
+        runners[0].start(next_, again)
+        assert wait(slicerHost, again).kind == "done" and not heard[1].ends
+        runners[1].cancel()
+        assert wait(slicerHost, heard[1]).kind == "cancelled" and not list(tmp_path.iterdir())
+    finally:
+        for worker in workers:
+            worker.stop()
