@@ -96,8 +96,13 @@ class Config:
         """What MONAI would run of it and this software does not, in words; "": nothing."""
         expressions, strange = 0, dict[str, None]()
         waiting: list[Any] = [self._data]
+        seen: set[int] = set()  # what YAML's anchors repeat counts once; it may hold itself
         while waiting:
             found = waiting.pop()
+            if isinstance(found, (dict, list)):
+                if id(found) in seen:
+                    continue
+                seen.add(id(found))
             if isinstance(found, dict):
                 target = found.get("_target_")
                 if isinstance(target, str) and "." in target and target.partition(".")[0] not in ("monai", "torch", "ignite"):

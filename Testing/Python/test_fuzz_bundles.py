@@ -169,6 +169,7 @@ def test_configurations_that_refer_to_themselves(value: str, key: str) -> None:
     try:
         with no_hang(20):
             if (config := parsed(f"asked: '@{key}'\n{key}: {value}\n", "inference.yaml")) is not None:
+                assert isinstance(config.programs(), str)
                 for name in config:
                     config.get(name)
     except InputError as error:
@@ -180,6 +181,17 @@ def test_merges_that_double_each_time() -> None:
     lines = ["a0: &a0 {k: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 30))]
     with no_hang(20), pytest.raises(InputError, match="merged by <<"):
         parsed("\n".join(lines), "inference.yaml")
+
+
+def test_what_holds_itself_is_looked_at_once() -> None:
+    lines = [
+        "a: &a [*a, $open('x')]",
+        "b0: &b0 [x]",
+        *(f"b{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 10)}]" for n in range(1, 12)),
+    ]
+    with no_hang(20):
+        config = parsed("\n".join(lines), "inference.yaml")
+        assert config is not None and config.programs().startswith("1 expression ($...)")
 
 
 @fuzzed(60)
