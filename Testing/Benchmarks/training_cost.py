@@ -24,7 +24,7 @@ from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training.learner import NetworkLearner
 from SegAdversarialLib.training.machine import machine as fabric_for
 from SegAdversarialLib.training.recipe import Batch, Recipe
-from SegAdversarialLib.training.samples import Task
+from SegAdversarialLib.training.task import Task
 from SegAdversarialLib.training.settings import TrainingSettings
 
 CLASSES = ("background", "necrotic", "oedema", "enhancing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import sys
 from pathlib import Path
 
@@ -238,3 +239,8 @@ def test_tiles_from_end_to_end(tmp_path: Path) -> None:
         (row,) = csv.DictReader(file)
     assert float(row["exact"]) < float(row["clean"]) and row["windows"] == "8"
     assert row["tiles, blended"] == row["tiles, nearest"]  # nothing overlaps
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "Testing" / "Benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_every_benchmark_can_be_loaded(path: Path) -> None:
+    assert importlib.import_module(path.stem).__doc__
