@@ -212,3 +212,20 @@ def test_tips_and_the_keyboards_order(stage: Stage) -> None:
     names = [x.objectName for x in stage.section.tabOrder()]
     buttons = ("downloadNetworkButton", "removeNetworkButton", "cancelDownloadButton", "deviceCombo")
     assert [x for x in names if x in buttons] == list(buttons)
+
+
+def test_all_texts_can_be_translated(slicerHost: Any, server: Server, content: bytes) -> None:
+    import qt
+    from host import i18n
+
+    i18n.pseudo = True
+    stage = Stage(slicerHost, server, content)
+    try:
+        stage.state.change(network=NAME)
+        parts = [x.text for kind in (qt.QLabel, qt.QPushButton) for x in stage.section.widget.findChildren(kind)]
+        lines = [line for text in (*parts, *stage.sources()) for line in text.splitlines()]
+        assert [x for x in lines if x and "⟦" not in x] == []
+        assert all("⟦" in stage.find(x).toolTip for x in ("downloadNetworkButton", "cancelDownloadButton", "downloadBar"))
+    finally:
+        i18n.pseudo = False
+        putAway(stage)

@@ -199,3 +199,17 @@ def test_all_is_removed_and_nothing_else(archive: Path, tmp_path: Path, capsys: 
     assert "brats_mri_segmentation 0.5.2  broke off" in capsys.readouterr().out
     assert main(["models", "remove", "--all", "--folder", str(folder)]) == 0
     assert {x.name for x in folder.iterdir() if not x.name.startswith(".")} == set(kept)
+
+
+def test_a_study(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its networks, and those on which a transferred attack is made, are named as anywhere else."""
+    for n in (1, 2):
+        toy_case(seed=n).write(tmp_path / "cohort" / f"p{n}", ".nrrd")
+    file = tmp_path / "toys.yaml"
+    attacks = f"[{{attack: fgsm}}, {{attack: transfer, source: {NAME}, method: {{attack: fgsm}}}}]"
+    file.write_text(f"study: toys\ncohort: cohort\nnetworks: {{toy: {NAME}}}\nattacks: {attacks}\naudit: false\n")
+    assert main(["study", "plan", str(file)]) == 2
+    assert f"The network {NAME} is not downloaded yet" in capsys.readouterr().err
+    assert main(["models", "get", NAME, "--from", str(archive)]) == 0
+    assert main(["study", "plan", str(file)]) == 0
+    assert "4 jobs on 2 cases" in capsys.readouterr().out
