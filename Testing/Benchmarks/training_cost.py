@@ -24,8 +24,8 @@ from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training.learner import NetworkLearner
 from SegAdversarialLib.training.machine import machine as fabric_for
 from SegAdversarialLib.training.recipe import Batch, Recipe
-from SegAdversarialLib.training.task import Task
 from SegAdversarialLib.training.settings import TrainingSettings
+from SegAdversarialLib.training.task import Task
 
 CLASSES = ("background", "necrotic", "oedema", "enhancing")
 
