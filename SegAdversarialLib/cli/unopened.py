@@ -29,7 +29,7 @@ def unopened(found: NotOpened) -> dict[str, Any]:
         "opens": "no" if found.never else "not yet",
         "missing": [_WORDS.get(x, x) for x in found.missing],
         "holds": [str(x) for x in weights],
-        "problem": problem,
+        "problem": problem or found.problem,
         "could_run": runs,
         "scan": verdict(*programs) if programs else "",
         "sha256": [digest(x) for x in programs],

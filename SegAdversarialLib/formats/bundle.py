@@ -22,7 +22,7 @@ from SegAdversarialLib.formats.bundle_transforms import Prepared, prepared
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.formats.torchscript import settings_within
-from SegAdversarialLib.formats.unopened import NotOpened
+from SegAdversarialLib.formats.unopened import NotOpened, described_as
 from SegAdversarialLib.structures.brats import nested_regions
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ def describe(path: Path) -> Described | None:
     if files.is_program:
         return None if not files.config and settings_within(path) else _program(files)
     config = _config(files)
-    network = _network(config)
-    settings, warnings = settings_of(config, network, _metadata(files))
+    with described_as(path, "a MONAI bundle", config.programs(), of=InputError):
+        network = _network(config)
+        settings, warnings = settings_of(config, network, _metadata(files))
     name = files.weights or _weights_name(config)
     _check_there(files, name, config)
     what = _Weights(files, name, network)

@@ -19,7 +19,7 @@ from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.plain_pickle import member_of_zip, plain_data
 from SegAdversarialLib.formats.recognition import Content
-from SegAdversarialLib.formats.unopened import NotOpened
+from SegAdversarialLib.formats.unopened import NotOpened, described_as
 from SegAdversarialLib.volumes.files import is_file
 
 _MARKS = (b"network_weights", b"init_args", b"trainer_name")
@@ -75,17 +75,18 @@ def describe(path: Path) -> Described | None:
     from SegAdversarialLib.formats.nnunet_network import Architecture, load
     from SegAdversarialLib.formats.nnunet_plans import Plans
 
-    plans = Plans.of(found.plans, found.dataset, found.configuration, found.mirrored, found.place)
-    architecture = Architecture.of(plans.planned, found.trainer, len(plans.channels), len(plans.classes), found.place)
-    settings, warnings = plans.settings(), [*plans.warnings, *architecture.warnings, *_unfinished(found.checkpoints)]
+    folds = " and ".join(x for x in (", ".join(found.folds[:-1]), found.folds[-1]) if x)
+    what = f"a network trained with nnU-Net ({found.configuration}, {'folds' if len(found.folds) > 1 else 'fold'} {folds})"
+    with described_as(path, what):
+        plans = Plans.of(found.plans, found.dataset, found.configuration, found.mirrored, found.place)
+        architecture = Architecture.of(plans.planned, found.trainer, len(plans.channels), len(plans.classes), found.place)
+        settings, warnings = plans.settings(), [*plans.warnings, *architecture.warnings, *_unfinished(found.checkpoints)]
     if _is_of_totalsegmentator(found):
         settings["preprocessing"]["orientation"], settings["mirror"] = "RAS", ""
         warnings.append(
             "TotalSegmentator resamples images and the label map by itself, before and after nnU-Net; here nnU-Net's own "
             "resampling does both, so that surfaces may differ by part of a voxel."
         )
-    folds = " and ".join(x for x in (", ".join(found.folds[:-1]), found.folds[-1]) if x)
-    what = f"a network trained with nnU-Net ({found.configuration}, {'folds' if len(found.folds) > 1 else 'fold'} {folds})"
     settings["description"] = f"{found.plans.get('dataset_name', 'unknown data')}, {found.configuration}, {found.trainer}"
     return Described(
         content=Content("foreign", what),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.formats.unopened import NotInstalled
+from SegAdversarialLib.formats.unopened import NotInstalled, NotSupported
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ class Architecture:
                 f"The plans of {place} do not describe a network ({error!r}); give the plans.json that nnU-Net wrote."
             ) from error
         if "primus" in f"{trainer} {name}".lower():
-            raise InputError(
+            raise NotSupported(
                 f"{place} is a Primus transformer of nnU-Net ({trainer}), whose size its files do not say; nnU-Net's U-Nets "
                 "open."
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.unopened import NotSupported
 
 _READERS = {
     "SimpleITKIO": None,
@@ -62,7 +63,7 @@ class Plans:
         """
         planned = _configuration(plans, configuration, place)
         if planned.get("previous_stage"):
-            raise InputError(
+            raise NotSupported(
                 f"{place} is the second stage of a cascade of nnU-Net ({configuration}), which also takes the segmentation of "
                 f"the first ({planned['previous_stage']}) as input; networks that take images alone, such as 3d_fullres or "
                 "3d_lowres, open."
@@ -110,7 +111,7 @@ class Plans:
 
     def _preprocessing(self, axes: str) -> dict[str, Any]:
         if (name := self.planned.get("preprocessor_name", _PREPROCESSOR)) != _PREPROCESSOR:
-            raise InputError(
+            raise NotSupported(
                 f"{self.place} was trained with a preprocessing of its own ({name}), which its files do not describe; "
                 f"networks with nnU-Net's own ({_PREPROCESSOR}) open."
             )
@@ -129,7 +130,7 @@ class Plans:
             chosen["resampling"] = resampling
             back = self._resampling("probabilities")
             if back is None:
-                raise InputError(
+                raise NotSupported(
                     f"{self.place} resamples images and not the answers (resampling_fn_probabilities); both must be resampled."
                 )
             chosen["output_resampling"] = back
@@ -150,7 +151,7 @@ class Plans:
         name = self.planned["normalization_schemes"][channel]
         scheme = _SCHEMES.get(name)
         if scheme is None:
-            raise InputError(
+            raise NotSupported(
                 f"{self.place} normalises the channel {self.channels[channel]} in a way that is not known here ({name}); "
                 f"known are {', '.join(_SCHEMES)}."
             )
@@ -172,7 +173,7 @@ class Plans:
         elif name == "resample_torch_fornnunet" and modes == ("linear", "nearest-exact"):
             chosen = {"order": 1, "order_through": 0, "clip": False}
         else:
-            raise InputError(
+            raise NotSupported(
                 f"{self.place} resamples in a way that is not known here ({name}); known are resample_data_or_seg_to_shape "
                 "and resample_torch_fornnunet as nnU-Net's planners set them."
             )

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from conftest import ROOT
 from monai.networks.nets import UNet
-from nnunet_helpers import DATASET, PLANS, write_folder
+from nnunet_helpers import DATASET, PLANS, plans_with, write_folder
 
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.formats import nnunet_network
@@ -38,13 +38,10 @@ STATE = unet().state_dict()
 
 
 def info(*words: str | Path, status: int = 0, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What the command shows, as data; it says the same in words."""
+    """What the command shows, as data."""
     capsys.readouterr()
-    assert main(["info", *map(str, words), "--device", "cpu"]) == status
-    said = capsys.readouterr()
     assert main(["info", *map(str, words), "--device", "cpu", "--events"]) == status
-    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
-    assert status or all(f"{name}:" in said.out for name in found if name not in ("event", "found"))
+    found: dict[str, Any] = [json.loads(line) for line in capsys.readouterr().out.splitlines()][-1]
     return found
 
 
@@ -166,6 +163,17 @@ def test_what_is_not_there_or_damaged_or_wrong_is_an_error(tmp_path: Path, capsy
         assert "message" in info(tmp_path / words[0], *words[1:], status=2, capsys=capsys)
 
 
+@pytest.mark.parametrize("name", ["net.onnx", "plain.safetensors", "bundle"])
+def test_people_are_told_the_same(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make = (KINDS | OTHER)[name][0]
+    make(tmp_path / name)
+    found = info(tmp_path / name, capsys=capsys)
+    assert main(["info", str(tmp_path / name)]) == 0
+    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
+    assert {x.strip() for x in lines} == set(found) - {"event"} and lines["open_with"].strip() == found["open_with"]
+    assert lines["could_run"].strip() == "nothing" and lines["opens"].strip() == found["opens"]
+
+
 def test_several_sets_of_weights_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"student": STATE, "teacher": {name: x + 1 for name, x in STATE.items()}}, tmp_path / "net.pt")
     found = info(tmp_path / "net.pt", capsys=capsys)
@@ -188,6 +196,25 @@ def test_folders_of_several_networks(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = info(tmp_path / "results", capsys=capsys)
     assert found["missing"] == ["which of them"] and "a folder of 2 networks of nnU-Net" in found["file"]
     assert found["open_with"].endswith("Dataset001_A/nnUNetTrainer__nnUNetPlans__2d")
+
+
+def test_what_is_known_and_not_done_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The second stage of a cascade, and a bundle with Python code of its own: what each is, and why it does not open."""
+    plans = plans_with("3d_cascade_fullres", previous_stage="3d_lowres")
+    write_folder(tmp_path / "cascade", plans, configuration="3d_cascade_fullres")
+    found = info(tmp_path / "cascade", capsys=capsys)
+    assert (found["file"], found["opens"]) == ("a network trained with nnU-Net (3d_cascade_fullres, fold 0)", "no")
+    assert "the second stage of a cascade" in found["problem"]
+    assert found["open_with"] == "networks that take images alone, such as 3d_fullres or 3d_lowres, open"
+    bundle(tmp_path / "own")
+    config = tmp_path / "own" / "configs" / "inference.json"
+    said = json.loads(config.read_text())
+    config.write_text(json.dumps({**said, "network_def": {"_target_": "scripts.network.Net", "size": "$__import__('os')"}}))
+    found = info(tmp_path / "own", capsys=capsys)
+    assert (found["file"], found["opens"]) == ("a MONAI bundle", "no") and "is scripts.network.Net" in found["problem"]
+    assert found["not_run"] == "10 expressions ($...) and scripts.network.Net, which MONAI would run"
+    (tmp_path / "cascade" / "plans.json").write_text(json.dumps({**plans, "configurations": {}}))
+    assert "damaged" in info(tmp_path / "cascade", status=2, capsys=capsys)["message"]
 
 
 def test_a_package_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
