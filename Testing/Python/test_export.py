@@ -59,7 +59,10 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
+SLOWER = ("monai-regions", "nnunet-sagittal/fold_1", "nnunet-regions")
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=pytest.mark.slow) if x in SLOWER else x for x in FORMS])
 def test_other_tools_networks(name: str, tmp_path: Path) -> None:
     if name.startswith("nnunet"):
         pytest.importorskip("dynamic_network_architectures")

@@ -225,3 +225,24 @@ def test_nine_tenths_stand_for_what_will_probably_be_asked() -> None:
         progress.begin(Cost(gradients=1))
         progress.end()
     assert told == pytest.approx([0.09 * n for n in range(1, 11)] + [0.9 + 0.01 * n for n in range(1, 11)])
+
+
+def test_the_first_gradient_and_answer_are_no_measure_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They get memory, and make plans for all others: here the first of each takes five times as long."""
+    from SegAdversarialLib.model.bound_model import BoundModel
+
+    model, case = a_model_and_a_case()
+    clean, clock, count = model.predict(case), Clock(), [0]  # type: ignore[attr-defined]
+    differentiate = BoundModel.differentiate
+
+    def slowly(self: BoundModel, *given: object) -> object:
+        count[0] += 1
+        clock.now += 10 if count[0] == 1 else 2
+        return differentiate(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BoundModel, "differentiate", slowly)
+    for steps, gradient, answer, asked in ((39, 10, 4, 1), (40, 2, 1, 2)):
+        count[0] = 0
+        attacks = {"pgd": make_attack("pgd", {"steps": steps})}
+        found = Forecast.measured(attacks, model, case, clean, 4.0, clock=clock)  # type: ignore[arg-type]
+        assert (found.gradient, found.answer, count[0]) == (gradient, answer, asked)
