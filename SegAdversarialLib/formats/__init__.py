@@ -121,7 +121,7 @@ def _network(found: NetworkFile, trust: Trust, place: torch.device) -> torch.nn.
         from SegAdversarialLib.model.treatment import say
 
         say(found.foreign.warnings)
-        network = found.foreign.load(found.settings, place)
+        network = found.foreign.load(found.settings, place, *([sums] if found.runs else []))
         if sums != [digest(x) for x in found.programs]:
             raise InputError(f"The files of {found.file} changed while they were opened; open it again.")
         return network

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from SegAdversarialLib.formats.bundle_transforms import Prepared, prepared
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.formats.torchscript import settings_within
+from SegAdversarialLib.formats.trust import digest
 from SegAdversarialLib.formats.unopened import NotOpened, described_as
 from SegAdversarialLib.structures.brats import nested_regions
 
@@ -365,19 +366,19 @@ class _Weights:
         """What in it could run code."""
         return (_PROGRAM,) if self.name.endswith(".ts") or self._is_program else ()
 
-    def load(self, settings: ModelSettings, device: torch.device) -> torch.nn.Module:
-        """The network with its weights.
+    def load(self, settings: ModelSettings, device: torch.device, sums: Sequence[str] = ()) -> torch.nn.Module:
+        """The network with its weights; of programs those alone whose file has one of these sums (SHA-256).
 
         Raises:
-            InputError: the weights are damaged or another network's.
+            InputError: the weights are damaged or another network's, or it is a program of other bytes.
         """
         from SegAdversarialLib.formats import monai_network, torchscript
 
         if self.files.is_program:
-            return torchscript.load(self.files.path, True, device)
-        with self.files.file(self.name) as file:
+            return torchscript.load(self.files.path, sums, device)
+        with self.files.unchanged(sums) as files, files.file(self.name) as file:
             if self.runs:
-                return torchscript.load(file, True, device)
+                return torchscript.load(file, sums if files is self.files else [digest(file)], device)
             if self.network is None:
                 raise InputError(
                     f"{self.name} in {self.files.path} holds weights alone, and its configuration names no network."

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.bundle_config import LARGEST
-from SegAdversarialLib.volumes.archives import begins_as_zip, checked_zip, copy_member, read_member
+from SegAdversarialLib.formats.trust import digest
+from SegAdversarialLib.volumes.archives import begins_as_zip, check_directory, checked_zip, copy_member, read_member
 from SegAdversarialLib.volumes.files import is_file
 
 CONFIGS = ("configs/inference.json", "configs/inference.yaml", "configs/inference.yml")
@@ -88,6 +90,24 @@ class BundleFiles:
             yield copy
 
 
+    @contextmanager
+    def unchanged(self, sums: Sequence[str]) -> Iterator[BundleFiles]:
+        """The same; of an archive with a program a copy that nobody changes, in a temporary folder, while this lasts.
+
+        Raises:
+            InputError: the archive's SHA-256 is none of these sums.
+        """
+        if self.prefix is None or not sums:
+            yield self
+            return
+        with tempfile.TemporaryDirectory(prefix="segadversarial-") as folder:
+            copy = Path(folder) / self.path.name
+            shutil.copyfile(self.path, copy)
+            if digest(copy) not in sums:
+                raise InputError(f"{self.path} changed while it was opened; open it again.")
+            yield replace(self, path=copy)
+
+
 def find(path: Path) -> BundleFiles | None:
     """The bundle that a path means: its folder, its zip archive, its configuration, or its weights; None: it is none.
 
@@ -126,6 +146,7 @@ def _of_config(path: Path) -> BundleFiles | None:
 def _in_archive(path: Path) -> BundleFiles | None:
     """A bundle packed as a whole, with its folder or without."""
     try:
+        check_directory(path, path)
         with zipfile.ZipFile(path) as archive:
             names = sorted(archive.namelist(), key=len)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):

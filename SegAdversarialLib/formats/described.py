@@ -17,7 +17,7 @@ from SegAdversarialLib.formats.recognition import Content
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.formats.settings import ModelSettings, NetworkSettings
+    from SegAdversarialLib.formats.settings import NetworkSettings
 
 READERS: tuple[str, ...] = ("nnunet", "bundle", "auto3dseg", "exported")
 """The modules of this package that read other tools' networks, in the order in which they are asked."""
@@ -32,7 +32,8 @@ class Described:
         settings: channels, classes, preprocessing and all else, by the names of `ModelSettings`; the user's take their place.
         data: the file with the weights.
         files: all files that make the network what it is.
-        load: makes the torch network for a device, from settings that are complete; it runs nothing that stands in the files.
+        load: makes the torch network for a device, from settings that are complete; it runs nothing that stands in the files,
+            unless `runs` says so: then it also gets the SHA-256 of each of `files`, and runs no other bytes than these.
         runs: what in the files could run code, in words; none: it opens without trust.
         warnings: what is not as in the original tool, one sentence each.
         weights: the files with the weights, where there are several; `data` is the first.
@@ -43,7 +44,7 @@ class Described:
     settings: dict[str, Any]
     data: Path
     files: tuple[Path, ...]
-    load: Callable[[ModelSettings, torch.device], torch.nn.Module]
+    load: Callable[..., torch.nn.Module]
     runs: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()

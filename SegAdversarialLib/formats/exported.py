@@ -6,9 +6,12 @@ function of torch may be named in the graph, and tensors may be pickled; torch 2
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +69,7 @@ def describe(path: Path) -> Described | None:
         settings=settings,
         data=path,
         files=(path,),
-        load=lambda chosen, device: _load(path, chosen, sizes, device),
+        load=lambda chosen, device, sums: _load(path, chosen, sizes, device, sums),
         runs=_RUNS,
         warnings=warnings,
     )
@@ -166,11 +169,13 @@ def _in_words(channels: _Size, window: list[_Size]) -> str:
     return f"it takes {_in_numbers(channels)} channel(s) of {' x '.join(map(_in_numbers, window))} voxels"
 
 
-def _load(path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.device) -> torch.nn.Module:
-    """The network in an exported program, for a device.
+def _load(
+    path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.device, sums: Sequence[str]
+) -> torch.nn.Module:
+    """The network in an exported program, for a device. The file is read once: what runs are bytes with one of these sums.
 
     Raises:
-        InputError: it is damaged, or takes another number of channels than is said.
+        InputError: it is damaged, takes another number of channels than is said, or has another sum (SHA-256).
     """
     import torch
 
@@ -180,8 +185,11 @@ def _load(path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.d
             f"{path} takes {channels.least} channel(s); its settings name {len(chosen.channels)} "
             f"({', '.join(chosen.channels)})."
         )
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() not in sums:
+        raise InputError(f"{path} changed while it was opened; open it again.")
     try:
-        program = torch.export.load(_without_samples(path))
+        program = torch.export.load(_without_samples(content, path))
         if device.type != "cpu":
             from torch.export.passes import move_to_device_pass
 
@@ -195,17 +203,15 @@ def _load(path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.d
     return _asked_within(network, sizes, path)
 
 
-def _without_samples(path: Path) -> Any:
+def _without_samples(content: bytes, path: Path) -> Any:
     """The archive without the example that it was exported with: somebody's voxels, pickled."""
-    import io
-
     import torch
 
-    emptied = io.BytesIO()
-    reader = torch._C.PyTorchFileReader(str(path))
-    writer = torch._C.PyTorchFileWriter(emptied)
-    with checked_zip(path):
+    with checked_zip(io.BytesIO(content), path):
         pass
+    emptied = io.BytesIO()
+    reader = torch._C.PyTorchFileReader(io.BytesIO(content))
+    writer = torch._C.PyTorchFileWriter(emptied)
     for name in reader.get_all_records():
         if name in (".data/version", ".data/serialization_id", "byteorder", "version"):
             continue

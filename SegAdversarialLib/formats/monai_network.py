@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,9 @@ OWN = {
     "ChengCascadedUNet": "cascaded_unet",
 }
 """The papers' networks, which come before MONAI's, and the file of `networks` that each is in."""
+
+_ELSEWHERE = re.compile(r"pretrained|^(?:weights|checkpoint|path_or_repo_id|filename|cache_dir)$")
+"""Arguments of MONAI's networks by which they load weights of their own, from the internet or from any file."""
 
 
 def load(path: Path, settings: ModelSettings) -> torch.nn.Module:
@@ -67,9 +72,15 @@ def _one(settings: NetworkSettings) -> torch.nn.Module:
     if settings.imported:
         raise InputError(f"The network {settings.name} takes no classes by name; leave imported out.")
     found = architecture_class(settings.name)
-    downloading = [key for key in settings.arguments if "pretrained" in key]
+    downloading = [key for key in settings.arguments if _ELSEWHERE.search(key)]
     if downloading:
         raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
+    usual = inspect.signature(found.__init__).parameters.items()
+    if by_itself := [key for key, x in usual if _ELSEWHERE.search(key) and x.default and x.default is not x.empty]:
+        raise InputError(
+            f"The network {settings.name} loads weights from elsewhere by itself ({by_itself[0]}), which is not done here; "
+            "export it as TorchScript."
+        )
     try:
         made: torch.nn.Module = found(**settings.arguments)
     except Exception as error:  # anything, depending on the architecture

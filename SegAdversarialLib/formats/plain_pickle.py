@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.volumes.archives import check_directory
 
 _LARGEST = 1 << 26
 """Bytes of a pickle that are read: tensors lie beside it, so that those of checkpoints have some 100 kB."""
@@ -57,6 +58,7 @@ def member_of_zip(path: Path, name: str = "data.pkl") -> bytes | None:
         with path.open("rb") as stream:
             if stream.read(2) != b"PK":
                 return None
+            check_directory(stream, path)
             with zipfile.ZipFile(stream) as archive:
                 found = [x for x in archive.infolist() if x.filename.rpartition("/")[2] == name]
                 if len(found) != 1 or not 0 < found[0].file_size <= _LARGEST:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.files import whole_file
@@ -28,6 +29,7 @@ Trust = bool | Sequence[str]
 _SUM = re.compile(r"[0-9a-f]{64}")
 _SHORTEST = 8
 _LARGEST = 1 << 16
+_MOST_SUMS = 1000
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,27 @@ def digest(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that you may read.") from error
+
+
+_sums: dict[tuple[Any, ...], str] = {}
+
+
+def known_digest(path: Path) -> str:
+    """As `digest`, but a file is read once, until a folder shows that it has changed: to ask by, never to open by.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that you may read.") from error
+    key = str(path.absolute()), state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    if key not in _sums:
+        while len(_sums) >= _MOST_SUMS:
+            del _sums[next(iter(_sums))]
+        _sums[key] = digest(path)
+    return _sums[key]
 
 
 def trusts(trust: Trust, sums: Iterable[str]) -> bool:

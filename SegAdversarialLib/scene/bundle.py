@@ -10,6 +10,7 @@ from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.scene.application import current_scene, headless_application, nodes_of
+from SegAdversarialLib.volumes.archives import checked_zip
 from SegAdversarialLib.volumes.files import whole_file
 
 _ENDING = ".mrb"
@@ -49,11 +50,13 @@ def read_scene(path: str | Path) -> Any:
         A vtkMRMLScene that holds the file's nodes with their data.
 
     Raises:
-        InputError: the file does not exist or is no scene file, or slicer-core is missing.
+        InputError: the file does not exist, is no scene file or an archive that could do harm, or slicer-core is missing.
     """
     path = Path(path)
     if not path.is_file() or not zipfile.is_zipfile(path):
         raise InputError(f"{path} is no Slicer scene file ({_ENDING}); check the path.")
+    with checked_zip(path):  # Slicer unpacks it as it says itself
+        pass
     application = headless_application()
     import slicer
 
