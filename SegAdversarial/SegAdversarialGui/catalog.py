@@ -57,6 +57,9 @@ class NetworkEntry:
         structures: the names of the outputs that are not background.
         targets: what an attack can lead it to: the value in a configuration, and the name.
         outputs: what its outputs stand for (an `OutputHead`).
+        content: what its file is, in words.
+        runs: what in its files could run code, in words.
+        programs: the files in which that stands, whose bytes have to be trusted.
     """
 
     name: str
@@ -70,6 +73,9 @@ class NetworkEntry:
     structures: tuple[str, ...] = ()
     targets: tuple[tuple[int | str, str], ...] = ()
     outputs: Any = None
+    content: str = ""
+    runs: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
 
 
 def attacks() -> list[AttackEntry]:
@@ -161,6 +167,9 @@ def network(path: str, settings: str = "") -> NetworkEntry:
             (label if region == (label,) else name, name) for label, name, region in zip(head.labels, head.names, head.regions)
         ),
         outputs=head,
+        content=found.content,
+        runs=found.runs,
+        programs=tuple(map(str, found.programs)),
     )
 
 

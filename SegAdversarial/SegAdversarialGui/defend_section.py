@@ -9,17 +9,21 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from SegAdversarialGui import catalog, defense_catalog, widgets
+from SegAdversarialGui import catalog, defense_catalog, trust, widgets
 from SegAdversarialGui.defense_catalog import Architecture, RecipeEntry
 from SegAdversarialGui.defense_tasks import Training
 from SegAdversarialGui.editors import Choice
 from SegAdversarialGui.fields import fieldsOf
 from SegAdversarialGui.settings_form import SettingsForm, setTabOrder
+from SegAdversarialGui.source_network import SourceNetwork
 from SegAdversarialGui.state import State
 from SegAdversarialGui.training_cases import TrainingCases
 
 NETWORK_FILE = "model.json"
 """What a training leaves in its folder once there is a network."""
+
+_TRUST = "trust"
+"""The setting that has no editor: the user is asked about the file."""
 
 
 class DefendSection:
@@ -38,6 +42,7 @@ class DefendSection:
         self._architectures: dict[str, Architecture] = {}
         self._attacks: list[Choice] = []
         self._problems: list[str] = []
+        self._source = SourceNetwork(catalog.network, lambda network: trust.askTrust(network))
         self._shown = ""
         self.widget, self._form = widgets.section(_("Defend"), "defendSection", collapsed=True)
         self.widget.toolTip = _("Train a network so that it withstands attacks")
@@ -148,13 +153,31 @@ class DefendSection:
         assert self._state is not None
         settings = self._state.settings
         return Training(
-            recipe={"recipe": settings.recipe, **self._state.recipeSettings(settings.recipe)},
+            recipe=self._recipe(),
             network=self._architectures[settings.architecture].network,
             settings=settings.trainingSettings,
             folder=os.path.abspath(settings.trainFolder.strip()),
             cohort=self.cases.cohort(),
             device=settings.device,
         )
+
+    def ensureTrust(self) -> bool:
+        """Whether nothing speaks against opening the file of the network that the recipe asks, if there is one; the user is
+        asked if need be."""
+        return self._source.ensureTrust(self._recipe().get(self._chosenBy("network")))
+
+    def _recipe(self) -> dict[str, Any]:
+        """The recipe's settings with its name, as a job takes them; trust in a file is in it if the user has said so."""
+        assert self._state is not None
+        name = self._state.settings.recipe
+        found = {"recipe": name, **self._state.recipeSettings(name)}
+        path, trusted = self._chosenBy("network"), self._chosenBy(_TRUST)
+        return {**found, **self._source.granted(found.get(path), path, trusted)} if path and trusted else found
+
+    def _chosenBy(self, choose: str) -> str:
+        """The setting of the chosen recipe whose values come from there, or nothing."""
+        entry = self._recipes.get(self._state.settings.recipe) if self._state is not None else None
+        return next((x.name for x in fieldsOf(entry.schema) if x.choose == choose), "") if entry is not None else ""
 
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
@@ -207,7 +230,7 @@ class DefendSection:
             self._shown = name
             widgets.say(self.recipeNote, _(entry.oneLine) if entry is not None else "")
             widgets.say(self.sourceNote, _(entry.source) if entry is not None else "")
-            self.recipeForm.show(name, fieldsOf(entry.schema) if entry is not None else [])
+            self.recipeForm.show(name, [x for x in fieldsOf(entry.schema) if x.choose != _TRUST] if entry is not None else [])
             widgets.align([self._recipeLabel, *self.recipeForm.labels])
             setTabOrder(self.tabOrder())
         self.recipeForm.setValues(self._state.recipeSettings(name) if self._state is not None else {})

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from SegAdversarialGui import trust, widgets
 from SegAdversarialGui.device_row import DeviceRow
 from SegAdversarialGui.published_rows import PublishedRows, title
+from SegAdversarialGui.trusted_window import TrustedWindow
 from SegAdversarialGui.wrapping import breakable
 from SegAdversarialLib.errors import InputError
 
@@ -34,13 +35,14 @@ class NetworkSection:
     Attributes:
         widget: the collapsible box.
         onNetworkChanged: called without arguments when `entry()` has become another one.
+        onForgotten: called with the SHA-256 of programs that are trusted no more.
     """
 
     def __init__(
         self,
         describe: Callable[[str, str], Any],
         builtin: Callable[[], list[str]],
-        askTrust: Callable[[Any], bool],
+        askTrust: Callable[[Any], Any],
         findDevices: Callable[[], None],
         published: Callable[[], list[Any]] = list,
         fetcher: Any = None,
@@ -53,6 +55,7 @@ class NetworkSection:
         self._problem = ""
         self._packagesMissing = self._writing = False
         self.onNetworkChanged: Callable[[], None] = lambda: None
+        self.onForgotten: Callable[[Sequence[str]], None] = lambda sums: None
         self.widget, self._form = widgets.section(_("Network"), "networkSection")
         self._makeSource()
         self._makePaths()
@@ -61,6 +64,14 @@ class NetworkSection:
         self._form.addRow(self.infoNote)
         self._form.addRow(self.problemNote)
         self._published = PublishedRows(self._form, published, fetcher, self.refresh)
+        self.trustedButton = widgets.button(
+            _("Trusted files..."),
+            "trustedFilesButton",
+            _("The programs that open without a question, to be forgotten"),
+        )
+        self.trustedButton.connect("clicked(bool)", lambda _checked=False: self.trustedWindow.show())
+        self._form.addRow(self.trustedButton)
+        self.trustedWindow = TrustedWindow(self.widget, self._forgotten)
         self._device = DeviceRow(self._form, findDevices)
         self.refresh()
 
@@ -94,6 +105,7 @@ class NetworkSection:
         self._device.refresh()
         self._published.show(path)
         self._update()
+        self._showTrusted()
 
     def entry(self) -> Any:
         """What the chosen network is (a `NetworkEntry`), or None where it cannot be told."""
@@ -111,19 +123,21 @@ class NetworkSection:
 
     def trusted(self) -> bool:
         """Whether the network may be opened: it is no program, or the user trusts the file as it is now."""
-        return self._entry is not None and (not self._entry.needsTrust or trust.isTrusted(self._stamp()))
+        return self._entry is not None and (not self._entry.needsTrust or trust.isTrusted(self._entry.programs))
 
     def ensureTrust(self) -> bool:
         """Whether the network may be opened; the user is asked unless that is known. A No is not remembered."""
-        if self._entry is None or self.trusted():
+        if self._entry is None or not self._entry.needsTrust:
             return self._entry is not None
-        return trust.ensure(trust.NetworkFile(self._entry.name, self._path()), self._stamp(), self._askTrust)
+        trusted = trust.ensure(trust.NetworkFile.of(self._entry, self._path()), self._askTrust)
+        self._showTrusted()
+        return trusted
 
     def source(self) -> dict[str, Any]:
         """The fields of the library's `ModelSource`."""
         return {
             "path": self._path(),
-            "trust": self.needsTrust() and self.trusted(),
+            "trust": (trust.granted(self._entry.programs) if self.needsTrust() else []) or False,
             "device": self._state.settings.device if self._state is not None else "auto",
             "settings": self._settingsPath() or None,
         }
@@ -131,7 +145,7 @@ class NetworkSection:
     def tabOrder(self) -> list[Any]:
         """The widgets that take the keyboard, in reading order."""
         lines = [line.comboBox() for line in (self.fileLine, self.folderLine, self.settingsLine)]
-        return [self.sourceCombo, *lines, *self._published.tabOrder(), *self._device.tabOrder()]
+        return [self.sourceCombo, *lines, *self._published.tabOrder(), self.trustedButton, *self._device.tabOrder()]
 
     def cleanup(self) -> None:
         """Stop what is being downloaded."""
@@ -232,6 +246,13 @@ class NetworkSection:
         self._mode, self._shownPath = mode, path
         self._state.change(network=path)
         self.refresh()
+
+    def _showTrusted(self) -> None:
+        self.trustedButton.setVisible(bool(trust.trustedFiles()))
+
+    def _forgotten(self, sums: Sequence[str]) -> None:
+        self._showTrusted()
+        self.onForgotten(sums)
 
     def _stamp(self) -> trust.Stamp:
         published = self._published.network(self._path())

@@ -68,6 +68,7 @@ class Panel(Work, VTKObservationMixin):
             layout.addWidget(section.widget)
         layout.addStretch(1)
         self.network.onNetworkChanged = self._showNetwork
+        self.network.onForgotten = self.logic.worker.letGo
         self.images.onChanged = self._showProblems
         self.run.onEndOfWork = self._afterWork
         self._setTabOrder()

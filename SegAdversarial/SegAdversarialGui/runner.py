@@ -130,10 +130,14 @@ class Runner:
             self._deliver()
             return
         self._listener.onProgress(0.0, _("starting"), None)
+        from SegAdversarialLib.jobs.programs import programs_of
         from SegAdversarialLib.jobs.time_left import TimeLeft
 
+        programs = programs_of(job)
+        if self.worker.mustStartAnew(programs):
+            self._listener.onLog(_("Networks that are programs run in a process of their own: the worker starts anew"))
         self._timeLeft = TimeLeft()
-        self._request = self.worker.submit({"request": "job", "job": job}, self._onEvent)
+        self._request = self.worker.submit({"request": "job", "job": job}, self._onEvent, programs)
         if self._cancelled and self._request:
             # somebody cancelled while the listener showed that the work starts
             self.worker.cancel(self._request)

@@ -21,7 +21,7 @@ class SourceNetwork:
         askTrust: `trust.askTrust`: asks the user about a `trust.NetworkFile`.
     """
 
-    def __init__(self, describe: Callable[[str, str], NetworkEntry], askTrust: Callable[[Any], bool]) -> None:
+    def __init__(self, describe: Callable[[str, str], NetworkEntry], askTrust: Callable[[Any], Any]) -> None:
         self._describe, self._askTrust = describe, askTrust
         self._known: tuple[str, trust.Stamp] | None = None
         self._entry: NetworkEntry | None = None
@@ -46,15 +46,15 @@ class SourceNetwork:
         entry, path = self._look(path), _plain(path)
         if entry is None or not entry.needsTrust:
             return True
-        return trust.ensure(trust.NetworkFile(entry.name, path), trust.stampOfNetwork(path), self._askTrust)
+        return trust.ensure(trust.NetworkFile.of(entry, path), self._askTrust)
 
     def granted(self, path: Any, pathField: str, trustField: str) -> Mapping[str, Any]:
         """What a job is told of a network that is a program and that the user trusts as it is now; else nothing."""
         entry, path = self._look(path), _plain(path)
-        if entry is None or not entry.needsTrust or not trust.isTrusted(trust.stampOfNetwork(path)):
+        if entry is None or not entry.needsTrust or not trust.isTrusted(entry.programs):
             return {}
         # the worker may be at home in another folder: it must open the file that the user was asked about
-        return {pathField: os.path.abspath(path), trustField: True}
+        return {pathField: os.path.abspath(path), trustField: trust.granted(entry.programs)}
 
     def _look(self, path: Any) -> NetworkEntry | None:
         """What the network is. It is described anew only when it is another one or its files have changed."""

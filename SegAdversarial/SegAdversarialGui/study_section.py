@@ -118,12 +118,13 @@ class StudySection:
         return _reportOf(self.path())
 
     def ensureTrust(self) -> bool:
-        """Whether nothing speaks against opening the network files of which the study file says that they are to be trusted:
-        the file may be a stranger's, so that the user is asked for each."""
-        files = _saidToBeTrusted(self.path())
-        return all(
-            trust.ensure(trust.NetworkFile(os.path.basename(x), x), trust.stampOfNetwork(x), trust.askTrust) for x in files
-        )
+        """Whether nothing speaks against opening the study's networks: the user is asked about each that is a program,
+        whatever the study file says of it, which may be a stranger's."""
+        return all(trust.ensure(x, trust.askTrust) for x in _programs(self.path()))
+
+    def granted(self) -> list[str]:
+        """The SHA-256 of the study's programs that the user trusts in this session, as they are now."""
+        return [sha256 for x in _programs(self.path()) for sha256 in trust.granted(x.programs)]
 
     def begin(self) -> None:
         """A study starts: what it has finished before is told again."""
@@ -238,22 +239,15 @@ def _described(path: str) -> tuple[str, str]:
     return f"{told}\n{study.description}".strip(), ""
 
 
-def _saidToBeTrusted(path: str) -> list[str]:
-    """The files of which a study file says that they are to be trusted."""
+def _programs(path: str) -> list[trust.NetworkFile]:
+    """The networks of a study that are programs."""
     from SegAdversarialLib.studies.folder import StudyFolder
+    from SegAdversarialLib.studies.programs import programs
 
-    found: dict[str, None] = {}
-
-    def look(data: Any) -> None:
-        if isinstance(data, dict):
-            if data.get("trust"):
-                found[str(data.get("path") or data.get("source") or path)] = None
-            data = list(data.values())
-        for inner in data if isinstance(data, list) else ():
-            look(inner)
-
-    look(StudyFolder.of(path).study().dump())
-    return list(found)
+    return [
+        trust.NetworkFile(x.name, str(x.file), x.content, x.runs, tuple(map(str, x.programs)))
+        for x in programs(StudyFolder.of(path).study())
+    ]
 
 
 def _reportOf(path: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,13 +31,14 @@ class StudyTask(Task):
     Args:
         path: the study file.
         tell: gets a row for each job that is finished.
+        trust: the SHA-256 of its programs that the user trusts; what the file says of trust does not count.
     """
 
     title = "study"
 
-    def __init__(self, path: str, tell: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, path: str, tell: Callable[[Mapping[str, Any]], None], trust: Sequence[str] = ()) -> None:
         super().__init__(None, {})
-        self._path, self._tell = path, tell
+        self._path, self._tell, self._trust = path, tell, list(trust)
         self._rows = 0
         self._result: Mapping[str, Any] = {}
 
@@ -47,7 +48,7 @@ class StudyTask(Task):
 
     def job(self, folder: Path) -> dict[str, Any]:
         """The study."""
-        return {"kind": "study", "study": self._path}
+        return {"kind": "study", "study": self._path, "trust": self._trust}
 
     def hear(self, event: Mapping[str, Any]) -> None:
         """Pass a row on; keep where the report is."""

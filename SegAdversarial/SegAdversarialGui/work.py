@@ -89,6 +89,8 @@ class Work:
 
     def trainNow(self) -> None:
         """Train a network; the chart is shown as soon as there is a first epoch."""
+        if not self.defend.ensureTrust():
+            return
         task = TrainTask(self.subject(), self.network.source(), self.defend.training(), self.lookAt)
         self._start(task, _("Training"))
 
@@ -102,7 +104,7 @@ class Work:
         if not self.study.ensureTrust():
             return
         self.study.begin()
-        self._start(StudyTask(self.study.path(), self.study.add), _("Running the study"))
+        self._start(StudyTask(self.study.path(), self.study.add, self.study.granted()), _("Running the study"))
 
     def openReport(self, path: str) -> None:
         """Show a report in the user's web browser."""

@@ -12,7 +12,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,10 @@ def workerCommand() -> list[str]:
 class Worker:
     """One long-lived process that takes requests one after the other and answers with events.
 
-    It starts with the first request. When it dies, everything that was asked of it ends with an error event of kind
-    "died", and the next request starts a new one. All is done on the main thread, driven by Qt's event loop.
+    It starts with the first request. A process that has opened a program of a stranger's is used for nothing else, and a
+    program gets a process that has done nothing else: between the two it starts anew. When it dies, everything that was asked
+    of it ends with an error event of kind "died", and the next request starts a new one. All is done on the main thread,
+    driven by Qt's event loop.
 
     Attributes:
         lines: the last lines that the process wrote for people, the newest last.
@@ -62,6 +64,7 @@ class Worker:
         self._leader = 0
         self._cancelled: dict[str, float] = {}
         self._insistence: Any = None
+        self._programs: frozenset[str] | None = None
 
     @property
     def running(self) -> bool:
@@ -78,22 +81,37 @@ class Worker:
             return 0
         return self._leader or int(self.process.processId())
 
-    def submit(self, request: dict[str, Any], onEvent: OnEvent) -> str:
+    def submit(self, request: dict[str, Any], onEvent: OnEvent, programs: frozenset[str] | None = None) -> str:
         """Send a request (see `SegAdversarialLib.jobs.worker`).
 
         Args:
             onEvent: called with each of its events; the last is of the kind "done", "cancelled" or "error".
+            programs: the SHA-256 of the programs that it opens, by which it goes to a process of its own; None: it reads no
+                case and opens no network.
 
         Returns:
             The request's identifier.
         """
         identifier = uuid.uuid4().hex
+        if programs is not None:
+            if self.mustStartAnew(programs):
+                self.stop()
+            self._programs = programs
         # first, because a process that cannot start says so at once
         self._listeners[identifier] = onEvent
         if self.process is None:
             self._start()
         self._send({**request, "id": identifier})
         return identifier
+
+    def mustStartAnew(self, programs: frozenset[str]) -> bool:
+        """Whether a request that opens these programs (their SHA-256) must not get the process that is there."""
+        return self.process is not None and self._programs not in (None, programs)
+
+    def letGo(self, sums: Iterable[str]) -> None:
+        """End the process if it has opened one of these programs and has nothing to do: they are trusted no more."""
+        if self.process is not None and not self._listeners and not (self._programs or frozenset()).isdisjoint(sums):
+            self.stop()
 
     def cancel(self, identifier: str) -> None:
         """Ask a request to stop; if it has not after three seconds, the process and all its children are ended."""
@@ -209,6 +227,7 @@ class Worker:
 
     def _end(self, message: str) -> None:
         process, self.process = self.process, None
+        self._programs = None
         process.deleteLater()
         if self._insistence is not None:
             self._insistence.stop()

@@ -72,6 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     runner = _command(commands, "run", "Run a job from its JSON specification.")
     runner.add_argument("specification", help="JSON file, such as the job.json in a folder of results")
+    runner.add_argument("--trust", action="store_true", help="open the programs that it names: you trust their source")
     add_overwrite(runner)
 
     about = "For programs: take requests and give events as JSON lines until the input ends (see jobs/worker.py)."

@@ -32,6 +32,7 @@ from SegAdversarialLib.jobs.specification import (
     TrainGeneratorJob,
     read_job,
 )
+from SegAdversarialLib.jobs.word_on_trust import in_users_word
 
 _GENERATOR = "generator."
 """What the settings of what is trained, not of training it, start with."""
@@ -145,7 +146,7 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
 
 def run_file(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
-    job = read_job(options.specification)
+    job = in_users_word(read_job(options.specification), options.trust)
     if options.overwrite and not hasattr(job, "overwrite"):
         raise InputError(f"A job of the kind {job.kind} does not overwrite; leave --overwrite out.")
     run_job(job.model_copy(update={"overwrite": True}) if options.overwrite else job, console)

@@ -43,6 +43,9 @@ def _add_workers(parser: Any) -> None:
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, such as tcp://host:8786")
     parser.add_argument("--workers", type=int, metavar="N", help="workers on this machine (default: one for each GPU or core)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of each worker (default: the cores shared out)")
+    parser.add_argument(
+        "--trust", action="store_true", help="open the programs of which the study says that they are trusted (trust: true)"
+    )
 
 
 def _count(text: str) -> int:

@@ -89,7 +89,6 @@ class BundleFiles:
                 copy_member(archive, self.prefix + name, copy)
             yield copy
 
-
     @contextmanager
     def unchanged(self, sums: Sequence[str]) -> Iterator[BundleFiles]:
         """The same; of an archive with a program a copy that nobody changes, in a temporary folder, while this lasts.

@@ -169,9 +169,7 @@ def _in_words(channels: _Size, window: list[_Size]) -> str:
     return f"it takes {_in_numbers(channels)} channel(s) of {' x '.join(map(_in_numbers, window))} voxels"
 
 
-def _load(
-    path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.device, sums: Sequence[str]
-) -> torch.nn.Module:
+def _load(path: Path, chosen: ModelSettings, sizes: list[_Size], device: torch.device, sums: Sequence[str]) -> torch.nn.Module:
     """The network in an exported program, for a device. The file is read once: what runs are bytes with one of these sums.
 
     Raises:

@@ -105,6 +105,13 @@ def trusts(trust: Trust, sums: Iterable[str]) -> bool:
     return bool(trust) or all(remembers(x) for x in sums)
 
 
+def without_trust(data: Any) -> Any:
+    """JSON data without any word on trust, at any depth: that somebody trusted a file once is no reason to open it again."""
+    if isinstance(data, dict):
+        return {key: without_trust(x) for key, x in data.items() if key != "trust"}
+    return [without_trust(x) for x in data] if isinstance(data, (list, tuple)) else data
+
+
 def remembers(sha256: str) -> bool:
     """Whether the user has said once and for all that this content is trusted."""
     return _decision(_file(sha256)) is not None if _SUM.fullmatch(sha256) else False

@@ -12,6 +12,7 @@ from SegAdversarialLib.attacks import Attack, attack_class, make_attack
 from SegAdversarialLib.attacks.transfer import with_opened_source
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.source import ModelSource
+from SegAdversarialLib.formats.trust import without_trust
 from SegAdversarialLib.jobs.specification import AttackJob
 from SegAdversarialLib.volumes.files import file_name
 
@@ -36,14 +37,7 @@ def planned(job: AttackJob) -> list[Planned]:
         InputError: there is no such attack, or a setting is wrong.
     """
     attacks = [_configured(data) for data in job.attacks]  # as they were given, so that errors speak of these
-    return [Planned(attack, _without_trust(asked)) for attack, asked in zip(attacks, job.anywhere().attacks)]
-
-
-def _without_trust(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as results keep it: that somebody trusted a file once is no reason to open it again."""
-    return {
-        key: _without_trust(value) if isinstance(value, Mapping) else value for key, value in asked.items() if key != "trust"
-    }
+    return [Planned(attack, without_trust(asked)) for attack, asked in zip(attacks, job.anywhere().attacks)]
 
 
 def with_source(plan: Planned, device: str, open_model: Callable[[ModelSource], SegmentationModel]) -> Planned:

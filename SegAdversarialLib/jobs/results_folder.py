@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.trust import without_trust
 from SegAdversarialLib.jobs.results import (
     CLEAN_FILES,
     JOB_FILE,
@@ -199,12 +200,13 @@ class ResultsFolder:
 
 
 def write_job(folder: Path, job: AnyJob, attacks: Sequence[Mapping[str, Any]] | None = None) -> None:
-    """Write the job that does again what lies in a folder, with absolute paths; it never says by itself to overwrite.
+    """Write the job that does again what lies in a folder, with absolute paths; it never says by itself to overwrite, nor to
+    trust a program.
 
     Args:
         attacks: those of the folder, where it holds more than the job's own.
     """
-    data = job.anywhere().model_dump(mode="json")
+    data = without_trust(job.anywhere().model_dump(mode="json"))
     if "overwrite" in data:
         data["overwrite"] = False
     if attacks is not None:

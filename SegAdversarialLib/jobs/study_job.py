@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from SegAdversarialLib.formats.settings import Strict
+from SegAdversarialLib.formats.source import Sum
 
 
 class StudyJob(Strict):
@@ -21,6 +22,9 @@ class StudyJob(Strict):
         None, ge=1, description="How many workers of its own; none: one for each GPU, or as cores allow."
     )
     retry: bool = Field(False, description="Also try again what has failed too often.")
+    trust: tuple[Sum, ...] | None = Field(
+        None, description="The SHA-256 of programs that are trusted, whatever the study says; none: as the study says."
+    )
 
     def anywhere(self) -> StudyJob:
         """The same job with absolute paths."""

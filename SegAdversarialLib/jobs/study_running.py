@@ -40,6 +40,7 @@ def run_study_job(job: StudyJob, emit: Emit, cancel: CancelCheck | None) -> list
         scheduler=job.scheduler,
         workers=job.workers,
         retry=job.retry,
+        trust=job.trust,
         progress=progress,
         cancel=cancel,
         on_begin=teller.begin,

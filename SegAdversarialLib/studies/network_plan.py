@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,12 +53,15 @@ class Use:
 class NetworkPlan:
     """The networks of a study; those that a network is made of come before it.
 
+    Args:
+        trust: the SHA-256 of programs that are trusted, whatever the study says; None: those of which it says so.
+
     Attributes:
         cells: those that train networks and generators; what others need comes before them.
     """
 
-    def __init__(self, study: Study, cases: Cases, files: FileStates) -> None:
-        self._study, self._cases, self._files = study, cases, files
+    def __init__(self, study: Study, cases: Cases, files: FileStates, trust: Sequence[str] | None = None) -> None:
+        self._study, self._cases, self._files, self._trust = study, cases, files, trust
         self._uses: dict[str, Use] = {}
         self._generators: dict[str, Cell] = {}
         self._open: list[str] = []
@@ -123,6 +126,9 @@ class NetworkPlan:
         return use
 
     def _of_file(self, network: FileNetwork, place: Place) -> Use:
+        said = network.trust
+        if self._trust is not None:
+            network = network.model_copy(update={"trust": tuple(self._trust)})
         try:
             found = describe_file(network.path, network.settings, **network.changes)
             files = self._files.of_paths(found.files)
@@ -130,8 +136,10 @@ class NetworkPlan:
         except InputError as error:
             raise Misplaced(place, str(error)) from None
         if not opens:
-            said = f"{network.path} is a program ({verdict(*found.programs)}); say trust: true if you trust its source."
-            raise Misplaced(place, said)
+            way_out = "run the study with --trust" if said else "say trust: true"
+            raise Misplaced(
+                place, f"{network.path} is a program ({verdict(*found.programs)}); if you trust its source, {way_out}."
+            )
         model = network.source.model_dump(mode="json", exclude_defaults=True)
         is_random = bool(network.changes.get("allow_random"))
         return Use({"path": network.path, **model}, found.channels, (), files, is_random, head)
@@ -206,6 +214,8 @@ class NetworkPlan:
                 if "members" in use.model:
                     raise Misplaced((*place, setting), f"{name} is an ensemble; name one of its members.")
                 found[setting] = use.model if "product" in use.model else use.model["path"]
+                if use.model.get("trust"):
+                    found["trust"] = use.model["trust"]
                 needs += use.needs
                 files += use.files
         return found, tuple(needs), files

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,11 +42,18 @@ class Plan:
         return sum(cell.kind == kind for cell in self.cells)
 
 
-def plan(study: Study, *, progress: ProgressCallback | None = None, cancel: CancelCheck | None = None) -> Plan:
+def plan(
+    study: Study,
+    *,
+    trust: Sequence[str] | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: CancelCheck | None = None,
+) -> Plan:
     """The cells of a study. Of the cases the headers are read, of the networks their settings.
 
     Args:
         study: the study.
+        trust: the SHA-256 of programs that are trusted, whatever the study says; None: those of which the study says so.
         progress: gets the finished fraction and what is looked at.
         cancel: asked between cases; True stops with `Cancelled`.
 
@@ -54,15 +61,17 @@ def plan(study: Study, *, progress: ProgressCallback | None = None, cancel: Canc
         InputError: something that the study names is not there or does not fit: which line and key, and why.
         Cancelled: `cancel` said so.
     """
-    return told(study.document, lambda: _Planner(study, progress, cancel).plan())
+    return told(study.document, lambda: _Planner(study, trust, progress, cancel).plan())
 
 
 class _Planner:
-    def __init__(self, study: Study, progress: ProgressCallback | None, cancel: CancelCheck | None) -> None:
-        self._study = study
+    def __init__(
+        self, study: Study, trust: Sequence[str] | None, progress: ProgressCallback | None, cancel: CancelCheck | None
+    ) -> None:
+        self._study, self._trust = study, trust
         self._files = FileStates()
         self._cohorts = Cases(progress, cancel)
-        self._networks = NetworkPlan(study, self._cohorts, self._files)
+        self._networks = NetworkPlan(study, self._cohorts, self._files, trust)
 
     def plan(self) -> Plan:
         study = self._study
@@ -131,6 +140,8 @@ class _Planner:
         """The configurations of the attacks on a network, with what they need in the place of names of the study."""
         for configuration in configurations(self._study, name, use.channels, use.is_random):
             settings, needs, files = dict(configuration.settings), list(use.needs), []
+            if self._trust is not None and "trust" in settings:
+                settings["trust"] = list(self._trust)
             if configuration.generator is not None:
                 cell = self._networks.generator(configuration.generator)
                 settings["generator"] = {"product": cell.key}

@@ -65,8 +65,16 @@ class Cell:
     @property
     def key(self) -> str:
         """What identifies the job: the SHA-256 of its whole configuration, as 32 letters."""
-        told = [self.kind, self.network, self.case, self.attack, self.settings, self.repeat, self.work, sorted(self.needs)]
+        said = [_with_trust_as_word(x) for x in (self.settings, self.work)]
+        told = [self.kind, self.network, self.case, self.attack, said[0], self.repeat, said[1], sorted(self.needs)]
         return hashlib.sha256(json.dumps(told, sort_keys=True, allow_nan=False).encode()).hexdigest()[:32]
+
+
+def _with_trust_as_word(data: Any) -> Any:
+    """Data in which it makes no difference whether files are trusted by a word or by their SHA-256."""
+    if isinstance(data, dict):
+        return {key: True if key == "trust" and x else _with_trust_as_word(x) for key, x in data.items()}
+    return [_with_trust_as_word(x) for x in data] if isinstance(data, list | tuple) else data
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ def run_study(
     only_resume: bool = False,
     retry: bool = False,
     first: int | None = None,
+    trust: Sequence[str] | None = None,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
     on_begin: Callable[[Plan, Store], None] | None = None,
@@ -45,6 +46,7 @@ def run_study(
         only_resume: refuse to begin.
         retry: also try again what failed too often.
         first: only so many of the cells that wait, of each sort one before a second of any; None: all of them.
+        trust: the SHA-256 of programs that are trusted, whatever the study says; None: those of which the study says so.
         progress, cancel: as everywhere; what was finished before `Cancelled` is kept.
         on_begin: called with the plan and the open store before the first cell.
 
@@ -57,18 +59,13 @@ def run_study(
     where = StudyFolder.of(file, folder)
     study = where.study(scale, cohort)
     _check_begun(where, study, only_resume)
-    planned = plan(study, progress=_part(progress, 0.0, _LOOKING), cancel=cancel)
+    planned = plan(study, trust=trust, progress=_part(progress, 0.0, _LOOKING), cancel=cancel)
     with _opened(where, study, planned) as store:
         _begin(planned, store, retry, on_begin)
         waiting = store.waiting()
         some, keep = (waiting, study.keep) if first is None else (first_ones(waiting, first), "tables")
-        how: dict[str, Any] = {
-            "scheduler": scheduler,
-            "workers": workers,
-            "threads": threads,
-            "cancel": cancel,
-            "on_outcome": on_outcome,
-        }
+        how: dict[str, Any] = {"scheduler": scheduler, "workers": workers, "threads": threads, "cancel": cancel}
+        how["on_outcome"] = on_outcome
         return execution.run(store, some, where.path, keep=keep, progress=_part(progress, _LOOKING, 1.0, "jobs"), **how)
 
 

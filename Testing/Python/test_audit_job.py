@@ -13,6 +13,7 @@ from audit_helpers import Saturated, a_case, trained
 from SegAdversarialLib import InputError
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.jobs import make_job, read_job, run
+from SegAdversarialLib.jobs.word_on_trust import in_users_word
 
 FEW = {"epsilons": 0.1, "steps": 2, "queries": 0, "temperatures": "auto", "losses": "soft_dice", "directions": 2}
 
@@ -45,7 +46,8 @@ def test_a_job_writes_what_the_call_finds(files: dict[str, Any]) -> None:
     assert fractions == sorted(fractions) and fractions[-1] <= 1
     job = read_job(folder / "out" / "job.json")
     assert job.surrogate.path == str(folder / "honest.ts")
-    assert run(job.model_copy(update={"model": job.model.model_copy(update={"trust": True})})) == rows
+    assert not job.model.trust and not job.surrogate.trust  # no result says that a program is trusted
+    assert run(in_users_word(job, True)) == rows
     with pytest.raises(InputError, match="no setting cancel"):
         make_job({**data, "settings": {"cancel": 1}})
 

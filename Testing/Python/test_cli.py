@@ -74,7 +74,9 @@ def test_attack_writes_everything(
     assert float(after["after"]) == pytest.approx(float(trace[-1]["dice rim"]))
     # the job file runs the same again, over its own results, from wherever it is started
     monkeypatch.chdir("/")
-    assert main(["run", str(output / "job.json")]) == 0
+    assert main(["run", str(output / "job.json")]) == 2  # a file says nothing of trust
+    assert "if you trust its source" in capsys.readouterr().err
+    assert main(["run", str(output / "job.json"), "--trust"]) == 0
     assert not [x for x in output.iterdir() if x.name.startswith(".")]
 
 
@@ -108,7 +110,7 @@ def test_evaluate_measures_any_pair(files: dict[str, str], tmp_path: Path, capsy
     assert rows_of(tmp_path / "measured" / "evaluation" / "metrics.csv") == attacked
     assert main([*words, "--adversarial", f"C={changed}"]) == 2
     assert "There is no channel C" in capsys.readouterr().err
-    assert main(["run", str(tmp_path / "measured" / "job.json")]) == 0
+    assert main(["run", str(tmp_path / "measured" / "job.json"), "--trust"]) == 0
 
 
 def test_events_are_json_lines(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import gui_helpers
 import pytest
+import torch
+from conftest import tiny_network
 from gui_helpers import click, finish, messages, openModule, waitUntil
 
 STUDY = """
@@ -133,11 +137,18 @@ def test_trust_that_a_file_claims_is_asked_for(panel: Any, tmp_path: Path, monke
         return False
 
     monkeypatch.setattr(trust, "askTrust", no)
-    (tmp_path / "net.pt").write_bytes(b"not a network")
+    net = tmp_path / "net.ts"
+    torch.jit.script(tiny_network(4, 4).float()).save(str(net))
+    settings = {"channels": ["T1", "T1ce", "T2", "FLAIR"], "classes": ["background", "necrosis", "oedema", "enhancing"]}
+    net.with_suffix(".json").write_text(json.dumps(settings))
     path = tmp_path / "stranger.yaml"
-    path.write_text(STUDY.replace("builtin:brain-tumour-phantom", f"{{path: '{tmp_path / 'net.pt'}', trust: true}}"))
-    panel.study.fileLine.currentPath = str(path)
-    assert panel.study.runButton.enabled, panel.study.runButton.toolTip
-    panel.study.runButton.click()
-    assert asked == [str(tmp_path / "net.pt")]
-    assert not panel.logic.runner.busy and not (tmp_path / "stranger").exists()
+    for said in ("true", "false"):
+        path.write_text(STUDY.replace("builtin:brain-tumour-phantom", f"{{path: '{net}', trust: {said}}}"))
+        panel.study.fileLine.currentPath = str(path)
+        assert panel.study.runButton.enabled, panel.study.runButton.toolTip
+        panel.study.runButton.click()
+        assert asked.pop() == str(net) and not asked
+        assert not panel.logic.runner.busy and not (tmp_path / "stranger").exists()
+    monkeypatch.setattr(trust, "askTrust", lambda network: trust.ONCE)
+    assert panel.study.ensureTrust() and panel.study.granted() == [hashlib.sha256(net.read_bytes()).hexdigest()]
+    trust.forgetAll()

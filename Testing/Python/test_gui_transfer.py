@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -252,20 +253,20 @@ def test_trust_is_asked_once_for_each_content(stage: Stage, tmp_path: Path) -> N
     stage.answer = True
     assert stage.section.ensureTrust() and len(stage.asked) == 2
     assert (stage.asked[0].name, stage.asked[0].path) == ("similar", str(path))
-    assert stage.section.settings() == {"attack": "transfer", "source": str(path), "trust": True}
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest()]
+    assert stage.section.settings() == {"attack": "transfer", "source": str(path), "trust": sums}
     assert stage.section.ensureTrust() and len(stage.asked) == 2
     assert stage.node.GetParameter("Settings") == before and set(stage.node.GetParameterNames()) == {"Settings"}
     other = State(stage.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     other.change(attack="transfer", attackSettings={"transfer": {"source": f" {path} ", "method": "fgsm"}})
     stage.section.setState(other)
     assert stage.section.ensureTrust() and len(stage.asked) == 2
-    assert stage.section.settings()["source"] == str(path) and stage.section.settings()["trust"] is True
+    assert stage.section.settings()["source"] == str(path) and stage.section.settings()["trust"] == sums
     os.utime(path, ns=(1, 1))
-    assert "trust" not in stage.section.settings()
-    assert stage.section.ensureTrust() and len(stage.asked) == 3
     path.with_suffix(".json").write_text(path.with_suffix(".json").read_text() + " ")
+    assert stage.section.settings()["trust"] == sums  # settings are no program
+    torch.jit.script(tiny_network(4, 4, seed=1).float()).save(str(path))
     assert "trust" not in stage.section.settings()
-    trust.trust(trust.stampOfNetwork(str(path)))  # as the Network section does when it is asked about the same file
     assert stage.section.ensureTrust() and len(stage.asked) == 3
     trust.forgetAll()
     assert stage.section.ensureTrust() and len(stage.asked) == 4

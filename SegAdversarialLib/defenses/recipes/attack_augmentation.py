@@ -19,7 +19,7 @@ from SegAdversarialLib.defenses.recipes.attack_setting import (
 )
 from SegAdversarialLib.defenses.recipes.copies import Augmentation, Copier
 from SegAdversarialLib.defenses.recipes.epsilon import SIZE_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, Units, unit_of
-from SegAdversarialLib.defenses.recipes.network_setting import NetworkSetting
+from SegAdversarialLib.defenses.recipes.network_setting import TRUST_DESCRIPTION, NetworkSetting, TrustSetting
 from SegAdversarialLib.defenses.recipes.samples import AskedNetwork, opened
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.training.standard import Standard
@@ -51,6 +51,7 @@ class AttackAugmentation(Augmentation):
         "(the paper); epoch: the network in training as each epoch finds it; or the file of a trained network.",
         choose="network",
     )
+    trust: TrustSetting = parameter(False, TRUST_DESCRIPTION, choose="trust", advanced=True, exclude=True)
 
     @field_validator("attack", mode="after")
     @classmethod
@@ -89,7 +90,7 @@ class _Copies:
                 raise InputError(f"{recipe.title} needs a network that was trained before (network=first), and there is none.")
             self._asked = AskedNetwork(learner.before, learner, "network that was trained before")
         elif recipe.network != "epoch":
-            self._asked = opened(recipe.network, learner, "network for the copies")
+            self._asked = opened(recipe.network, learner, "network for the copies", recipe.trust)
 
     def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         asked = self._at(batch.epoch)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from SegAdversarialLib.attacks.settings import parameter
-from SegAdversarialLib.defenses.recipes.network_setting import NetworkSetting
+from SegAdversarialLib.defenses.recipes.network_setting import TRUST_DESCRIPTION, NetworkSetting, TrustSetting
 from SegAdversarialLib.defenses.recipes.samples import AskedNetwork, opened
 from SegAdversarialLib.defenses.recipes.steps import Stateless, learn
 from SegAdversarialLib.errors import InputError
@@ -59,6 +59,7 @@ class DefensiveDistillation(Recipe):
         "the same way; none: it is trained first, in the same way as the student.",
         choose="network",
     )
+    trust: TrustSetting = parameter(False, TRUST_DESCRIPTION, choose="trust", advanced=True, exclude=True)
 
     @property
     def first(self) -> Recipe | None:
@@ -72,7 +73,7 @@ class DefensiveDistillation(Recipe):
             InputError: there is no teacher, or it has other channels or classes.
         """
         if self.teacher is not None:
-            return _Student(self.temperature, opened(self.teacher, learner, "teacher"), learner)
+            return _Student(self.temperature, opened(self.teacher, learner, "teacher", self.trust), learner)
         if learner.before is None:
             raise InputError(f"{self.title} needs a teacher that was trained before, and there is none.")
         return _Student(self.temperature, AskedNetwork(learner.before, learner, "teacher"), learner)

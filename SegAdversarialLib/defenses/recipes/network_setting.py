@@ -25,3 +25,7 @@ NetworkSetting = Annotated[
     Any, AfterValidator(_file_or_network), PlainSerializer(_as_data), WithJsonSchema({"type": "string"})
 ]
 """A text (a file, or what a recipe gives a meaning), an opened network, of which data keep the name, or None."""
+
+TrustSetting = bool | tuple[str, ...]
+
+TRUST_DESCRIPTION = "Whether that file is trusted, or the SHA-256 of what is: programs (TorchScript) open only then."

@@ -11,6 +11,7 @@ import numpy as np
 from SegAdversarialLib.attacks.attack import Attack
 from SegAdversarialLib.attacks.untargeted import NothingToAttack
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.trust import Trust
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.volumes.case import Case
@@ -147,7 +148,7 @@ class AskedNetwork:
         return self._model
 
 
-def opened(given: str | SegmentationModel, learner: Learner, what: str) -> AskedNetwork:
+def opened(given: str | SegmentationModel, learner: Learner, what: str, trust: Trust = False) -> AskedNetwork:
     """A trained network from its file, to be asked about batches as this training prepares them.
 
     Raises:
@@ -156,7 +157,7 @@ def opened(given: str | SegmentationModel, learner: Learner, what: str) -> Asked
     from SegAdversarialLib.formats import open_model
 
     device = str(next(learner.network.parameters()).device)
-    model = open_model(given, device=device) if isinstance(given, str) else given
+    model = open_model(given, trust=trust, device=device) if isinstance(given, str) else given
     ours, theirs = learner.head, model.head
     if [x.lower() for x in model.channels] != [x.lower() for x in learner.channels]:
         raise InputError(
