@@ -306,7 +306,7 @@ def _inWords(entry: Any) -> str:
         _("Size: {size}.").format(size=_sizeInWords(entry.sizeBytes)),
     ]
     if entry.needsTrust:
-        lines.append(_("This file is a program: you are asked whether you trust it before it is opened."))
+        lines.append(_("This file is a program: unless you trust it already, you are asked before it is opened."))
     if entry.description:
         lines.append(_(entry.description))
     return "\n".join(lines)

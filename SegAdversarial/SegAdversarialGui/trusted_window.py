@@ -71,7 +71,7 @@ class TrustedWindow:
         table.accessibleName = _("Trusted network files")
         table.toolTip = _("Name that the file had, the first digits of its SHA-256, since when, and what the scanner said")
         table.setColumnCount(4)
-        table.setHorizontalHeaderLabels([_("File"), _("SHA-256"), _("Trusted since"), _("Scanner")])
+        table.setHorizontalHeaderLabels([_("File"), _("SHA-256"), _("Trusted since (UTC)"), _("Scanner")])
         table.horizontalHeader().setStretchLastSection(True)
         table.verticalHeader().setVisible(False)
         table.editTriggers = qt.QAbstractItemView.NoEditTriggers

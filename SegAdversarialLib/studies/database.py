@@ -166,13 +166,17 @@ def has_table(connection: sqlite3.Connection, name: str) -> bool:
 
 @contextmanager
 def in_a_sentence(path: Path) -> Iterator[None]:
-    """What SQLite and the system find wrong, as one sentence."""
+    """What SQLite and the system find wrong, and what is no JSON where that should be, as one sentence."""
     try:
         yield
     except sqlite3.Error as error:
         raise InputError(_sentence(path, error)) from error
     except OSError as error:
         raise InputError(f"The store {path} cannot be used: {error.strerror or error}; what was stored is intact.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The store {path} is damaged: something in it is no JSON; put back a copy, or give another folder (--output)."
+        ) from error
 
 
 def _sentence(path: Path, error: sqlite3.Error) -> str:

@@ -33,9 +33,9 @@ def make(slicerHost: Any) -> Iterator[Callable[..., Any]]:
 class Asked:
     """A request and the events that came of it."""
 
-    def __init__(self, host: Any, worker: Any, act: str) -> None:
+    def __init__(self, host: Any, worker: Any, act: str, programs: frozenset[str] | None = None) -> None:
         self.host, self.worker, self.events = host, worker, []
-        self.id = worker.submit({"request": "job", "job": {"act": act}}, self.events.append)
+        self.id = worker.submit({"request": "job", "job": {"act": act}}, self.events.append, programs)
 
     def until(self, kind: str, seconds: float = 20) -> dict[str, Any]:
         end = time.monotonic() + seconds
@@ -165,3 +165,43 @@ def test_stop_while_it_starts(slicerHost: Any, make: Callable[..., Any]) -> None
     process = worker.processId
     worker.stop()
     assert asked.events[-1]["event"] == "cancelled" and gone(process)
+
+
+def test_a_program_gets_a_process_of_its_own(slicerHost: Any, make: Callable[..., Any]) -> None:
+    """One that has done nothing before, and that is used for nothing else afterwards."""
+    worker = make()
+
+    def processOf(*programs: str, reads: bool = True) -> int:
+        Asked(slicerHost, worker, "done", frozenset(programs) if reads else None).end()
+        return int(worker.processId)
+
+    fresh = processOf(reads=False)
+    plain = processOf()
+    assert plain == fresh == processOf() == processOf(reads=False)
+    one = processOf("a")
+    assert one != plain and gone(plain) and one == processOf("a") == processOf(reads=False)
+    both = processOf("a", "b")
+    assert both != one and gone(one) and both == processOf("b", "a")
+    again = processOf()
+    assert again != both and gone(both)
+    worker.stop()
+    assert worker.mustStartAnew(frozenset("a")) is False
+    processOf(reads=False)
+    assert worker.processId == processOf("a")  # a process that has only listed devices is as good as new
+
+
+def test_what_is_trusted_no_more_is_let_go(slicerHost: Any, make: Callable[..., Any]) -> None:
+    worker = make()
+    Asked(slicerHost, worker, "done", frozenset("ab")).end()
+    process = worker.processId
+    worker.letGo(["c"])
+    assert worker.processId == process
+    waiting = Asked(slicerHost, worker, "wait", frozenset("ab"))
+    waiting.until("progress")
+    worker.letGo(["a"])  # it is busy: the next job with it is refused, as it is not told to trust it
+    assert worker.processId == process
+    worker.cancel(waiting.id)
+    waiting.end()
+    worker.letGo(["a"])
+    assert not worker.running and gone(process)
+    worker.letGo(["a"])

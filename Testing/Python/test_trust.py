@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +19,16 @@ from conftest import tiny_network
 
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.formats import describe_file, open_model, torchscript, trust
+from SegAdversarialLib.formats import bundle_files, describe_file, exported, open_model, torchscript, trust
+from SegAdversarialLib.formats.model_cache import ModelCache
 from SegAdversarialLib.formats.source import ModelSource, open_source
 from SegAdversarialLib.formats.verdicts import imports, verdict
+from SegAdversarialLib.jobs import make_job
+from SegAdversarialLib.jobs.programs import programs_of
+from SegAdversarialLib.jobs.word_on_trust import in_users_word
+from SegAdversarialLib.studies.plan import plan
+from SegAdversarialLib.studies.programs import programs
+from SegAdversarialLib.studies.study import Study
 
 SETTINGS = {"channels": ["A", "B"], "classes": ["background", "core", "rim"]}
 
@@ -179,3 +189,170 @@ def test_the_scanner_looks_into_archives_that_lie_in_archives(tmp_path: Path) ->
         archive.write(tmp_path / "inner.pt", "net/data/sample_inputs/model.pt")
     assert "no pickle" not in verdict(tmp_path / "outer.pt2")
     assert imports(tmp_path / "outer.pt2") == imports(tmp_path / "inner.pt") != []
+
+
+def test_a_network_that_stays_open_goes_with_its_trust(program: Path) -> None:
+    """As in a worker: the next job with it is refused."""
+    cache, wanted = ModelCache(), ModelSource(path=str(program), device="cpu")
+    trust.remember(program, trust.digest(program))
+    opened = cache.get(wanted)
+    assert cache.get(wanted) is opened
+    trust.forget([trust.digest(program)])
+    for _ in range(2):
+        with pytest.raises(InputError, match="is a TorchScript file, a program that could do anything"):
+            cache.get(wanted)
+    pinned = wanted.model_copy(update={"trust": (trust.digest(program),)})
+    assert cache.get(pinned) is cache.get(pinned) is not opened
+
+
+def test_a_sum_is_taken_anew_when_a_file_changes(program: Path) -> None:
+    first = trust.known_digest(program)
+    state = program.stat()
+    made(program, 1)
+    os.utime(program, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert program.stat().st_size == state.st_size
+    assert trust.known_digest(program) == trust.digest(program) != first == trust.digest(made(program, 0))
+    program.unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        trust.known_digest(program)
+
+
+class Small(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Conv3d(1, 2, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.inner(image)
+
+
+def exported_program(folder: Path) -> Path:
+    torch.export.save(torch.export.export(Small(), (torch.zeros(1, 1, 4, 4, 4),)), folder / "net.pt2")
+    return folder / "net.pt2"
+
+
+def bundle(folder: Path) -> Path:
+    """A bundle's zip archive whose network is a program."""
+    torch.jit.script(torch.nn.Conv3d(1, 2, 1)).save(str(folder / "inside.ts"))
+    config = {"network": "$torch.jit.load('models/model.ts')", "inferer": {"_target_": "SimpleInferer"}}
+    config["load"] = {"_target_": "CheckpointLoader", "load_path": "models/model.ts"}
+    with zipfile.ZipFile(folder / "net.zip", "w") as archive:
+        archive.writestr("configs/inference.json", json.dumps(config))
+        archive.write(folder / "inside.ts", "models/model.ts")
+    return folder / "net.zip"
+
+
+@pytest.mark.parametrize("make", [exported_program, bundle])
+def test_what_runs_are_the_bytes_that_are_trusted(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is exchanged after its sum was found trusted, and before it is opened: the exchanged one does not run."""
+    path = make(tmp_path)
+    said = {"channels": ["A"], "classes": ["no", "yes"], "device": "cpu"}
+    with pytest.raises(InputError, match="could run .*if you trust its source"):
+        open_model(path, **said)
+    sums = [trust.digest(path)]
+    assert open_model(path, trust=sums, **said).channels == ("A",)
+    ran: list[object] = []
+    monkeypatch.setattr(torch.jit, "load", lambda *x, **_: ran.append(x))
+    monkeypatch.setattr(torch.export, "load", lambda *x, **_: ran.append(x))
+
+    def exchanging(then: Any, *arguments: Any) -> Any:
+        path.write_bytes(path.read_bytes() + b" ")
+        return then(*arguments)
+
+    monkeypatch.setattr(exported, "_load", partial(exchanging, exported._load))
+    unchanged = bundle_files.BundleFiles.unchanged
+    monkeypatch.setattr(bundle_files.BundleFiles, "unchanged", lambda files, sums: exchanging(unchanged, files, sums))
+    with pytest.raises(InputError, match="changed while it was opened"):
+        open_model(path, trust=sums, **said)
+    assert ran == []
+
+
+def test_a_bundle_whose_weights_become_a_program_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from SegAdversarialLib.formats import bundle as bundles
+
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "models").mkdir()
+    arguments = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [2, 4], "strides": [2]}
+    config = {"network_def": {"_target_": "UNet", **arguments}, "inferer": {"_target_": "SimpleInferer"}}
+    (tmp_path / "configs" / "inference.json").write_text(json.dumps(config))
+    import monai.networks.nets
+
+    weights = tmp_path / "models" / "model.pt"
+    torch.save(monai.networks.nets.UNet(**arguments).state_dict(), weights)
+    said = {"channels": ["A"], "classes": ["no", "yes"], "device": "cpu"}
+    assert open_model(tmp_path, **said).channels == ("A",)
+    load = bundles._Weights.load
+
+    def exchanging(*x: Any) -> Any:
+        torch.jit.script(torch.nn.Conv3d(1, 2, 1)).save(str(weights))
+        return load(*x)
+
+    monkeypatch.setattr(bundles._Weights, "load", exchanging)
+    with pytest.raises(InputError, match="is a TorchScript file, a program that could do anything"):
+        open_model(tmp_path, **said)
+
+
+def test_which_programs_a_job_would_open(program: Path, tmp_path: Path) -> None:
+    other = made(tmp_path / "other.ts", 1)
+    job = {"kind": "attack", "model": {"path": str(program)}, "attacks": [{"attack": "transfer", "source": str(other)}]}
+    assert programs_of(job) == {trust.digest(program), trust.digest(other)}
+    assert programs_of({"kind": "audit", "model": {"path": "builtin:brain-tumour-phantom"}}) == frozenset()
+    assert programs_of({"kind": "audit", "model": {"path": "missing.ts"}, "surrogate": {"path": str(other)}}) == {
+        trust.digest(other)
+    }
+    assert programs_of({"kind": "train", "recipe": {"recipe": "x", "teacher": str(program)}}) == {trust.digest(program)}
+    assert programs_of({"kind": "study", "study": "x", "trust": ["ab"]}) == {"ab"}
+    assert programs_of({"kind": "phantom"}) == frozenset()
+
+
+def saying(data: Any, word: bool) -> Any:
+    """Data with another word on trust, wherever there is one."""
+    if isinstance(data, dict):
+        return {key: word if key == "trust" else saying(x, word) for key, x in data.items()}
+    return [saying(x, word) for x in data] if isinstance(data, list) else data
+
+
+def test_a_file_does_not_say_that_it_is_trusted_itself(program: Path) -> None:
+    """Of a job that stands in a file the user's word counts; nothing else in it changes."""
+    source = {"path": str(program), "trust": True}
+    transfer = {"attack": "transfer", "source": str(program), "trust": True, "method": {"attack": "pgd", "steps": 3}}
+    case = {"phantom": {}}
+    jobs = [
+        {"kind": "attack", "model": source, "case": case, "attacks": [transfer, {"attack": "fgsm"}], "output": "x"},
+        {"kind": "audit", "model": source, "surrogate": source, "cases": [case], "output": "x"},
+        {"kind": "train", "cases": [case], "output": "x"}
+        | {"recipe": {"recipe": "defensive-distillation", "teacher": str(program), "trust": True}},
+    ]
+    for job in map(make_job, jobs):
+        for word in (True, False):
+            assert in_users_word(job, word).model_dump(mode="json") == saying(job.model_dump(mode="json"), word)
+    study = make_job({"kind": "study", "study": "x.yaml", "trust": ["ab" * 32]})
+    assert in_users_word(study, True).trust is None and in_users_word(study, False).trust == ()
+
+
+STUDY = {
+    "study": "programs",
+    "cohort": "phantom:1@32",
+    "attacks": [{"attack": "fgsm", "epsilon": 0.1}],
+    "audit": False,
+}
+
+
+def test_a_study_opens_the_programs_that_the_user_trusts(tmp_path: Path) -> None:
+    path = made(tmp_path / "net.ts", 0)
+    path.with_suffix(".json").write_text(json.dumps({"channels": ["T1", "FLAIR"], "classes": ["a", "b", "c"]}))
+    other = made(tmp_path / "other.ts", 1)
+    attacks = [*STUDY["attacks"], {"attack": "transfer", "source": str(other), "trust": True}]
+    study = Study.of({**STUDY, "attacks": attacks, "networks": {"net": {"path": str(path), "trust": True}}})
+    assert [x.file for x in programs(study)] == [path, other]
+    sums = [trust.digest(path), trust.digest(other)]
+    said, word = plan(study, trust=sums), plan(study)
+    assert all(cell.work["model"]["trust"] == sums for cell in said.cells)
+    assert [cell.settings.get("trust") for cell in said.cells] == [None, sums]
+    assert [cell.key for cell in said.cells] == [cell.key for cell in word.cells]  # what is done is not done again
+    with pytest.raises(ValueError, match="net.ts is a program .*run the study with --trust"):
+        plan(study, trust=[])
+    silent = Study.of({**STUDY, "networks": {"net": str(path)}})
+    assert plan(silent, trust=sums).cells[0].work["model"]["trust"] == sums
+    with pytest.raises(ValueError, match="if you trust its source, say trust: true"):
+        plan(silent)
