@@ -28,7 +28,7 @@ class Canary:
         self.path = path
 
     def __reduce__(self) -> Any:
-        return open, (str(self.path), "w")
+        return eval, (self.code,)
 
     @property
     def code(self) -> str:
@@ -163,9 +163,9 @@ def lightning(folder: Path, canary: Canary) -> Path:
 
 
 def auto3dseg(folder: Path, canary: Canary) -> Path:
-    config = {"modality": "ct", "input_channels": 1, "output_classes": 2, "roi_size": [8, 8, 8]}
-    config["network"] = {"_target_": "SegResNetDS", "in_channels": 1, "out_channels": 2, "canary": canary}
-    torch.save({"state_dict": {}, "config": config, "epoch": 1}, folder / "model.pt")
+    config = {"modality": "ct", "input_channels": 1, "output_classes": 2, "roi_size": [8, 8, 8], "class_names": ["liver"]}
+    config["network"] = {"_target_": "SegResNetDS", "in_channels": 1, "out_channels": 2}
+    torch.save({"state_dict": {}, "config": config, "epoch": 1, "best": canary}, folder / "model.pt")
     return folder / "model.pt"
 
 
@@ -241,9 +241,9 @@ def bundle_of_pickle(folder: Path, canary: Canary) -> Path:
 
 
 YAML_TAG = "canary: !!python/object/apply:builtins.open ['CANARY', 'w']"
-EVERYWHERE = "unpickled"
 LINK = 0o120777
-MORE_THAN_WEIGHTS = r"holds more than weights \((?:io|_io|builtins)\.open\), and such a file could run programs.*dangerous"
+RUNS = r"calls it dangerous \((?:builtins|__builtin__)\.eval\)"
+MORE_THAN_WEIGHTS = rf"holds more than weights \((?:\w+\.)?eval\), and such a file could run programs.*{RUNS}"
 PROGRAM = "a program that could do anything with your files"
 
 NETWORKS: dict[str, Hostile] = {
@@ -252,7 +252,7 @@ NETWORKS: dict[str, Hostile] = {
     "legacy checkpoint": Hostile(
         saved("net.pt", lambda x: {"weights": x}, _use_new_zipfile_serialization=False), MORE_THAN_WEIGHTS
     ),
-    "plain pickle": Hostile(plain_pickle, "a Python pickle, which could run programs when it is opened.*dangerous"),
+    "plain pickle": Hostile(plain_pickle, f"a Python pickle, which could run programs when it is opened.*{RUNS}"),
     "whole network": Hostile(saved("net.pt", Whole), r"a whole pickled network \(hostile_helpers\.Whole\)"),
     "npy": Hostile(array("net.npy"), "a NumPy array"),
     "npz": Hostile(array("net.npz"), r"an archive of NumPy arrays \(\.npz\)"),
@@ -264,7 +264,7 @@ NETWORKS: dict[str, Hostile] = {
     "nnU-Net network class": Hostile(nnunet_class("builtins.open"), "builtins.open"),
     "nnU-Net layer": Hostile(nnunet_class("os.system", "nonlin"), "os.system"),
     "Lightning": Hostile(lightning, MORE_THAN_WEIGHTS),
-    "Auto3DSeg": Hostile(auto3dseg, "."),
+    "Auto3DSeg": Hostile(auto3dseg, MORE_THAN_WEIGHTS),
     "safetensors' metadata": Hostile(safetensors, ""),
     "sidecar names a function": Hostile(sidecar(name="os.system", arguments={"command": "code"}), 'no network "os.system"'),
     "sidecar names MONAI's": Hostile(sidecar(name="__builtins__", arguments={}), 'no network "__builtins__"'),
