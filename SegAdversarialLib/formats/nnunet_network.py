@@ -219,6 +219,8 @@ def _class(dotted: str | None) -> Any:
     Raises:
         InputError: its package is not installed, or has no such class.
     """
+    import torch
+
     if dotted is None:
         return None
     room, _, name = dotted.rpartition(".")
@@ -234,6 +236,6 @@ def _class(dotted: str | None) -> Any:
         ) from error
     except AttributeError as error:
         raise InputError(f"{room} has no {name}; another version of {PACKAGE} may have it: {_INSTALL}.") from error
-    if not isinstance(found, type):
-        raise InputError(f"{dotted} in nnU-Net's plans is no class; a network or layer would be right.")
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        raise InputError(f"{dotted} in nnU-Net's plans is no network or layer; a class of one would be right.")
     return found

@@ -272,6 +272,25 @@ NETWORKS: dict[str, Hostile] = {
         sidecar(name="Transchex", arguments={"path_or_repo_id": "x"}), "would load weights from elsewhere"
     ),
     "sidecar fetches by itself": Hostile(sidecar(name="MILModel", arguments={"num_classes": 2}), "from elsewhere by itself"),
+    "sidecar names nnU-Net's": Hostile(
+        sidecar(name="dynamic_network_architectures.os.system", arguments={"command": "code"}), "os.system to be imported"
+    ),
+    "sidecar names a layer": Hostile(
+        sidecar(
+            name="dynamic_network_architectures.architectures.unet.PlainConvUNet",
+            arguments={"nonlin": "builtins.open"},
+            imported=["nonlin"],
+        ),
+        "name builtins.open to be imported",
+    ),
+    "sidecar names no layer": Hostile(
+        sidecar(
+            name="dynamic_network_architectures.architectures.unet.PlainConvUNet",
+            arguments={"nonlin": "torch.nn.parallel.distributed.Enum"},
+            imported=["nonlin"],
+        ),
+        "is no network or layer",
+    ),
     "sidecar's expression": Hostile(sidecar(name="UNet", arguments={**ARGUMENTS, "act": "code"}), "arguments .* do not fit"),
     "bundle's weights": Hostile(bundle_of_pickle, MORE_THAN_WEIGHTS),
     "bundle's network expression": Hostile(bundle(network_def=lambda x: f"${x.code}"), "a program that could do anything"),
