@@ -268,6 +268,7 @@ class SegmentationModel:
         """
         from SegAdversarialLib.model.examination import question_sizes
 
+        self._accelerated.file_hash = file_hash or self._accelerated.file_hash
         if not self._is_examined:
             self._examine_at(question_sizes(self.window, self.windows.size_multiple, self.preprocessing), file_hash)
 
