@@ -227,12 +227,11 @@ class AcceleratedNetwork:
         Args:
             crop: (1, C, *window) of what the network will see.
         """
-        from SegAdversarialLib.model.search_precision import known, quickest, remember
+        from SegAdversarialLib.model.search_precision import known, quickest, remember, that_may_do
 
         found = known(self.file_hash, crop.shape, self._device)
         if found is None:
-            low: list[SearchPrecision] = ["bfloat16"] if self._device.type == "cpu" else ["tf32", "bfloat16", "float16"]
-            found = quickest(partial(self._gradient_in, crop), low, self._device)
+            found = quickest(partial(self._gradient_in, crop), that_may_do(self._device), self._device)
             remember(self.file_hash, crop.shape, self._device, found)
         self.searches_in = found
 
@@ -289,6 +288,12 @@ class AcceleratedNetwork:
             taken.append(time.perf_counter() - started)
         return sorted(taken[1:])[1]
 
+    def settled(self) -> Acceleration:
+        """The switches with what was measured of the precision of searches in the place of "auto", for running it again."""
+        if self.settings.mixed_precision != "auto" or self.searches_in is None:
+            return self.settings
+        return self.settings.model_copy(update={"mixed_precision": False if self.searches_in == "full" else self.searches_in})
+
     def describe(self) -> dict[str, Any]:
         """The switches, what of them is in use, and in which precision attacks search ("auto": not measured), as plain JSON
         data."""
@@ -302,13 +307,10 @@ def _search_precision(wanted: bool | str, device: torch.device, dtype: torch.dty
     """
     import torch
 
-    from SegAdversarialLib.model.low_precision import computes_in_bfloat16
-
     if not wanted or dtype not in (torch.float32, torch.float64):
         return "full"  # weights in half precision compute in it by themselves
     if wanted == "auto":
-        is_measured = dtype == torch.float32 and (device.type == "cuda" or (device.type == "cpu" and computes_in_bfloat16()))
-        return None if is_measured else "full"
+        return None if dtype == torch.float32 else "full"
     if wanted == "tf32":
         return "tf32" if device.type == "cuda" else "full"
     if wanted == "float16" or (wanted is True and device.type != "cpu"):

@@ -69,7 +69,7 @@ class LowPrecision:
 
 def _cast_program(network: torch.jit.ScriptModule, low: torch.dtype) -> torch.nn.Module:
     """A copy of a TorchScript network with weights of that type, as autocast would cast them at each call."""
-    return copy.deepcopy(network).eval().requires_grad_(False).to(low)
+    return copy.deepcopy(network).to(low)
 
 
 class _Quick(TorchFunctionMode):

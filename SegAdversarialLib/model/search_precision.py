@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from SegAdversarialLib.errors import Cancelled, detail_of
+from SegAdversarialLib.model.low_precision import computes_in_bfloat16
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,13 @@ def remember(file_hash: str, shape: Sequence[int], device: torch.device, found: 
         _decided[file_hash, tuple(shape), str(device)] = found
 
 
+def that_may_do(device: torch.device) -> list[SearchPrecision]:
+    """What a device may be quicker in than in single precision."""
+    if device.type == "cuda":
+        return ["tf32", "bfloat16", "float16"]
+    return ["bfloat16"] if device.type == "cpu" and computes_in_bfloat16() else []
+
+
 def quickest(
     gradient: Callable[[SearchPrecision], torch.Tensor],
     precisions: Sequence[SearchPrecision],
@@ -66,6 +74,8 @@ def quickest(
             _wait(device)
             return found, clock() - started
 
+    if not precisions:
+        return "full"
     expected, full = timed("full")
     best: SearchPrecision = "full"
     least = CLEARLY_FASTER

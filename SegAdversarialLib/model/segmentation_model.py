@@ -295,6 +295,11 @@ class SegmentationModel:
         """The switches for running it faster."""
         return self._accelerated.settings
 
+    @property
+    def settled_acceleration(self) -> Acceleration:
+        """The same with the precision in which attacks search, once that was measured: with it, they search in it again."""
+        return self._accelerated.settled()
+
     @contextmanager
     def on(self, case: Case, between_windows: Callable[[float], None] | None = None) -> Iterator[BoundModel]:
         """The model on one case's grid, for loops that work on tensors; while it lasts the network's parameters are frozen.
