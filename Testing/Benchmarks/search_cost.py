@@ -1,7 +1,9 @@
 """What a step of an attack's search costs: as attacks search by themselves, in single precision, and in another checkout.
 
-Each is a process of its own (this file with a task as JSON) that makes a step, its trace row included, whenever it is told to;
-they are told in turns, so that a busy moment hits all of them. Seconds are those of the processor.
+A step, its trace row included, is what an attack of a few more steps takes longer: what an attack does once, such as its first
+gradient, which is always in single precision, and the last judgement, does not count. Each is a process of its own (this file
+with a task as JSON) that makes both attacks whenever it is told to; they are told in turns, so that a busy moment hits all of
+them. Seconds are those of the processor.
 """
 
 from __future__ import annotations
@@ -11,8 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,10 @@ NETWORKS = {"built-in": 96, "UNet 16-64": 64, "UNet 32-256": 64, "DynUNet 32-320
 """What is measured, and the size of its cube; the glioma network sees the crop of its case that lies beside it."""
 PROMISED = {"built-in": 0.55, "UNet 16-64": 0.3, "UNet 32-256": 0.3, "DynUNet 32-320": 0.3, "glioma": 0.38}
 """The most that a step may cost where the processor computes in bfloat16, as a share of single precision's."""
+
+
+STEPS = (2, 5)
+"""Of the two attacks."""
 
 
 def search_costs(names: Sequence[str], rounds: int, threads: int, other: Path | None, data: Path) -> list[dict[str, Any]]:
@@ -39,10 +44,11 @@ def search_costs(names: Sequence[str], rounds: int, threads: int, other: Path | 
         }
         if other is not None:
             runners["other checkout"] = _Stepper(other, {**task, "precision": None})
-        seconds = {key: float("inf") for key in runners}
+        least = {key: [float("inf")] * len(STEPS) for key in runners}
         for number in range(rounds):
             for key in list(runners) if number % 2 == 0 else reversed(runners):
-                seconds[key] = min(seconds[key], runners[key].step())
+                least[key] = list(map(min, least[key], runners[key].attack()))
+        seconds = {key: (more - few) / (STEPS[1] - STEPS[0]) for key, (few, more) in least.items()}
         row: dict[str, Any] = {"network": name, "searches in": runners["search"].precision}
         row |= {f"{key} s": value for key, value in seconds.items()}
         row |= {f"search / {key}": seconds["search"] / value for key, value in seconds.items() if key != "search"}
@@ -54,7 +60,7 @@ def search_costs(names: Sequence[str], rounds: int, threads: int, other: Path | 
 
 
 class _Stepper:
-    """A process that makes a step whenever it is told to.
+    """A process that attacks whenever it is told to.
 
     Args:
         checkout: whose library it uses.
@@ -67,12 +73,12 @@ class _Stepper:
         self._process = subprocess.Popen(words, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.precision = str(self._answer())
 
-    def step(self) -> float:
-        """Make one; its seconds."""
+    def attack(self) -> list[float]:
+        """The seconds of both attacks."""
         assert self._process.stdin is not None
-        self._process.stdin.write("step\n")
+        self._process.stdin.write("again\n")
         self._process.stdin.flush()
-        return float(self._answer())
+        return [float(x) for x in self._answer()]
 
     def end(self) -> None:
         """It is not needed any more."""
@@ -85,29 +91,38 @@ class _Stepper:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("A step failed; its process says why above.")
+            raise RuntimeError("An attack failed; its process says why above.")
         return json.loads(line)
 
 
 def _serve(task: dict[str, Any], orders: IO[str]) -> None:
     """The process's side."""
+    from SegAdversarialLib import attacks
+
     torch.set_num_threads(task["threads"])
     switches = {} if task["precision"] is None else {"mixed_precision": task["precision"]}
     model, case = _glioma(Path(task["data"]), switches) if task["name"] == "glioma" else _made(task["name"], switches)
-    with _Stepping(model, case) as step:
-        for _ in range(2):  # the first is always in single precision, and the second may measure
-            step()
-        print(json.dumps(model.describe()["acceleration"].get("searches_in", "")), flush=True)
-        for _ in orders:
-            started = time.process_time()
-            step()
-            print(json.dumps(time.process_time() - started), flush=True)
+    few, more = (attacks.IFGSM(steps=n, epsilon=0.02) for n in STEPS)
+
+    def seconds(attack: Any) -> float:
+        started = time.process_time()
+        attack(model, case)
+        return time.process_time() - started
+
+    few(model, case)  # measures which precision it searches in, and has some things to do once
+    print(json.dumps(model.describe()["acceleration"].get("searches_in", "")), flush=True)
+    for _ in orders:
+        print(json.dumps([seconds(few), seconds(more)]), flush=True)
 
 
 def _made(name: str, switches: dict[str, Any]) -> tuple[Any, Any]:
-    from gpu_networks import model_of, scored_case
+    import numpy as np
+    from gpu_networks import model_of, raw_case
 
-    return model_of(name, "cpu", switches), scored_case((NETWORKS[name],) * 3)
+    case = raw_case((NETWORKS[name],) * 3)
+    head = case.image > case.image.mean((1, 2, 3), keepdims=True)
+    scores = [(x - x[inside].mean()) / x[inside].std() * inside for x, inside in zip(case.image, head)]
+    return model_of(name, "cpu", switches), case.with_image(np.stack(scores))
 
 
 def _glioma(data: Path, switches: dict[str, Any]) -> tuple[Any, Any]:
@@ -125,36 +140,6 @@ def _glioma(data: Path, switches: dict[str, Any]) -> tuple[Any, Any]:
     model = open_model(folder / "whole_tumour_axial.ts", trust=True, **how)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0])
     return model, Case(np.ascontiguousarray(image, np.float32), channels, affine, (label > 0).astype(np.int16), name="crop")
-
-
-class _Stepping:
-    """Makes the steps of an i-FGSM; a context."""
-
-    def __init__(self, model: Any, case: Any) -> None:
-        from SegAdversarialLib import attacks
-
-        self._attack, self._model, self._case = attacks.IFGSM(epsilon=0.02), model, case
-        self._running = self._attack.running(model, case)
-
-    def __enter__(self) -> Callable[[], None]:
-        from SegAdversarialLib import objectives
-        from SegAdversarialLib.attacks.engine.watch import Watch
-
-        attack, run = self._attack, self._running.__enter__()
-        loss = objectives.SoftDice(self._case.label).bind(self._model.head, "cpu", torch.float32)
-        score = partial(attack._score, run)
-        watch = Watch(run, score, best_step=attack.keeps_best, enough=None, steps=10, snapshot_every=0)
-        watch.begin(0)
-
-        def step() -> None:
-            value, gradient, logits = run.differentiate(run.original, loss)
-            watch.see(1, value, logits, run.original)
-            run.project(attack._step(run, run.original, gradient, 0.005))
-
-        return step
-
-    def __exit__(self, *error: object) -> None:
-        self._running.__exit__(None, None, None)
 
 
 if __name__ == "__main__":
