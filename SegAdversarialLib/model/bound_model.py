@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -137,6 +138,11 @@ class BoundModel:
         return self._network.trying(lambda: self._differentiate(image, loss))
 
     @property
+    def _voxels(self) -> int:
+        """How many voxels go through the network for one answer."""
+        return len(self._windows.views) * math.prod(self._grid.window)
+
+    @property
     def searches_exactly(self) -> bool:
         """Whether `search` gives what `differentiate` gives."""
         return self._network.searches_in in (None, "full")
@@ -151,7 +157,7 @@ class BoundModel:
 
         from SegAdversarialLib.model.search_precision import WORTH_MEASURING
 
-        if self._network.searches_in is None and self._windows.voxels >= WORTH_MEASURING:
+        if self._network.searches_in is None and self._voxels >= WORTH_MEASURING:
             self._look_at(image)
             with torch.no_grad():
                 self._network.settle_search(self._windows.sample_crop(self._prepare(image.detach())))

@@ -186,8 +186,7 @@ class SegmentationModel:
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
         """The same model with another network of the same channels and outputs, moved to the same device."""
-        windows = replace(self.windows, batch=self._settled_batch)
-        common = (self.channels, self.head, self.preprocessing, windows)
+        common = (self.channels, self.head, self.preprocessing, replace(self.windows, batch=self._settled_batch))
         switches, device = self._accelerated.settings, str(self.device)
         return SegmentationModel(network, *common, said=self._said, device=device, name=self.name, acceleration=switches)
 
@@ -297,7 +296,7 @@ class SegmentationModel:
 
     @property
     def settled_acceleration(self) -> Acceleration:
-        """The same with the precision in which attacks search, once that was measured: with it, they search in it again."""
+        """The same with the precision in which attacks search, once that was measured."""
         return self._accelerated.settled()
 
     @contextmanager

@@ -134,11 +134,6 @@ class SlidingWindow:
             torch.cuda.empty_cache()
         _log.warning("Out of device memory with %d windows at a time; going on with %d.", at_once, self.batch_size)
 
-    @property
-    def voxels(self) -> int:
-        """How many voxels go through the network for one answer."""
-        return len(self.views) * math.prod(self._grid.window)
-
     def sample_crop(self, volume: torch.Tensor) -> torch.Tensor:
         """What the network sees in the middle of a volume (C, *shape): (1, C, *window)."""
         crop = self._grid.pad(volume)[(slice(None), *self.views[len(self.views) // 2].place)][None]
