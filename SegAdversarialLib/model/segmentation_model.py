@@ -317,12 +317,11 @@ class SegmentationModel:
 
     def _on(self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None) -> Iterator[BoundModel]:
         self.examine()
-        dimensions = self.preprocessing.dimensions
         if not self._is_examined:
             self._examine_at((self._bound(case, positions).window,), last=True)
         with (
             frozen(self.network),
-            self._accelerated.folded(len(self.channels), dimensions, self.windows.size_multiple),
+            self._accelerated.folded(len(self.channels), self.preprocessing.dimensions, self.windows.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
             yield bound
