@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from SegAdversarialLib.attacks.gradient import IterativeAttack
+from SegAdversarialLib.attacks.gradient import IterativeAttack, loss_at
 from SegAdversarialLib.attacks.pgd import NORM_TEXTS
 from SegAdversarialLib.attacks.settings import LOSS_TEXTS, LossName, parameter
 
@@ -101,7 +101,8 @@ class _Stage:
             run.report(whole / (attack.restarts * attack.steps), attack._progress_text(restart, step))
             self._loss.progress = step / attack.steps
             value, gradient, logits = run.differentiate(image, self._loss)
-            self._watch.see(step, value, logits, image, counts=step > 0 and self._radius == 1.0)
+            counts = step > 0 and self._radius == 1.0
+            self._watch.see(step, value, logits, image, counts=counts, loss_at=loss_at(self._loss))
             if self._watch.is_enough:
                 return image
             height = 1 - attack._mean_dice(run, logits) if attack.loss in MOVING_WEIGHTS else value

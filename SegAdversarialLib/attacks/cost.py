@@ -15,7 +15,8 @@ class Cost:
 
     Attributes:
         gradients: as `AttackResult.gradient_evaluations` counts them.
-        answers: as `AttackResult.forward_evaluations` counts them; one more may come where a result is rounded.
+        answers: as `AttackResult.forward_evaluations` counts them; one more may come where a result is rounded, and up to
+            three, and one for each time that a search finds it enough, where a search in low precision is judged.
     """
 
     gradients: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -113,7 +114,7 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
             loss.progress = done + (1 - done) * step / steps
             value, gradient, logits = run.differentiate(image, loss)
-            watch.see(step, value, logits, image, counts=step > 0 or resumed)
+            watch.see(step, value, logits, image, counts=step > 0 or resumed, loss_at=loss_at(loss))
             if watch.is_enough:
                 return
             length = self._length(loss.progress) if self.ascends else -self._length(loss.progress)
@@ -169,6 +170,20 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         steps = self._steps(restart)
         again = f", restart {restart + 1} of {self.restarts}" if self.restarts > 1 else ""
         return f"{self.title}: step {step + 1} of {steps}{again}"
+
+
+def loss_at(loss: BoundObjective | BoundJoint) -> Callable[[torch.Tensor], float]:
+    """The loss of other logits (N, K, J, I) as it is now; it changes with the progress of the steps."""
+    progress = loss.progress
+
+    def value(logits: torch.Tensor) -> float:
+        now, loss.progress = loss.progress, progress
+        try:
+            return float(loss(logits))
+        finally:
+            loss.progress = now
+
+    return value
 
 
 class UntargetedAttack(AgainstReference, GradientAttack):

@@ -102,7 +102,8 @@ def add_model(
         "--accelerate",
         action="append",
         metavar="SWITCH[=VALUE]",
-        help="channels_last, mixed_precision (also =float16, =bfloat16, =auto), compiled, fused=false (repeatable)",
+        help="channels_last, compiled, fused=false; mixed_precision=auto (of attacks' searches; also =false, =tf32, "
+        "=bfloat16, =float16) (repeatable)",
     )
 
 

@@ -1,7 +1,8 @@
 """How a network is run faster than as it stands: mixed precision, channels-last memory, compilation, folded batch norms.
 
-Each has a switch. What is asked for and fails is left out, with one warning; what is left to be measured ("auto") is used on a
-GPU where it is faster on the first window and gives the same gradient, else not.
+Each has a switch. What is asked for and fails is left out, with one warning; what is left to be measured ("auto") is used
+where it is faster on a window and gives the same gradient, else not. Low precision is for the search of an attack alone:
+answers, and gradients that are handed out, are always those of the network as it stands.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,22 +21,25 @@ from SegAdversarialLib.errors import Cancelled, InputError, detail_of, first_pro
 if TYPE_CHECKING:
     import torch
 
+    from SegAdversarialLib.model.low_precision import LowPrecision
     from SegAdversarialLib.model.network_outputs import NetworkOutputs
+    from SegAdversarialLib.model.search_precision import SearchPrecision
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 FASTER = 0.95
 """Measured switches stay on where they take at most this share of the time without them."""
-SAME = {"channels_last": 1e-3, "mixed_precision": 5e-2}
+SAME = {"channels_last": 1e-3}
 """Largest relative difference of the gradient (Euclidean norm) with which a measured switch stays on."""
+_HALF = {"float16", "bfloat16"}
 
 
 class Acceleration(BaseModel):
     """Switches for running a network faster.
 
-    By default only what gives the same numbers every time is on: a switch that is measured may be on in one run and off in
-    the next, and their results then differ by rounding.
+    By default only what gives the same answers every time is on. In which precision attacks search is measured once in a
+    process for a network, and stands in the results, so that it can be asked for again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,10 +48,10 @@ class Acceleration(BaseModel):
     channels_last: bool | Literal["auto"] = Field(
         False, description="Images in channels-last memory order; auto: on a GPU where it is measured to be faster."
     )
-    mixed_precision: bool | Literal["auto", "float16", "bfloat16"] = Field(
-        False,
-        description="Convolutions in half precision, with scaled gradients; true: float16, on a CPU bfloat16; auto: on a GPU "
-        "where it is measured to be faster.",
+    mixed_precision: bool | Literal["auto", "tf32", "float16", "bfloat16"] = Field(
+        "auto",
+        description="Attacks search in low precision, and the network itself judges what they find; true: float16, on a CPU "
+        "bfloat16; tf32: on a GPU; auto: what is clearly faster, on a CPU bfloat16 where it computes in it; false: never.",
     )
     compiled: bool = Field(
         False, description="torch.compile, which takes a minute at first; then batch norms are left to the compiler."
@@ -79,6 +84,8 @@ class AcceleratedNetwork:
     Attributes:
         outputs: how logits are found in what the network gives; None: what it gives is handed out.
         in_place: the network changes its input: it gets a copy.
+        searches_in: the precision of searches; None: it is still to be measured.
+        file_hash: of the file that the network is from; "": unknown.
     """
 
     def __init__(self, network: torch.nn.Module, settings: Acceleration, device: torch.device, dtype: torch.dtype) -> None:
@@ -91,10 +98,11 @@ class AcceleratedNetwork:
         self.in_place = False
         self._folding = Folding()
         self._compiled: Callable[[torch.Tensor], Any] | None = None
-        self._low = _low_precision(settings.mixed_precision, device)
-        wanted = {name: getattr(settings, name) for name in ("compiled", "mixed_precision", "channels_last")}
-        if dtype not in (torch.float32, torch.float64):
-            wanted["mixed_precision"] = False  # it computes in half precision by itself
+        self.file_hash = ""
+        self.searches_in = _search_precision(settings.mixed_precision, device, dtype)
+        self._is_searching = False
+        self._low: LowPrecision | None = None
+        wanted = {name: getattr(settings, name) for name in ("compiled", "channels_last")}
         if settings.compiled and isinstance(network, torch.jit.ScriptModule):
             _log.warning("A TorchScript network cannot be compiled; it runs as it is.")
             wanted["compiled"] = False
@@ -102,14 +110,35 @@ class AcceleratedNetwork:
         self.undecided = [x for x in SAME if wanted[x] == "auto" and device.type == "cuda"]
 
     @property
+    def precision(self) -> SearchPrecision:
+        """What the network computes in now."""
+        return self.searches_in or "full" if self._is_searching else "full"
+
+    @property
     def scales_gradients(self) -> bool:
-        """Whether small gradients would be lost without a scale."""
-        return "mixed_precision" in self.active
+        """Whether small gradients would be lost without a scale: bfloat16 has as wide a range as single precision."""
+        return self.precision == "float16"
 
     @property
     def in_use(self) -> list[str]:
         """The switches that are on, as far as they have an effect."""
-        return sorted([*self.active, *(["fused"] if self._folding.count else [])])
+        low = ["mixed_precision"] if self.searches_in not in (None, "full") else []
+        return sorted([*self.active, *low, *(["fused"] if self._folding.count else [])])
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Inside, the network is asked in the precision of searches."""
+        import torch
+
+        before, self._is_searching = self._is_searching, True
+        try:
+            if self.precision == "tf32":
+                with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True):
+                    yield
+            else:
+                yield
+        finally:
+            self._is_searching = before
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, *window) for (B, C, *window).
@@ -131,19 +160,34 @@ class AcceleratedNetwork:
             if self._compiled is None:
                 self._compiled = torch.compile(self._network)
             run = self._compiled
-        if "mixed_precision" in self.active:
-            with torch.autocast(self._device.type, self._low):
-                return run(batch)
+        precision = self.precision
+        if precision in _HALF:
+            return self._ask_roughly(run, batch, getattr(torch, precision))
         return run(batch)
+
+    def _ask_roughly(self, run: Callable[[torch.Tensor], Any], batch: torch.Tensor, low: torch.dtype) -> Any:
+        import torch
+
+        from SegAdversarialLib.model.low_precision import LowPrecision
+
+        if run is not self._network:  # a compiler has made of it what it likes
+            with torch.autocast(self._device.type, low):
+                return run(batch)
+        if self._low is None:
+            self._low = LowPrecision(self._network, low, self._device)
+        return self._low(batch)
 
     @contextmanager
     def folded(self, channels: int, dimensions: int, multiple: int) -> Iterator[None]:
         """Batch norms folded inside, if that is wanted; the network must be in evaluation mode and frozen."""
-        if not self.settings.fused or "compiled" in self.active:
-            yield
-            return
-        with self._folding.of(self._network, channels, dimensions, multiple):
-            yield
+        try:
+            if not self.settings.fused or "compiled" in self.active:
+                yield
+                return
+            with self._folding.of(self._network, channels, dimensions, multiple):
+                yield
+        finally:
+            self._low = None  # the weights may be others the next time
 
     def trying(self, work: Callable[[], _Answer]) -> _Answer:
         """What `work` gives, which asks this network; where it fails, with fewer switches, one less at a time.
@@ -153,21 +197,49 @@ class AcceleratedNetwork:
         """
         import torch
 
-        before, left_out = list(self.active), list[str]()
+        before, left_out = (list(self.active), self.searches_in), list[str]()
         while True:
             try:
                 answer = work()
             except (Cancelled, torch.OutOfMemoryError):
                 raise
             except Exception as error:  # a compiler, a driver or a stranger's network may raise anything
-                if not self.active or isinstance(error.__cause__, torch.OutOfMemoryError):
-                    self.active = before
+                switch = None if isinstance(error.__cause__, torch.OutOfMemoryError) else self._switch_off()
+                if switch is None:
+                    self.active, self.searches_in = before
                     raise
-                left_out.append(f"{self.active.pop(0)} ({detail_of(error.__cause__ or error)})")
+                left_out.append(f"{switch} ({detail_of(error.__cause__ or error)})")
                 continue
             if left_out:
                 _log.warning("The network does not run with %s; going on without.", "; ".join(left_out))
             return answer
+
+    def _switch_off(self) -> str | None:
+        """Go on with one switch less, and tell which; None: all that have an effect now are off."""
+        if "compiled" not in self.active and self.precision != "full":
+            self.searches_in, self._low = "full", None
+            return "mixed_precision"
+        return self.active.pop(0) if self.active else None
+
+    def settle_search(self, crop: torch.Tensor) -> None:
+        """Decide in which precision attacks search, or remember what was decided for the same file.
+
+        Args:
+            crop: (1, C, *window) of what the network will see.
+        """
+        from SegAdversarialLib.model.search_precision import known, quickest, remember, that_may_do
+
+        found = known(self.file_hash, crop.shape, self._device)
+        if found is None:
+            found = quickest(partial(self._gradient_in, crop), that_may_do(self._device), self._device)
+            remember(self.file_hash, crop.shape, self._device, found)
+        self.searches_in = found
+
+    def _gradient_in(self, crop: torch.Tensor, precision: SearchPrecision) -> torch.Tensor:
+        if self.searches_in != precision:
+            self.searches_in, self._low = precision, None
+        with self.searching():
+            return self._gradient(crop)
 
     def settle(self, crop: torch.Tensor, seconds: Callable[[Callable[[], object]], float] | None = None) -> None:
         """Decide what was left to be measured.
@@ -216,15 +288,31 @@ class AcceleratedNetwork:
             taken.append(time.perf_counter() - started)
         return sorted(taken[1:])[1]
 
+    def settled(self) -> Acceleration:
+        """The switches with what was measured of the precision of searches in the place of "auto", for running it again."""
+        if self.settings.mixed_precision != "auto" or self.searches_in is None:
+            return self.settings
+        return self.settings.model_copy(update={"mixed_precision": False if self.searches_in == "full" else self.searches_in})
+
     def describe(self) -> dict[str, Any]:
-        """The switches, and what of them is in use, as plain JSON data."""
-        return {**self.settings.model_dump(mode="json"), "in_use": self.in_use}
+        """The switches, what of them is in use, and in which precision attacks search ("auto": not measured), as plain JSON
+        data."""
+        return {**self.settings.model_dump(mode="json"), "in_use": self.in_use, "searches_in": self.searches_in or "auto"}
 
 
-def _low_precision(wanted: bool | str, device: torch.device) -> torch.dtype:
-    """The type for mixed precision: float16 keeps three bits more of a gradient than bfloat16, and a CPU is slow with it."""
+def _search_precision(wanted: bool | str, device: torch.device, dtype: torch.dtype) -> SearchPrecision | None:
+    """The precision of searches as far as it is settled; None: it is to be measured.
+
+    float16 keeps three bits more of a gradient than bfloat16, and a CPU is slow with it.
+    """
     import torch
 
-    if wanted in ("float16", "bfloat16"):
-        return torch.float16 if wanted == "float16" else torch.bfloat16
-    return torch.bfloat16 if device.type == "cpu" else torch.float16
+    if not wanted or dtype not in (torch.float32, torch.float64):
+        return "full"  # weights in half precision compute in it by themselves
+    if wanted == "auto":
+        return None if dtype == torch.float32 else "full"
+    if wanted == "tf32":
+        return "tf32" if device.type == "cuda" else "full"
+    if wanted == "float16" or (wanted is True and device.type != "cpu"):
+        return "float16"
+    return "bfloat16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -133,8 +134,35 @@ class BoundModel:
         self._look_at(image)
         if self._network.undecided:
             with torch.no_grad():
-                self._network.settle(self._windows.first_crop(self._prepare(image.detach())))
+                self._network.settle(self._windows.sample_crop(self._prepare(image.detach())))
         return self._network.trying(lambda: self._differentiate(image, loss))
+
+    @property
+    def _voxels(self) -> int:
+        """How many voxels go through the network for one answer."""
+        return len(self._windows.views) * math.prod(self._grid.window)
+
+    @property
+    def searches_exactly(self) -> bool:
+        """Whether `search` gives what `differentiate` gives."""
+        return self._network.searches_in in (None, "full")
+
+    def search(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """The same as `differentiate`, in the precision of searches: loss and logits are then not those of the network itself.
+
+        Raises:
+            InputError: as `differentiate`.
+        """
+        import torch
+
+        from SegAdversarialLib.model.search_precision import WORTH_MEASURING
+
+        if self._network.searches_in is None and self._voxels >= WORTH_MEASURING:
+            self._look_at(image)
+            with torch.no_grad():
+                self._network.settle_search(self._windows.sample_crop(self._prepare(image.detach())))
+        with self._network.searching():
+            return self.differentiate(image, loss)
 
     def _look_at(self, image: torch.Tensor) -> None:
         """What of the preprocessing depends on the image, such as a crop, is found anew, and so are the windows."""

@@ -186,8 +186,7 @@ class SegmentationModel:
 
     def with_network(self, network: torch.nn.Module) -> SegmentationModel:
         """The same model with another network of the same channels and outputs, moved to the same device."""
-        windows = replace(self.windows, batch=self._settled_batch)
-        common = (self.channels, self.head, self.preprocessing, windows)
+        common = (self.channels, self.head, self.preprocessing, replace(self.windows, batch=self._settled_batch))
         switches, device = self._accelerated.settings, str(self.device)
         return SegmentationModel(network, *common, said=self._said, device=device, name=self.name, acceleration=switches)
 
@@ -268,6 +267,7 @@ class SegmentationModel:
         """
         from SegAdversarialLib.model.examination import question_sizes
 
+        self._accelerated.file_hash = file_hash or self._accelerated.file_hash
         if not self._is_examined:
             self._examine_at(question_sizes(self.window, self.windows.size_multiple, self.preprocessing), file_hash)
 
@@ -294,6 +294,11 @@ class SegmentationModel:
         """The switches for running it faster."""
         return self._accelerated.settings
 
+    @property
+    def settled_acceleration(self) -> Acceleration:
+        """The same with the precision in which attacks search, once that was measured."""
+        return self._accelerated.settled()
+
     @contextmanager
     def on(self, case: Case, between_windows: Callable[[float], None] | None = None) -> Iterator[BoundModel]:
         """The model on one case's grid, for loops that work on tensors; while it lasts the network's parameters are frozen.
@@ -312,12 +317,11 @@ class SegmentationModel:
 
     def _on(self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None) -> Iterator[BoundModel]:
         self.examine()
-        dimensions = self.preprocessing.dimensions
         if not self._is_examined:
             self._examine_at((self._bound(case, positions).window,), last=True)
         with (
             frozen(self.network),
-            self._accelerated.folded(len(self.channels), dimensions, self.windows.size_multiple),
+            self._accelerated.folded(len(self.channels), self.preprocessing.dimensions, self.windows.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
             yield bound

@@ -134,9 +134,9 @@ class SlidingWindow:
             torch.cuda.empty_cache()
         _log.warning("Out of device memory with %d windows at a time; going on with %d.", at_once, self.batch_size)
 
-    def first_crop(self, volume: torch.Tensor) -> torch.Tensor:
-        """What the network sees first of a volume (C, *shape): (1, C, *window)."""
-        crop = self._grid.pad(volume)[(slice(None), *self.views[0].place)][None]
+    def sample_crop(self, volume: torch.Tensor) -> torch.Tensor:
+        """What the network sees in the middle of a volume (C, *shape): (1, C, *window)."""
+        crop = self._grid.pad(volume)[(slice(None), *self.views[len(self.views) // 2].place)][None]
         return crop.squeeze(2) if self._grid.dimensions == 2 else crop
 
     def scale_of(self, upstream: torch.Tensor) -> float:
@@ -347,7 +347,8 @@ class SlidingWindow:
             raise InputError(
                 f"The network fails on an input of shape {tuple(seen.shape)} ({detail_of(error)}); {way_out}"
             ) from error
-        logits = logits.to(crops.dtype)
+        if logits.dtype != crops.dtype:
+            logits = logits.to(crops.dtype, memory_format=torch.contiguous_format)
         if crops.requires_grad and torch.is_grad_enabled():
             check_graph(logits)
         return logits.unsqueeze(2) if self._grid.dimensions == 2 else logits

@@ -60,7 +60,7 @@ def _step(name: str, label: str, precision: Precision, size: int, device: str) -
 
         def ours() -> None:
             with precision.convolutions():
-                bound.differentiate(bound.image, loss)
+                bound.search(bound.image, loss)
 
         ours_s, bare_s = quickest([ours, partial(bare.gradient, batch)], device)
     found: dict[str, Any] = {"gradient s": ours_s, "bare s": bare_s, "gradient / bare": ours_s / bare_s}
@@ -210,7 +210,7 @@ def _limited(case: Case, allowed: float | None, window: int | None = 64) -> tupl
         _start_measuring("cuda")
         with model.on(case) as bound:
             loss = objectives.SoftDice(case.label).bind(model.head, model.device, model.dtype)
-            found = bound.differentiate(bound.image, loss)[1].cpu()
+            found = bound.search(bound.image, loss)[1].cpu()
             at_once, peak = bound.window_batch, _peak("cuda")
     warnings = [x for x in said.lines if "Out of device memory" in x]
     return found, {"windows at a time": at_once, **said.window(), "peak MiB": peak, "times halved": len(warnings)}

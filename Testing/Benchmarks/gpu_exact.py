@@ -24,9 +24,9 @@ def gradient(model: SegmentationModel, case: Case, precision: Precision | None =
     with model.on(case) as bound:
         loss = objectives.SoftDice(case.label).bind(model.head, model.device, model.dtype)
         if precision is None:
-            return bound.differentiate(bound.image, loss)[1].cpu()
+            return bound.search(bound.image, loss)[1].cpu()
         with precision.convolutions():
-            return bound.differentiate(bound.image, loss)[1].cpu()
+            return bound.search(bound.image, loss)[1].cpu()
 
 
 def resampled(device: str, switches: dict[str, Any] | None = None, double: bool = False) -> SegmentationModel:

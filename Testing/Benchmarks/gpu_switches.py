@@ -33,11 +33,11 @@ def switch_costs(size: int, rounds: int, device: str) -> list[dict[str, Any]]:
         model = open_model("builtin:brain-tumour-phantom", device=device, acceleration=switches)
         with model.on(case) as bound:
             loss = SoftDice(case.label).bind(model.head, model.device, model.dtype)
-            _, gradient, _ = bound.differentiate(bound.image, loss)  # compiles
+            _, gradient, _ = bound.search(bound.image, loss)  # compiles
             if expected is None:
                 expected = gradient
             _reset(model.device)
-            work = partial(bound.differentiate, bound.image, loss)
+            work = partial(bound.search, bound.image, loss)
             seconds = [_timed(work, model.device) for _ in range(rounds + 2)]
         taken = float(np.median(seconds[2:]))
         rows.append(

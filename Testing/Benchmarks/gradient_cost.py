@@ -1,6 +1,6 @@
 """What a gradient costs: an attack's step, the exact gradient of a whole volume, and the switches of a GPU.
 
-    python Testing/Benchmarks/gradient_cost.py [--only step|volume|gpu] [--output FOLDER] [--threads N]
+    python Testing/Benchmarks/gradient_cost.py [--only step|volume|search|gpu] [--output FOLDER] [--threads N]
 
 (a) A step of an attack with its trace row against the bare forward and input gradient of the same network, where one window
     holds the volume, and against a step of torchattacks' PGD, if that is installed: at most 1.05 times the bare gradient.
@@ -10,7 +10,11 @@
     which has some things to do once, is measured as well. Peak memory, preprocessing included, is at most one window's graph
     and 12 volumes of the image's own size. Plain autograd through all windows at once is measured on small volumes, where both
     gradients must agree to 1e-4, and its memory extrapolated along the number of windows.
-(c) With a GPU: float32, channels-last, mixed precision and compilation.
+(c) A step of an attack's search in the precision that it chooses, against single precision and, with --against CHECKOUT,
+    against another checkout of this repository. Where the processor computes in bfloat16: the built-in network at most 0.55,
+    two of MONAI's UNets and its DynUNet at most 0.3, the glioma network of the test data (SEGADVERSARIAL_TEST_DATA, or
+    ../shared/data beside the repository) at most 0.38.
+(d) With a GPU: float32, channels-last, mixed precision and compilation.
 
 Prints ratios of numbers measured in one run, saves each part as CSV with the machine's name, and one figure; exits with status
 1 if a promise is broken. Peak memory is what Linux says of a process of its own.
@@ -19,6 +23,7 @@ Prints ratios of numbers measured in one run, saves each part as CSV with the ma
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,11 +32,14 @@ from typing import Any
 import torch
 from common import machine, save_figure, save_table
 from gpu_switches import switch_costs
+from search_cost import NETWORKS, search_costs
 from step_cost import STEP_LIMIT, step_costs
 from whole_volume import ERROR_LIMIT, TIME_LIMIT, VOLUMES_LIMIT, against_plain, extrapolated, gradient_costs
 
 from SegAdversarialLib.evaluation.tables import format_table
+from SegAdversarialLib.model.low_precision import computes_in_bfloat16
 
+DATA = Path(os.environ.get("SEGADVERSARIAL_TEST_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 Rows = list[dict[str, Any]]
 
 
@@ -78,15 +86,27 @@ def volume_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]
     return {"whole_volume": rows, "plain_autograd": plain}, broken
 
 
+def search_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]]:
+    """(c), and the promises that it breaks."""
+    rows = search_costs(options.networks, options.rounds, torch.get_num_threads(), options.against, DATA)
+    key = "search / float32" if options.against is None else "search / other checkout"
+    broken = [
+        f"a step of the search with {row['network']} costs {row[key]:.3f} ({key}), more than {row['promised']}"
+        for row in rows
+        if computes_in_bfloat16() and row[key] > row["promised"]
+    ]
+    return {"search_cost": rows}, broken
+
+
 def gpu_part(options: argparse.Namespace) -> tuple[dict[str, Rows], list[str]]:
-    """(c); it promises nothing."""
+    """(d); it promises nothing."""
     if not torch.cuda.is_available():
         print("There is no CUDA GPU here: mixed precision, channels-last and compilation were not measured.")
         return {}, []
     return {"gpu_switches": switch_costs(options.gpu_size, options.rounds, "cuda")}, []
 
 
-PARTS = {"step": step_part, "volume": volume_part, "gpu": gpu_part}
+PARTS = {"step": step_part, "volume": volume_part, "search": search_part, "gpu": gpu_part}
 
 
 def draw(tables: dict[str, Rows], path: Path) -> None:
@@ -132,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, nargs="+", default=[64, 96, 128])
     parser.add_argument("--overlaps", type=float, nargs="+", default=[0.0, 0.25, 0.5])
     parser.add_argument("--plain", type=int, nargs="+", default=[2, 4], help="windows in a row that plain autograd is given")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="of (c)")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout of this repository, for (c)")
     parser.add_argument("--gpu-size", type=int, default=128)
     options = parser.parse_args(arguments)
     if options.threads:

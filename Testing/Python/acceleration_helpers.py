@@ -26,5 +26,15 @@ def answers(model: SegmentationModel) -> tuple[np.ndarray, np.ndarray]:
     return model.logits(case), model.value_and_gradient(case, objectives.SoftDice(case.label))[1]
 
 
+def searched(model: SegmentationModel) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and gradient of the toy case as an attack's search gets them."""
+    case = toy_case((9, 16, 18))
+    case.image[:] = (case.image - 300) / 80
+    with model.on(case) as bound:
+        loss = objectives.SoftDice(case.label).bind(model.head, "cpu", model.dtype)
+        _, gradient, logits = bound.search(bound.image, loss)
+        return logits.numpy(), gradient.numpy()
+
+
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))

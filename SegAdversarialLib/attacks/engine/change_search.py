@@ -185,7 +185,8 @@ class ChangeSearch:
                 results.append(soft)
                 self._bound.targets = self._wanted.around(soft, box)
         seen = run.finish(image)
-        value, gradient, logits = run.differentiate(seen, self._loss if change.displacement is not None else self._bound)
+        loss = self._loss if change.displacement is not None else self._bound
+        value, gradient, logits = run.differentiate(seen, loss, exactly=True)
         self._see(step, value, logits, seen, change.detached(), controls)
         for transform in self.transforms:
             if (own := transform.own_gradient(seen)) is not None:

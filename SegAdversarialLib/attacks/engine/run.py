@@ -47,6 +47,7 @@ class AttackRun:
         unit: (C, 1, 1, 1) what epsilon = 1 is in each channel, in intensity units.
         lowest, highest: (C, 1, 1, 1) the ends of each channel's range.
         begins_at: what a search of the same kind, with another budget, ended with (`Found.state`); None: there was none.
+        is_rough: the last loss and logits were computed in low precision.
         trace, snapshots, gradient_evaluations, forward_evaluations: see `AttackResult`.
     """
 
@@ -63,6 +64,7 @@ class AttackRun:
         self.highest = self._by_channel(x.high for x in budget.ranges)
         self.snapshots: list[Snapshot] = []
         self.begins_at: Any = None
+        self.is_rough = False
         self.kept_restart = 0
         self.kept_iteration: int | None = None
         self._wider_bounds: tuple[float, tuple[torch.Tensor, torch.Tensor]] | None = None
@@ -135,12 +137,20 @@ class AttackRun:
         """Tell how far the attack is by its own count, and stop if the user wants it."""
         self._progress.report(fraction, message)
 
-    def differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
-        """Loss, gradient (C, K, J, I) and logits at an image; counted."""
+    def differentiate(
+        self, image: torch.Tensor, loss: Loss, *, exactly: bool = False
+    ) -> tuple[float, torch.Tensor, torch.Tensor]:
+        """Loss, gradient (C, K, J, I) and logits at an image; counted.
+
+        All but a run's first may be of low precision (`is_rough`), unless they are wanted exactly: what a search begins with
+        is told as the network says it, and an attack of one step gains nothing.
+        """
         assert self._bound is not None
+        exactly |= self.gradient_evaluations == 0
         self.gradient_evaluations += 1
         self._progress.begin(Cost(gradients=1))
-        found = self._bound.differentiate(image, loss)
+        found = self._bound.differentiate(image, loss) if exactly else self._bound.search(image, loss)
+        self.is_rough = not (exactly or self._bound.searches_exactly)
         self._progress.end()
         return found
 
@@ -148,6 +158,7 @@ class AttackRun:
         """Logits at an image, without a gradient; counted."""
         assert self._bound is not None
         self.forward_evaluations += 1
+        self.is_rough = False
         self._progress.begin(Cost(answers=1))
         logits = self._bound.logits(image)
         self._progress.end()

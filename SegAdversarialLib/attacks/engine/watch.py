@@ -1,4 +1,9 @@
-"""What is seen of an attack's iterations: the trace, the snapshots, and which of the images is handed out."""
+"""What is seen of an attack's iterations: the trace, the snapshots, and which of the images is handed out.
+
+Where an attack searches in low precision, the rows of its steps are the search's. What is handed out is judged by the network
+itself: it is asked about the best of the search once more, as that is saved, and about those that may be as good: no further
+behind than twice what the search was wrong by about the best one.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +26,13 @@ Judge = Callable[[float, torch.Tensor], Score]
 """Gives the score of an image from its loss and its logits (N, K, J, I), right after its row was written into the trace."""
 
 
+CLOSE = 3
+"""So many images of a search in low precision are judged again at most."""
+
+
 @dataclass
 class _Kept:
-    """An image that may be handed out."""
+    """An image that may be handed out; `loss_at`: the loss of logits at that iteration."""
 
     score: Score
     image: torch.Tensor
@@ -32,6 +41,7 @@ class _Kept:
     loss: float
     row: int
     snapshots: list[Snapshot]
+    loss_at: Callable[[torch.Tensor], float]
 
 
 class Watch:
@@ -60,6 +70,8 @@ class Watch:
         self._snapshot_every = snapshots_apart(snapshot_every, steps)
         self._restart, self._snapshots = 0, list[Snapshot]()
         self._kept: _Kept | None = None
+        self._rough: list[_Kept] = []
+        """The best of what only a search in low precision has judged, the best first."""
 
     @property
     def is_enough(self) -> bool:
@@ -85,6 +97,7 @@ class Watch:
         last: bool = False,
         counts: bool = True,
         targets: torch.Tensor | None = None,
+        loss_at: Callable[[torch.Tensor], float] | None = None,
     ) -> None:
         """Write down an iteration, and judge it where there is a reason to.
 
@@ -94,6 +107,7 @@ class Watch:
             last: it is the end of its restart.
             counts: it may be handed out; not so the image that an attack starts from, or one outside the budget.
             targets: (N, K, J, I) bool, the reference where it lies in this image; None: where it was.
+            loss_at: the loss of other logits at this iteration; None: what was given stands.
         """
         self._run.record(self._restart, iteration, loss, logits, image, targets)
         if self._snapshot_every and (last or iteration % self._snapshot_every == 0):
@@ -102,26 +116,81 @@ class Watch:
             return
         score = self._judge(loss, logits)
         reached = self._enough is not None and score[0] >= self._enough
-        if counts and (last or self._best_step or reached) and (self._kept is None or score > self._kept.score):
-            self._keep(score, iteration, loss, logits, image)
+        if not counts or not (last or self._best_step or reached):
+            return
+        if self._run.is_rough:
+            self._note(self._candidate(score, iteration, loss, logits, image, loss_at), reached)
+        elif self._kept is None or score > self._kept.score:
+            self._kept = self._candidate(score, iteration, loss, logits, image, loss_at)
 
     def result(self) -> torch.Tensor:
         """The image that is handed out, finished; the run's snapshots, trace row, restart and iteration are made to fit it."""
+        self._judge_again()
         kept, run = self._kept, self._run
         assert kept is not None
         run.kept_restart, run.kept_iteration, run.snapshots = kept.restart, kept.iteration, kept.snapshots
         image = run.finish(kept.image)
         if not torch.equal(image, kept.image):  # rounding may change what the network says
-            logits = run.ask(image)
-            run.record(kept.restart, kept.iteration, kept.loss, logits, image)
-            run.trace[kept.row] = run.trace.pop()
-            if run.snapshots:
-                run.snapshots[-1] = run.keep_snapshot(kept.iteration, image, logits)
+            self._ask(kept, image, lambda logits: kept.loss)
         return image
 
-    def _keep(self, score: Score, iteration: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:
+    def _note(self, found: _Kept, reached: bool) -> None:
+        """Remember what a search in low precision has judged; where that says it is enough, the network itself is asked."""
+        if reached:
+            self._confirm(found)
+        else:
+            self._rough = sorted([*self._rough, found], key=lambda x: x.score, reverse=True)[:CLOSE]
+
+    def _judge_again(self) -> None:
+        """Let the network judge the best of the search, and those that its error may have put behind."""
+        margin, best = 0.0, self._rough[0].score[0] if self._rough else 0.0
+        for n, found in enumerate(self._rough):
+            rough = found.score[0]
+            if n and rough < best - margin:
+                break
+            self._confirm(found)
+            margin = max(margin, 2 * abs(found.score[0] - rough))
+        self._rough.clear()
+
+    def _confirm(self, found: _Kept) -> None:
+        """Keep it if it is the best by what the network itself says of it as it is saved."""
+        found.image = self._run.finish(found.image)
+        logits = self._ask(found, found.image, found.loss_at)
+        found.score = self._judge_row(found, logits)
+        if self._kept is None or found.score > self._kept.score:
+            self._kept = found
+
+    def _judge_row(self, found: _Kept, logits: torch.Tensor) -> Score:
+        """The score, with the row of `found` as the trace's last one, as a judge expects it."""
+        trace = self._run.trace
+        trace.append(trace[found.row])
+        try:
+            return self._judge(found.loss, logits)
+        finally:
+            trace.pop()
+
+    def _ask(self, kept: _Kept, image: torch.Tensor, loss_at: Callable[[torch.Tensor], float]) -> torch.Tensor:
+        """The network's logits for the image; the row and the snapshot are made to fit them."""
+        run = self._run
+        logits = run.ask(image)
+        kept.loss = loss_at(logits)
+        run.record(kept.restart, kept.iteration, kept.loss, logits, image)
+        run.trace[kept.row] = run.trace.pop()
+        if kept.snapshots and kept.snapshots[-1].iteration == kept.iteration:
+            kept.snapshots[-1] = run.keep_snapshot(kept.iteration, image, logits)
+        return logits
+
+    def _candidate(
+        self,
+        score: Score,
+        iteration: int,
+        loss: float,
+        logits: torch.Tensor,
+        image: torch.Tensor,
+        loss_at: Callable[[torch.Tensor], float] | None,
+    ) -> _Kept:
         snapshots = list(self._snapshots)  # those on the way to it, and itself
         if self._snapshot_every and snapshots[-1].iteration != iteration:
             snapshots.append(self._run.keep_snapshot(iteration, image, logits))
         row = len(self._run.trace) - 1
-        self._kept = _Kept(score, image, self._restart, iteration, loss, row, snapshots)
+        return _Kept(score, image, self._restart, iteration, loss, row, snapshots, loss_at or (lambda logits: loss))
