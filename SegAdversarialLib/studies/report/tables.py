@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _MOST_ROWS = 1000
 """A longer table is of no use to a reader: what is beyond stands in the CSV file."""
 
+_SENTENCE = 50
+"""Letters from which on a column holds sentences, which want room."""
+
 _TALL = 25
 """A table with more rows scrolls in a window of its own."""
 
@@ -75,9 +78,11 @@ def sheet(
         numbers: what entries sort by where that is a number.
     """
     right = [any(row[n] is not None for row in numbers) for n in range(len(columns))]
-    head = element("tr", *map(_header, columns, right))
+    prose = [any(len(row[n]) > _SENTENCE for row in texts) for n in range(len(columns))]
+    head = element("tr", *map(_header, columns, right, prose))
     body = [
-        element("tr", *map(_cell, row, numbers[n] if numbers else [None] * len(row), right)) for n, row in enumerate(texts)
+        element("tr", *map(_cell, row, numbers[n] if numbers else [None] * len(row), right, prose))
+        for n, row in enumerate(texts)
     ]
     content = element("table", element("thead", head), element("tbody", *body))
     return element(
@@ -85,17 +90,22 @@ def sheet(
     )
 
 
-def _header(name: str, right: bool) -> Markup:
+def _header(name: str, right: bool, prose: bool) -> Markup:
     # "epsilon = 0.05" stays in one line
     button = element("button", name.replace(" = ", "\u00a0=\u00a0"), type="button")
-    return element("th", button, scope="col", aria_sort="none", class_="number" if right else None)
+    return element("th", button, scope="col", aria_sort="none", class_=_classes(number=right, prose=prose))
 
 
-def _cell(text: str | Markup, number: float | None, right: bool) -> Markup:
+def _cell(text: str | Markup, number: float | None, right: bool, prose: bool) -> Markup:
     missing = text in _MISSING
-    classes = " ".join(name for name, so in (("number", right), ("missing", missing)) if so)
+    classes = _classes(number=right, missing=missing, prose=prose)
     sorts_by = None if number is None or missing else _for_javascript(number)
-    return element("td", "\u2013" if missing else _verdict(text), class_=classes or None, data_value=sorts_by)
+    return element("td", "\u2013" if missing else _verdict(text), class_=classes, data_value=sorts_by)
+
+
+def _classes(**so: bool) -> str | None:
+    """The names of what is so."""
+    return " ".join(name for name, holds in so.items() if holds) or None
 
 
 def _verdict(text: str | Markup) -> str | Markup:
