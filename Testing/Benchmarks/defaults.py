@@ -129,6 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("defaults"), help="folder for the table")
     parser.add_argument("--networks", nargs="+", default=[""], help="parts of their names")
     parser.add_argument("--epsilon", type=float, default=0.02, help="of each channel's largest absolute intensity")
+    parser.add_argument("--cases", type=int, help="of each network at most; all if left out")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     options = parser.parse_args(words)
     torch.set_num_threads(options.threads)
@@ -141,6 +142,7 @@ def main(words: Sequence[str] | None = None) -> int:
             print(f"Left out: {name}; {folder} is not there.", file=sys.stderr)
             continue
         model, cases = opened()
+        cases = cases[: options.cases]
         clean = float(np.mean([mean_dice(model, x, x.image) for x in cases]))
         for steps in STEPS:
             found = [compared(model, x, options.epsilon, steps) for x in cases]

@@ -132,6 +132,7 @@ def test_the_figure_shows_the_means() -> None:
     np.testing.assert_allclose(line.get_xdata(), [0, 0.5, 1, 1.5, 2])
     np.testing.assert_allclose(line.get_ydata(), np.array([0.85, 0.8, 0.45, 0.45, 0.2]) / 2)
     assert axis.get_xlabel() == "max bias (%)"
+    assert line.get_drawstyle() == "steps-post", "what was found with a budget holds until the next one"
 
 
 class _Searching(MadeUpStore):

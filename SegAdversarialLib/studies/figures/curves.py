@@ -106,24 +106,30 @@ def by_least_budget(traces: Iterable[Row], bounded_by: str = "budget", scale: fl
         for structure, axis in zip(shown, axes):
             for n, own in enumerate(found.values()):
                 places = own.get(structure, [])
-                _curve(axis, [scale * x for x, _ in places], [x for _, x in places], n, len(found))
+                _curve(axis, [scale * x for x, _ in places], [x for _, x in places], n, len(found), holds=True)
             axis.set_title(structure)
             axis.set_xlabel(bounded_by)
         _share_axis(axes, "Dice", True)
     return figure
 
 
-def _curve(axis: Any, places: Sequence[float], values: Sequence[Mapping[str, float]], n: int, count: int) -> None:
-    """Means with their intervals; places without finite values are left out."""
+def _curve(
+    axis: Any, places: Sequence[float], values: Sequence[Mapping[str, float]], n: int, count: int, *, holds: bool = False
+) -> None:
+    """Means with their intervals; places without finite values are left out.
+
+    Args:
+        holds: whether a value holds until the next place, so that nothing is drawn in between.
+    """
     means = np.array([summary(x).mean for x in values])
     ends = np.array([(x.low, x.high) for x in intervals(values)]) if count <= MOST_BANDS else np.empty((0, 2))
     there = np.isfinite(means)
     style = series_style(n)
-    where = np.asarray(places, dtype=np.float64)[there]
+    where, how = np.asarray(places, dtype=np.float64)[there], "steps-post" if holds else "default"
     if ends.size:
         # no interval is no band, not one of width 0
-        axis.fill_between(where, *ends[there].T, color=style["color"], alpha=0.15, linewidth=0)
-    axis.plot(where, means[there], markevery=max(1, len(where) // 12), clip_on=False, **style)
+        axis.fill_between(where, *ends[there].T, color=style["color"], alpha=0.15, linewidth=0, step="post" if holds else None)
+    axis.plot(where, means[there], markevery=max(1, len(where) // 12), clip_on=False, drawstyle=how, **style)
 
 
 def _budget_axis(axis: Any, doses: Sequence[Condition], numbers: Sequence[float]) -> None:
