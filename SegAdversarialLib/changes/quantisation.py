@@ -113,17 +113,26 @@ def table_for(coefficients: torch.Tensor, values: torch.Tensor, q_max: torch.Ten
 
 
 class Quantise(torch.autograd.Function):
-    """`nearest_quantised`, whose gradient by what is wanted is that of the identity (a straight-through estimator)."""
+    """What tables change of coefficients, as near as they can to a control times q_max / 2.
+
+    Its gradient by the control is as if any change were possible (a straight-through estimator).
+    """
 
     @staticmethod
-    def forward(context: Any, wanted: torch.Tensor, coefficients: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
-        """The nearest values."""
-        return nearest_quantised(coefficients, wanted, q_max)
+    def forward(context: Any, control: torch.Tensor, coefficients: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:
+        """The change (C, K, J, I); arguments of the same shape, and (C, 1, 1, 1)."""
+        context.save_for_backward(q_max)
+        found = torch.empty_like(coefficients)
+        for own, goal, out, limit in zip(coefficients, control, found, q_max):
+            for piece in slabs(own):
+                out[piece] = _nearest(own[piece], own[piece] + goal[piece] * (limit / 2), limit) - own[piece] if limit else 0.0
+        return found
 
     @staticmethod
     def backward(context: Any, *seeds: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        """The gradient as it comes."""
-        return seeds[0], None, None
+        """The gradient by the control."""
+        (q_max,) = context.saved_tensors
+        return seeds[0] * (q_max / 2), None, None
 
 
 def _fewest_steps(size: torch.Tensor, q_max: torch.Tensor) -> torch.Tensor:

@@ -32,13 +32,13 @@ from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phan
 from SegAdversarialLib.evaluation.tables import format_table
 from SegAdversarialLib.metrics import ssim
 
-Q_MAX, BLOCK = 20.0, 8
+Q_MAX = 20.0
 FORMS = {
     "as printed: from 1, with SSIM": {"q_min": 1.0, "begins": 1.0, "weight": 1.0},
     "as released: from q_max, 5 to q_max, with SSIM": {"q_min": 5.0, "begins": Q_MAX, "weight": 1.0},
     "as printed, without SSIM": {"q_min": 1.0, "begins": 1.0, "weight": 0.0},
 }
-KEY = ("network", "case", "form", "steps", "by")
+KEY = ("network", "case", "form", "block", "steps", "by")
 OURS, THEIRS = "whole volume", "window by window"
 
 
@@ -61,10 +61,10 @@ def cohorts(options: argparse.Namespace) -> Iterator[tuple[str, SegmentationMode
             yield "glioma", model, case
 
 
-def theirs(model: SegmentationModel, case: Case, settings: dict[str, float], steps: int) -> dict[str, Any]:
+def theirs(model: SegmentationModel, case: Case, settings: dict[str, float], block: int, steps: int) -> dict[str, Any]:
     """The published form on one case."""
     started = time.perf_counter()
-    image, count = Vafa(q_max=Q_MAX, block=BLOCK, steps=steps, **settings).attack(model, case)
+    image, count = Vafa(q_max=Q_MAX, block=block, steps=steps, **settings).attack(model, case)
     return {
         "clean": mean_dice(model, case, case.image),
         **seen(model, case, image.numpy()),
@@ -73,11 +73,11 @@ def theirs(model: SegmentationModel, case: Case, settings: dict[str, float], ste
     }
 
 
-def ours(model: SegmentationModel, case: Case, similarity: float, steps: int) -> dict[str, Any]:
+def ours(model: SegmentationModel, case: Case, similarity: float, block: int, steps: int) -> dict[str, Any]:
     """`frequency` with the same blocks, at least as similar."""
     started = time.perf_counter()
     spacing = float(np.linalg.norm(case.affine[:3, :3], axis=0).mean())
-    attack = attacks.FrequencyAttack(q_max=Q_MAX, block_mm=BLOCK * spacing, steps=steps, least_ssim=min(similarity, 0.9999))
+    attack = attacks.FrequencyAttack(q_max=Q_MAX, block_mm=block * spacing, steps=steps, least_ssim=min(similarity, 0.9999))
     result = attack(model, case)
     return {**seen(model, case, result.adversarial.image), "gradients": result.gradient_evaluations, **took(started)}
 
@@ -115,7 +115,8 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--networks", nargs="+", choices=("phantom", "glioma"), default=["phantom", "glioma"])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)), help="of the phantoms")
     parser.add_argument("--size", type=int, default=48, help="voxels of a volume along each axis")
-    parser.add_argument("--window", type=int, default=32, help=f"voxels of a window, a multiple of {BLOCK}")
+    parser.add_argument("--window", type=int, default=32, help="voxels of a window, a multiple of a block's")
+    parser.add_argument("--block", type=int, default=8, help="voxels of a block along each axis")
     parser.add_argument("--steps", type=int, default=20, help="gradients of the volume, and of each window")
     parser.add_argument("--forms", type=int, nargs="+", default=[0, 1, 2], help="which published forms, by number")
     parser.add_argument("--resume", action="store_true", help="keep finished measurements")
@@ -130,9 +131,10 @@ def main(words: Sequence[str] | None = None) -> int:
     cells, rows = Cells(options.output / "frequency.jsonl", KEY, options.resume), list[dict[str, Any]]()
     for name, model, case in cohorts(options):
         for form in [list(FORMS)[n] for n in options.forms]:
-            key = {"network": name, "case": f"{case.name} {options.size}", "form": form, "steps": options.steps}
-            first = cells.get({**key, "by": THEIRS}, partial(theirs, model, case, FORMS[form], options.steps))
-            second = cells.get({**key, "by": OURS}, partial(ours, model, case, first["ssim"], options.steps))
+            key = {"network": name, "case": f"{case.name} {options.size}", "form": form, "block": options.block}
+            key["steps"] = options.steps
+            first = cells.get({**key, "by": THEIRS}, partial(theirs, model, case, FORMS[form], options.block, options.steps))
+            second = cells.get({**key, "by": OURS}, partial(ours, model, case, first["ssim"], options.block, options.steps))
             rows += [first, second]
             told = ", ".join(f"{x['by']} Dice {x['dice']:.3f} at SSIM {x['ssim']:.4f}" for x in (first, second))
             print(f"{name}, {case.name}, {form}: clean {first['clean']:.3f}; {told}", flush=True)
@@ -141,7 +143,8 @@ def main(words: Sequence[str] | None = None) -> int:
         table = summarised([row for row in rows if row["network"] == name])
         kept &= all(line[f"Dice, {OURS}"] < line[f"Dice, {THEIRS}"] for line in table)
         kept &= all(line[f"SSIM, {OURS}"] >= line[f"SSIM, {THEIRS}"] for line in table)
-        print(f"\n{name}, {options.steps} gradients, {options.size}^3; {machine()}\n\n{format_table(table)}\n")
+        what = f"{options.steps} gradients, {options.size}^3, blocks of {options.block}^3"
+        print(f"\n{name}, {what}; {machine()}\n\n{format_table(table)}\n")
         save_table(table, options.output / f"frequency_{name}.csv")
     save_table(rows, options.output / "frequency_cases.csv")
     print("The promise is kept." if kept else "The promise is broken.")

@@ -17,7 +17,7 @@ from transform_helpers import SHAPE, case_, model_, searching
 from SegAdversarialLib import Case, InputError, attacks, evaluate
 from SegAdversarialLib.attacks.engine import frequencies
 from SegAdversarialLib.attacks.files import write_attack
-from SegAdversarialLib.changes.quantisation import BlockCosines, quantised, table_for
+from SegAdversarialLib.changes.quantisation import BlockCosines, nearest_quantised, quantised, table_for
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.jobs.results import read_attack
 from SegAdversarialLib.metrics import ssim
@@ -45,7 +45,7 @@ def test_the_result_is_the_image_divided_by_bounded_tables_and_rounded(steps: in
     before, after = (coefficients_of(case, x) for x in (case.image, result.adversarial.image))
     limit = q_max_of(case, 30.0)
     assert bool(((after - before).abs() <= limit / 2 + 1e-3).all())
-    near = frequencies.Quantise.apply(after, before, limit)
+    near = nearest_quantised(before, after, limit)
     np.testing.assert_allclose(near, after, atol=1e-3)
     table = table_for(before, near, limit)
     assert bool((table <= limit).all()) and bool((table > 0).any())
@@ -97,7 +97,7 @@ def test_what_must_hold_holds_for_every_setting(
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 def test_the_gradient_is_that_of_finite_differences(weight: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the loss and the similarity of the whole volume, seen in overlapping windows, where nothing is rounded."""
-    monkeypatch.setattr(frequencies.Quantise, "apply", lambda wanted, coefficients, q_max: wanted)
+    monkeypatch.setattr(frequencies.Quantise, "apply", lambda control, coefficients, q_max: control * q_max / 2)
     case = case_()
     region = np.zeros(SHAPE, bool)
     region[1:10, 2:12, 3:15] = True
@@ -107,12 +107,11 @@ def test_the_gradient_is_that_of_finite_differences(weight: float, monkeypatch: 
         (transform,) = search.transforms
         controls = search.start(1, 0.3)
         (gradient,) = search._see_and_differentiate(0, controls)
-        scored = [ssim] if weight else []
 
         def value(control: torch.Tensor) -> float:
             with torch.no_grad():
                 image = search._image(search._changed([control]))
-                own = sum(transform._similarities[n].value(image[n]) for n in (0, 1)) / 2 if scored else 0.0
+                own = sum(transform._similarities[n].value(image[n]) for n in (0, 1)) / 2 if weight else 0.0
                 return float(search._bound(run.ask(image))) + weight * own
 
         generator = torch.Generator().manual_seed(0)

@@ -190,7 +190,7 @@ class ChangeSearch:
         self._see(step, value, logits, seen, change.detached(), controls)
         for transform in self.transforms:
             if (own := transform.own_gradient(seen)) is not None:
-                gradient = gradient + own
+                gradient = own.add_(gradient)
         seeds = [gradient]
         if change.displacement is not None:
             seeds.append(self._loss.target_gradient[:, *box])

@@ -62,9 +62,7 @@ class Frequencies(Transform):
 
     def add_to(self, change: Change, control: torch.Tensor) -> Change:
         """Add what compression changes."""
-        wanted = self._coefficients + control * (self._q_max / 2)
-        change_of_coefficients = Quantise.apply(wanted, self._coefficients, self._q_max) - self._coefficients
-        added = self._cosines.voxels(change_of_coefficients)
+        added = self._cosines.voxels(Quantise.apply(control, self._coefficients, self._q_max))
         if self._allowed is not None:
             added = torch.where(self._allowed, added, 0.0)
         return change.plus(self.place.spread(added))

@@ -165,7 +165,7 @@ class Transform(ABC):
         return control.clamp_(-1, 1)
 
     def own_gradient(self, image: torch.Tensor) -> torch.Tensor | None:
-        """The gradient by the image (C, K, J, I) of what this change adds to what is climbed; None: nothing."""
+        """The gradient by the image (C, K, J, I), in new memory, of what is climbed beside the loss; None: nothing."""
         return None
 
     def random(self, generator: torch.Generator, share: float) -> torch.Tensor:
