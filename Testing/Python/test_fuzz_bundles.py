@@ -137,7 +137,7 @@ def written(data: Any) -> str:
     return re.sub(r'"DEEP([\[{])(\d+)"', nested, json.dumps(data))
 
 
-@fuzzed(250)
+@fuzzed(150)
 @given(EDITS, st.none() | EDITS)
 def test_configurations_of_bundles(edits: Any, more: Any) -> None:
     """What is described are settings that can be used; nobody reads or writes beside the bundle."""
