@@ -160,6 +160,29 @@ def test_choices_come_back_from_a_scene_file_and_trust_does_not_come_with_them(
     }
 
 
+@pytest.mark.parametrize(("recipe", "setting"), [("defensive-distillation", "teacher"), ("attack-augmentation", "network")])
+def test_the_network_that_a_recipe_asks_is_asked_about(
+    recipe: str, setting: str, stage: Stage, program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from SegAdversarialGui import trust
+    from SegAdversarialGui.defend_section import DefendSection
+
+    asked: list[Any] = []
+    answers = iter([trust.NO, trust.ONCE])
+    monkeypatch.setattr(trust, "askTrust", lambda network: asked.append(network) or next(answers))
+    section = DefendSection(lambda: None, lambda folder: None)
+    stage.state.change(recipe=recipe, trainFolder=str(tmp_path / "trained"), trainFrom="synthetic")
+    section.setState(stage.state)
+    assert section.ensureTrust() and not asked and "trust" not in section.recipeForm.editors
+    stage.state.changeRecipe(recipe, {setting: str(program), "trust": True})
+    assert not section.ensureTrust() and "trust" not in section.training().recipe
+    assert section.ensureTrust() and section.ensureTrust() and [x.path for x in asked] == [str(program)] * 2
+    sums = [hashlib.sha256(program.read_bytes()).hexdigest()]
+    assert section.training().recipe == {"recipe": recipe, setting: str(program), "trust": sums}
+    assert "trust" not in stage.state.node.GetParameter("Settings")
+    section.setState(None)
+
+
 @pytest.fixture
 def module(slicerHost: Any, tmp_path: Path) -> Iterator[Any]:
     """The panel with the sample subject; the user's answer to each question stands in its `answers`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -260,3 +262,17 @@ def test_a_teacher_with_other_channels_or_classes_is_refused() -> None:
             recipe.begin(PlainLearner(small_network()))
     fits = DefensiveDistillation(teacher=model(CHANNELS, ("background", "core", "rim")))
     assert run(fits.begin(PlainLearner(small_network())), batches(1))[0]["loss"] > 0
+
+
+def test_a_teacher_that_is_a_program_opens_when_its_bytes_are_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.ts"
+    torch.jit.trace(small_network().eval(), torch.zeros(1, 2, 8, 8, 8)).save(str(path))
+    settings = {"channels": list(CHANNELS), "classes": ["background", "core", "rim"]}
+    path.with_suffix(".json").write_text(json.dumps(settings))
+    trusted = (hashlib.sha256(path.read_bytes()).hexdigest(),)
+    for trust in (False, ("0" * 64,)):
+        with pytest.raises(InputError, match="teacher.ts is a TorchScript file, .*if you trust its source"):
+            DefensiveDistillation(teacher=str(path), trust=trust).begin(PlainLearner(small_network()))
+    recipe = DefensiveDistillation(teacher=str(path), trust=trusted)
+    assert run(recipe.begin(PlainLearner(small_network())), batches(1))[0]["loss"] > 0
+    assert "trust" not in recipe.describe()
