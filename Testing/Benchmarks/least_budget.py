@@ -49,7 +49,7 @@ with which Dice has fallen by somewhat more than 30 %; their default, 99 %, asks
 
 OTHERS: dict[str, dict[str, Any]] = {
     "least-budget (bias-field)": {"attack": "bias-field", "max_bias": 0.5, "steps": 12},
-    "least-budget (deformation)": {"attack": "deformation", "max_displacement": 8.0, "steps": 12},
+    "least-budget (deformation)": {"attack": "deformation", "max_displacement": 12.0, "steps": 12},
 }
 """Attacks in other units than epsilon, for ours alone: no other package has such."""
 
