@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from SegAdversarialLib import Case, SegmentationModel
 
+FLOAT32 = {"mixed_precision": False}
+"""Switches of a model with which attacks search in single precision, as their peers do."""
+
 
 def machine() -> str:
     """One line that names processor, memory, system, versions, threads and, if there is one, the GPU."""
@@ -45,14 +48,6 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=150, bbox_inches="tight")
     return Path(path)
-
-
-def in_float32(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with which an attack searches in single precision, whatever this version's default is."""
-    from SegAdversarialLib import attacks
-
-    known = "mixed_precision" in attacks.attack_class(name).model_fields
-    return {**settings, "mixed_precision": False} if known else dict(settings)
 
 
 def mean_dice(model: SegmentationModel, case: Case, image: np.ndarray) -> float:

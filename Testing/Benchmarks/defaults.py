@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import in_float32, machine, mean_dice, save_table
+from common import FLOAT32, machine, mean_dice, save_table
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
 from SegAdversarialLib.evaluation.tables import format_table
@@ -39,19 +39,19 @@ Cohort = tuple[SegmentationModel, list[Case]]
 
 def built_in(size: int = 48) -> Cohort:
     """The built-in network and three phantoms."""
-    model = open_model("builtin:brain-tumour-phantom", device="cpu")
+    model = open_model("builtin:brain-tumour-phantom", device="cpu", acceleration=FLOAT32)
     return model, [phantom.subject(seed=seed, shape=(size,) * 3) for seed in range(3)]
 
 
 def bundle() -> Cohort:
     """A MONAI bundle with a softmax head."""
-    model = open_model(HERE / "monai-softmax", device="cpu")
+    model = open_model(HERE / "monai-softmax", device="cpu", acceleration=FLOAT32)
     return model, [_of(HERE / "monai-cases", x, [f"{x}_{y}" for y in model.channels], model) for x in ("flat", "turned")]
 
 
 def nnunet(name: str, cases: Sequence[str], folder: Path = HERE) -> Cohort:
     """A network that nnU-Net trained, without mirroring."""
-    model = open_model(folder / name, device="cpu", mirror="")
+    model = open_model(folder / name, device="cpu", mirror="", acceleration=FLOAT32)
     images = folder / name / "cases" / "imagesTs"
     images = images if images.is_dir() else folder / name / "cases"
     return model, [_of(images, x, [f"{x}_{n:04d}" for n in range(len(model.channels))], model) for x in cases]
@@ -70,6 +70,7 @@ def brain() -> Cohort:
         classes=classes,
         size_multiple=4,
         preprocessing=normalisation,
+        acceleration=FLOAT32,
     )
     pairs = {"T1_A_4mm_48x60x48": "T1_A_brain_ref_meshnet", "T1_B_pddl_4mm_48x60x48": "T1_B_pddl_brain_ref_meshnet"}
     return model, [Case.read({"T1": folder / f"{x}.nii.gz"}, folder / f"{y}.nii.gz", name=x[:4]) for x, y in pairs.items()]
@@ -118,7 +119,7 @@ def compared(model: SegmentationModel, case: Case, epsilon: float, steps: int) -
     plain = [mean_dice(model, case, x) for x in plain_pgd(model, case, epsilon, steps)]
     found = {"plain PGD, last": plain[-1], "plain PGD, best": min(plain)}
     for name in ("pgd", "apgd"):
-        result = attacks.make_attack(name, in_float32(name, {"epsilon": epsilon, "steps": steps}))(model, case)
+        result = attacks.make_attack(name, {"epsilon": epsilon, "steps": steps})(model, case)
         found[name] = mean_dice(model, case, result.adversarial.image)
     return found
 

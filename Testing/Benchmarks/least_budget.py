@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Cells, in_float32, machine, mean_dice, save_table
+from common import FLOAT32, Cells, machine, mean_dice, save_table
 from peers import Budget, ImageNetwork, Missing, Search, adv_lib
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
@@ -129,13 +129,13 @@ def run_peer(search: Search, model: SegmentationModel, case: Case, clean: float,
 def run_ours(model: SegmentationModel, case: Case, clean: float) -> Row:
     """The least epsilon, and the worst case run anew at the lower end of its bracket."""
     started = time.process_time()
-    result = attacks.make_attack("least-budget", _whole({"attack": "worst-case"}))(model, case)
+    result = attacks.LeastBudget(method="worst-case", drop=DROP)(model, case)
     seconds = time.process_time() - started
     bracket = result.thresholds[0]
     found = measured(model, case, result.adversarial.image if bracket.upper is not None else None, clean)
     again = time.process_time()
     settings = {"gradient_budget": MEASURED_ANEW, "epsilon": bracket.lower}
-    anew = attacks.make_attack("worst-case", in_float32("worst-case", settings))(model, case)
+    anew = attacks.make_attack("worst-case", settings)(model, case)
     row = {**found, "gradients": result.gradient_evaluations, "seconds": round(seconds, 2), "lower": bracket.lower}
     return row | {
         "upper": bracket.upper,
@@ -147,15 +147,11 @@ def run_ours(model: SegmentationModel, case: Case, clean: float) -> Row:
 def run_other(method: dict[str, Any], model: SegmentationModel, case: Case, clean: float) -> Row:
     """The least budget of an attack in another unit."""
     started = time.process_time()
-    result = attacks.make_attack("least-budget", _whole(method))(model, case)
+    result = attacks.LeastBudget(method=method, drop=DROP)(model, case)
     bracket = result.thresholds[0]
     row: Row = {"least": bracket.upper, "lower": bracket.lower, "upper": bracket.upper, "unit": bracket.unit}
     row |= {"dice": bracket.after, "words": bracket.within, "gradients": result.gradient_evaluations}
     return row | {"seconds": round(time.process_time() - started, 2)}
-
-
-def _whole(method: dict[str, Any]) -> dict[str, Any]:
-    return in_float32("least-budget", {"method": method, "drop": DROP})
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
@@ -222,7 +218,7 @@ def parsed(words: Sequence[str] | None) -> argparse.Namespace:
 
 def measure_all(options: argparse.Namespace, cells: Cells) -> tuple[list[Row], dict[str, float]]:
     """All measurements, and the Dice of each unchanged case."""
-    model = open_model("builtin:brain-tumour-phantom", device="cpu")
+    model = open_model("builtin:brain-tumour-phantom", device="cpu", acceleration=FLOAT32)
     searches: dict[str, Callable[[SegmentationModel, Case, float], Row]] = {OURS: run_ours}
     searches |= {name: partial(run_peer, search) for name, search in PEERS.items()}
     searches |= {name: partial(run_other, method) for name, method in OTHERS.items()}

@@ -28,7 +28,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from common import Cells, in_float32, machine, mean_dice, save_figure, save_table
+from common import FLOAT32, Cells, machine, mean_dice, save_figure, save_table
 from peers import PEERS, Budget, Found, Missing, run_peer
 
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, open_model, phantom
@@ -96,7 +96,7 @@ def counted(model: SegmentationModel) -> Iterator[list[int]]:
 def run_ours(name: str, settings: dict[str, Any], model: SegmentationModel, case: Case, epsilon: float) -> Found:
     """Attack a case with one of our attacks, and check what it says of itself."""
     with counted(model) as count:
-        result = attacks.make_attack(name, in_float32(name, {**settings, "epsilon": epsilon}))(model, case)
+        result = attacks.make_attack(name, {**settings, "epsilon": epsilon})(model, case)
     image, outside = Budget.of(case, epsilon).enforce(torch.from_numpy(result.adversarial.image))
     return Found(image.numpy(), max(count[0], result.gradient_evaluations), outside)
 
@@ -129,7 +129,7 @@ def contestants() -> list[Contestant]:
 
 def phantoms(seeds: Sequence[int], size: int) -> Cohort:
     """The built-in network and phantoms of these seeds."""
-    model = open_model("builtin:brain-tumour-phantom", device="cpu")
+    model = open_model("builtin:brain-tumour-phantom", device="cpu", acceleration=FLOAT32)
     return Cohort("phantom", model, [phantom.subject(seed=seed, shape=(size,) * 3) for seed in seeds])
 
 
@@ -139,7 +139,7 @@ def glioma(folder: Path, crop: Sequence[int] | None) -> Cohort:
     classes = [{"label": 0, "name": "background"}, {"label": 1, "name": "whole tumour", "stands_for": [1, 2, 4]}]
     channels = ["FLAIR", "T1", "T1ce", "T2"]
     path = folder / "whole_tumour_axial.ts"
-    model = open_model(path, trust=True, device="cpu", channels=channels, classes=classes)
+    model = open_model(path, trust=True, device="cpu", channels=channels, classes=classes, acceleration=FLOAT32)
     if crop is None:
         image = {",".join(channels): folder / "crop" / "TCGA-DU-7294_input_zscored_4ch.nii.gz"}
         label = folder / "crop" / "TCGA-DU-7294_seg_consensus.nii.gz"
