@@ -89,7 +89,8 @@ class _Quick(TorchFunctionMode):
     ) -> Any:
         """The function's answer."""
         kwargs = kwargs or {}
-        if function in _WEIGHTED and len(args) > 1:
+        # a network may want some of its layers in single precision
+        if function in _WEIGHTED and len(args) > 1 and torch.is_autocast_enabled("cpu"):
             rest = [self._cast(x) if n == 0 else x for n, x in enumerate(args[2:])]
             return function(args[0], self._cast(args[1]), *rest, **kwargs)
         if function is functional.instance_norm:

@@ -189,6 +189,24 @@ def test_low_precision_says_nearly_the_same(scripted: bool) -> None:
         assert 1e-5 < float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b)) < 0.05
 
 
+def test_a_layer_that_wants_single_precision_has_it() -> None:
+    class Careful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv3d(2, 3, 1), nn.Conv3d(3, 2, 1)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            found = self.first(image)
+            with torch.autocast("cpu", enabled=False):
+                return self.last(found.float())
+
+    network = Careful().requires_grad_(False)
+    image = torch.randn(1, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = LowPrecision(network, torch.bfloat16, torch.device("cpu"))(image)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, network(image), rtol=0.05, atol=0.05)
+
+
 def test_weights_that_move_are_cast_anew() -> None:
     network = nn.Conv3d(2, 2, 1, bias=False).requires_grad_(False)
     low = LowPrecision(network, torch.bfloat16, torch.device("cpu"))
