@@ -99,6 +99,7 @@ class SegAdversarialWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The user opens the module."""
         self.initializeParameterNode()
         self.panel.lookForPackages()
+        self.panel.prepareWorker()
 
     def exit(self) -> None:
         """The user leaves the module; work goes on."""

@@ -175,6 +175,7 @@ class Panel(Work, VTKObservationMixin):
         """Install what is missing, after a question; from the internet, or from a folder of downloaded packages."""
         if self.installer.install(folder):
             self._packagesAreThere()
+            self.prepareWorker()
         self._showInstallation()
         self.refresh()
 
@@ -191,6 +192,11 @@ class Panel(Work, VTKObservationMixin):
             if self.installer.ready():
                 self._packagesAreThere()
             self._showInstallation()
+
+    def prepareWorker(self) -> None:
+        """Start the worker before it is needed, where all is there that it needs: the first answer then comes sooner."""
+        if self.installer.ready():
+            self.logic.worker.prepare()
 
     def _packagesAreThere(self) -> None:
         self.attack.reload()

@@ -38,7 +38,13 @@ class RegionRows(VTKObservationMixin):
         self.regionCombo = widgets.combo()
         for text, kind in zip(_regionTexts(), REGIONS):
             self.regionCombo.addItem(text, kind)
-        widgets.row(form, _("Region"), self.regionCombo, "regionCombo", _("Where the attack may change the images"))
+        widgets.row(
+            form,
+            _("Region"),
+            self.regionCombo,
+            "regionCombo",
+            _("Where the attack may change the images; what of a large image it cannot reach is not asked again"),
+        )
         self.nodeSelector = nodeSelector(_NODE_TYPES)
         widgets.row(
             form,

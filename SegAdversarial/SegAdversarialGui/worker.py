@@ -23,6 +23,9 @@ from slicer.i18n import tr as _
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
 
+EARLY = "SEGADVERSARIAL_EARLY_WORKER"
+"""The environment variable with which ("0") the process starts with the first request, not when the panel is opened."""
+
 PATIENCE = 3000
 """Milliseconds between asking a request to stop and ending the process."""
 
@@ -44,10 +47,10 @@ def workerCommand() -> list[str]:
 class Worker:
     """One long-lived process that takes requests one after the other and answers with events.
 
-    It starts with the first request. A process that has opened a program of a stranger's is used for nothing else, and a
-    program gets a process that has done nothing else: between the two it starts anew. When it dies, everything that was asked
-    of it ends with an error event of kind "died", and the next request starts a new one. All is done on the main thread,
-    driven by Qt's event loop.
+    It starts with the first request, or earlier with `prepare`. A process that has opened a program of a stranger's is used
+    for nothing else, and a program gets a process that has done nothing else: between the two it starts anew. When it dies,
+    everything that was asked of it ends with an error event of kind "died", and the next request starts a new one. All is
+    done on the main thread, driven by Qt's event loop.
 
     Attributes:
         lines: the last lines that the process wrote for people, the newest last.
@@ -112,6 +115,11 @@ class Worker:
         """End the process if it has opened one of these programs and has nothing to do: they are trusted no more."""
         if self.process is not None and not self._listeners and not (self._programs or frozenset()).isdisjoint(sums):
             self.stop()
+
+    def prepare(self) -> None:
+        """Start the process before it is needed, and let it import what networks need; nobody waits for that."""
+        if self.process is None and os.environ.get(EARLY, "1") != "0":
+            self.submit({"request": "prepare"}, lambda event: None)
 
     def cancel(self, identifier: str) -> None:
         """Ask a request to stop; if it has not after three seconds, the process and all its children are ended."""

@@ -100,7 +100,7 @@ class _Stage:
             whole = restart * attack.steps + step
             run.report(whole / (attack.restarts * attack.steps), attack._progress_text(restart, step))
             self._loss.progress = step / attack.steps
-            value, gradient, logits = run.differentiate(image, self._loss)
+            value, gradient, logits = run.differentiate(image, self._loss, looks_everywhere=attack.looks_everywhere)
             counts = step > 0 and self._radius == 1.0
             self._watch.see(step, value, logits, image, counts=counts, loss_at=loss_at(self._loss))
             if self._watch.is_enough:

@@ -172,6 +172,11 @@ class Attack(Documented, ABC):
         return "linf"
 
     @property
+    def looks_everywhere(self) -> bool:
+        """Whether it uses the image's gradient also where nothing may change."""
+        return True
+
+    @property
     def helps(self) -> bool:
         """Whether it is meant to help the network, not to break its segmentation."""
         return False
@@ -287,6 +292,7 @@ class Attack(Documented, ABC):
             snapshots=run.snapshots,
             gradient_evaluations=run.gradient_evaluations,
             forward_evaluations=run.forward_evaluations,
+            windows_spared=run.windows_spared,
             seconds=time.perf_counter() - started,
             device=str(run.device),
             intensities=run.budget.describe(case.channels),

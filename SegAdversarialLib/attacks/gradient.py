@@ -69,6 +69,11 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         """Whether the best step is the result, not the last."""
         return getattr(self, "keep", "last") == "best"
 
+    @property
+    def looks_everywhere(self) -> bool:
+        """Only where its memory of gradients does."""
+        return bool(self._memory().looks_everywhere)
+
     @abstractmethod
     def _reference(self, run: AttackRun) -> np.ndarray:
         """What the loss compares with: a label map (K, J, I), or one mask for each output (N, K, J, I)."""
@@ -113,7 +118,7 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
             loss.progress = done + (1 - done) * step / steps
-            value, gradient, logits = run.differentiate(image, loss)
+            value, gradient, logits = run.differentiate(image, loss, looks_everywhere=self.looks_everywhere)
             watch.see(step, value, logits, image, counts=step > 0 or resumed, loss_at=loss_at(loss))
             if watch.is_enough:
                 return
@@ -139,7 +144,8 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         return self.plan[1]
 
     def _memory(self) -> Any:
-        """What makes the direction of a step from gradients (C, K, J, I); works in the gradient's memory."""
+        """What makes the direction of a step from gradients (C, K, J, I); works in the gradient's memory, and says whether it
+        `looks_everywhere`, also at the gradient where nothing may change."""
         from SegAdversarialLib.attacks.engine.momentum import Momentum
 
         return Momentum(0.0)

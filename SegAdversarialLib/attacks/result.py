@@ -78,12 +78,15 @@ class AttackResult:
         attack: the attack's configuration, its seed included.
         model: the attacked network's name.
         trace: a row for each iteration of each restart: "restart", "iteration", "loss", "psnr" (dB, over the attacked
-            channels), "dice NAME" for each structure and their mean "dice mean". Iteration 0 is the starting point; the
+            channels), "dice NAME" for each structure and their mean "dice mean", and, where the network sees the volume in
+            several goes, "windows spared" (their share since the row before). Iteration 0 is the starting point; the
             row of the kept restart and iteration is the result's (`kept_row`). Empty for attacks that do not ask the network.
             Where a least budget was searched for, a row for each image that was tried, with its budget ("at budget").
         restart, iteration: which of several restarts, and which of its iterations, was kept.
         snapshots: every k-th iteration of the kept restart, if they were asked for.
         gradient_evaluations, forward_evaluations: how often the network was differentiated, and asked without a gradient.
+        windows_spared: the share of the windows' passes through the network, forwards or backwards, that were left out because
+            what they give was known to the last bit.
         seconds: wall-clock time.
         device: where the network ran.
         intensities: by channel, "unit" (what a relative epsilon of 1 is), "low" and "high" (the range that counts) and, where
@@ -104,6 +107,7 @@ class AttackResult:
     snapshots: list[Snapshot] = field(default_factory=list)
     gradient_evaluations: int = 0
     forward_evaluations: int = 0
+    windows_spared: float = 0.0
     seconds: float = 0.0
     device: str = "cpu"
     intensities: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -117,7 +121,8 @@ class AttackResult:
         dice = "" if after is None else f"mean Dice {before_after(before, after)}; "
         asked = ((self.gradient_evaluations, "gradient"), (self.forward_evaluations, "answer"))
         counts = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in asked)
-        return f"<AttackResult {self.attack.summary()}{of_case}{on_model}: {dice}{counts}, {self.seconds:.1f} s>"
+        spared = f", {self.windows_spared:.0%} of the windows spared" if self.windows_spared else ""
+        return f"<AttackResult {self.attack.summary()}{of_case}{on_model}: {dice}{counts}{spared}, {self.seconds:.1f} s>"
 
     def _repr_html_(self) -> str:
         before, after = self._clean_row, self.kept_row
@@ -174,6 +179,7 @@ class AttackResult:
             "iteration": self.iteration,
             "gradient_evaluations": self.gradient_evaluations,
             "forward_evaluations": self.forward_evaluations,
+            "windows_spared": self.windows_spared,
             "seconds": round(self.seconds, 3),
             "device": self.device,
             "largest_change": dict(zip(self.original.channels, np.abs(self.change()).max(axis=(1, 2, 3)).tolist())),

@@ -35,7 +35,10 @@ class AttackWriter:
         self, job: AttackJob, case: Case, clean: Prediction, place: ResultsFolder, plans: Mapping[str, Planned]
     ) -> None:
         self._job, self._case, self._clean, self._place = job, case, clean, place
-        self._rows = {name: compare({name: measured_rows(record)})[0] for name, record in place.earlier.items()}
+        self._rows = {
+            name: compare({name: measured_rows(record)})[0] | _spared(record.get("windows_spared", 0.0))
+            for name, record in place.earlier.items()
+        }
         every = {name: asked_of(record) for name, record in place.earlier.items()}
         every |= {name: plan.asked for name, plan in plans.items()}
         self._attacks = list(every.values()) if len(every) > len(plans) else None
@@ -65,7 +68,7 @@ class AttackWriter:
             write_attack(folder / name, result, evaluation, model, self._job.ending, about)
             self._settle(folder, model)
             there = {x: row for x, row in self._rows.items() if (self._place.path / x / RESULT_MARKER).is_file()}
-            rows = {**there, name: compare({name: evaluation})[0]}
+            rows = {**there, name: compare({name: evaluation})[0] | _spared(result.windows_spared)}
             write_table(list(rows.values()), folder / TABLE_FILE)
         self._rows = rows
 
@@ -82,3 +85,8 @@ class AttackWriter:
             write_clean(folder, self._clean.labels, self._case, self._job.ending)
             write_job(folder, self._job, self._attacks)
             self._begun = True
+
+
+def _spared(share: float) -> dict[str, float]:
+    """The table's column that says which share of the windows was spared, where any was."""
+    return {"windows spared": round(share, 4)} if share else {}

@@ -43,6 +43,7 @@ class Forecast:
         measuring, writing: seconds in which a result is measured and written.
         measured_gradient: whether a gradient was measured.
         bounds: the least and the most that attacks may ask, of those that may end early.
+        needed: the share of the time that an attack needs where windows are spared, of those that spare some.
     """
 
     costs: Mapping[str, Cost]
@@ -52,6 +53,7 @@ class Forecast:
     writing: float
     measured_gradient: bool = False
     bounds: Mapping[str, tuple[Cost, Cost]] = field(default_factory=dict)
+    needed: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def measured(
@@ -85,7 +87,8 @@ class Forecast:
             gradient = _gradient_seconds(model, case, clean.masks, cancel, clock, 1 + (wanted >= 2 * WORTH_MEASURING))
             answer = min(answer, _MOST_OF_GRADIENT * gradient)
         measuring = _measuring_seconds(model, case, clean, regions, clock)
-        return cls(costs, gradient, answer, measuring, case.image.size * _WRITING, measures, bounds)
+        needed, writing = _needed(attacks, model, case), case.image.size * _WRITING
+        return cls(costs, gradient, answer, measuring, writing, measures, bounds, needed)
 
     @property
     def seconds(self) -> float:
@@ -94,7 +97,7 @@ class Forecast:
 
     def seconds_of(self, name: str) -> dict[str, float]:
         """Of one attack: searching, answering once more, measuring and writing."""
-        searching = self.costs[name].seconds(self.gradient, self.answer)
+        searching = self._searching(name, self.costs[name])
         return {"searching": searching, "answering": self.answer, "measuring": self.measuring, "writing": self.writing}
 
     def sentence(self) -> str:
@@ -106,9 +109,15 @@ class Forecast:
         of_network = f" of {' and '.join(asked)} of the network" if asked else ""
         if least == most:
             return f"{attacks}{of_network}: about {duration(self.seconds)} on this case."
-        around = self.seconds - sum(x.seconds(self.gradient, self.answer) for x in self.costs.values())
-        sooner, later = (duration(around + x.seconds(self.gradient, self.answer)) for x in (least, most))
+        around = self.seconds - sum(self._searching(name, x) for name, x in self.costs.items())
+        sooner, later = (
+            duration(around + sum(self._searching(name, self._bound(name, n)) for name in self.costs)) for n in (0, 1)
+        )
         return f"{attacks}{of_network}: from {sooner} to {later} on this case, as it may end early."
+
+    def _searching(self, name: str, cost: Cost) -> float:
+        """Seconds of what an attack asks."""
+        return cost.seconds(self.gradient, self.answer) * self.needed.get(name, 1.0)
 
     def _bound(self, name: str, which: int) -> Cost:
         """The least (0) or the most (1) that an attack may ask."""
@@ -127,6 +136,17 @@ def share_of_clean(costs: Mapping[str, Cost]) -> float:
     """The part of a job's progress that its first answer is, before anything is known of the time that it takes."""
     answers = sum(x.seconds(1 / ANSWER, 1.0) + 2 for x in costs.values())
     return min(_MOST_OF_CLEAN, 1 / (1 + answers))
+
+
+def _needed(attacks: Mapping[str, Attack], model: SegmentationModel, case: Case) -> dict[str, float]:
+    """The share of the time that attacks within a region need: windows that this does not reach are spared, forwards or both
+    ways."""
+    inside = {name: x for name, x in attacks.items() if x.region is not None and x.asks_network}
+    if not inside:
+        return {}
+    with model.on(case) as bound:
+        shares = {name: bound.share_fixed(x.budget_on(model, case).allowed(bound.image)) for name, x in inside.items()}
+    return {name: 1 - share * (ANSWER if inside[name].looks_everywhere else 1.0) for name, share in shares.items() if share}
 
 
 def _gradient_seconds(

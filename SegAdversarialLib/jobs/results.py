@@ -31,6 +31,7 @@ from SegAdversarialLib.volumes.writing import write_volume
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.segmentation_model import Prediction, SegmentationModel
+    from SegAdversarialLib.structures.output_head import OutputHead
 
 JOB_FILE = "job.json"
 TABLE_FILE = "results.csv"
@@ -46,6 +47,17 @@ CLEAN_FILES = tuple(f"{CLEAN}{ending}" for ending in _ENDINGS)
 """What the segmentation of the unchanged case may be called in a job's folder."""
 _TEXTS = ("structure", "channel", "metric", "unit")
 """The columns of tables that hold texts, not numbers."""
+
+
+def first_dice(clean: Prediction, head: OutputHead, case: Case) -> str:
+    """In few words, the Dice of the network's answer for the unchanged case; empty without a reference."""
+    from SegAdversarialLib.metrics import dice
+
+    if case.label is None:
+        return ""
+    found = {head.names[n]: dice(clean.masks[n], np.isin(case.label, head.regions[n])) for n in head.foreground}
+    single = f" ({', '.join(f'{name} {value:.3f}' for name, value in found.items())})" if 1 < len(found) < 5 else ""
+    return f"mean Dice {sum(found.values()) / len(found):.3f}{single}"
 
 
 def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Path:
@@ -83,6 +95,7 @@ def read_attack(folder: str | Path, case: Case) -> tuple[AttackResult, Evaluatio
             snapshots=[_snapshot(folder / ITERATIONS, case, x, record["ending"]) for x in record["snapshots"]],
             gradient_evaluations=record["gradient_evaluations"],
             forward_evaluations=record["forward_evaluations"],
+            windows_spared=record.get("windows_spared", 0.0),
             seconds=record["seconds"],
             device=record["device"],
             intensities=record.get("intensities", {}),

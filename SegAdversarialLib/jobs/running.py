@@ -270,9 +270,13 @@ def _run_attack(
     attacks = {name: plan.attack for name, plan in plans.items()}
     first, started = share_of_clean({name: x.likely_cost for name, x in attacks.items()}), clock()
     clean = model.predict(case, part_of(emit, 0.0, first), cancel)
+    told = results.first_dice(clean, model.head, case)
+    if told:
+        emit(progress_event(first, f"before any attack: {told}"))
     expected = Forecast.measured(attacks, model, case, clean, clock() - started, job.regions, cancel, clock)
     if expected.is_worth_telling():
-        emit({"event": "log", "level": "info", "message": expected.sentence()})
+        for message in ([f"Before any attack: {told}."] if told else []) + [expected.sentence()]:
+            emit({"event": "log", "level": "info", "message": message})
     outlook = Outlook(expected, lambda x, text, left: emit(progress_event(first + (1 - first) * x, text, left)), clock)
     said = _warn(notes_on_prediction(clean, model.head, case.label))
     writer = AttackWriter(job, case, clean, place, plans)

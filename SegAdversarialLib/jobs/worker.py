@@ -6,6 +6,7 @@ Requests (standard input), each with an "id" of the caller's choice::
     {"request": "network", "id": "2", "model": {...}}    open a network, keep it, and say what it is
     {"request": "devices", "id": "3"}                    list the devices
     {"request": "fetch", "id": "4", "network": NAME}     download a network of the catalogue (see `formats.fetching`)
+    {"request": "prepare", "id": "5"}                    import what networks need, beside whatever else is asked
     {"request": "cancel", "id": "1"}                     stop a request that runs or waits
     {"request": "quit"}                                  end at once
 
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
 from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import Cancelled, InputError, check_cancel
 from SegAdversarialLib.jobs.failures import failure
+from SegAdversarialLib.jobs.warming import Warming
 from SegAdversarialLib.volumes.json_data import plain
 
 if TYPE_CHECKING:
@@ -71,6 +73,11 @@ class Inbox:
     def running(self) -> Request | None:
         """The request that is being worked on."""
         return self._running
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request waits behind the one that is being worked on."""
+        return bool(self._waiting)
 
     def put(self, request: Request) -> bool:
         """Add a request; False if another with its id has not ended yet."""
@@ -115,7 +122,14 @@ class Worker:
     def __init__(self, send: Send) -> None:
         self._send, self._inbox = send, Inbox()
         self._models: ModelCache | None = None
-        self._answers = {"job": self._job, "network": self._network, "devices": self._devices, "fetch": self._fetch}
+        self._answers = {
+            "job": self._job,
+            "network": self._network,
+            "devices": self._devices,
+            "fetch": self._fetch,
+            "prepare": self._prepare,
+        }
+        self._warming = Warming()
 
     def hear(self, line: bytes) -> bool:
         """Take in one line of the caller's; False when it says to quit."""
@@ -145,11 +159,14 @@ class Worker:
         """Answer requests for ever."""
         while True:
             self.answer(self._inbox.take())
+            self._warming.go_on(lambda: self._inbox.waits)
 
     def answer(self, request: Request) -> None:
         """Do what a request asks and send its end."""
         try:
             check_cancel(request.stop.is_set)
+            if not _imports_nothing(request):
+                self._warming.end(request.stop.is_set)
             end = {"event": "done", **self._answers[request.kind](request)}
         except Cancelled:
             end = {"event": "cancelled"}
@@ -187,6 +204,10 @@ class Worker:
             raise InputError(f"The network: {first_problem(error)}") from None
         return {"network": self._open(source, request).describe()}
 
+    def _prepare(self, request: Request) -> dict[str, Any]:
+        self._warming.begin()
+        return {}
+
     def _devices(self, request: Request) -> dict[str, Any]:
         from SegAdversarialLib.model.devices import advice, list_devices
 
@@ -222,6 +243,12 @@ class Worker:
     def _refuse(self, identifier: Any, message: str) -> None:
         identified = {} if identifier is None else {"id": identifier}
         self._send({**failure(InputError(message)), **identified})
+
+
+def _imports_nothing(request: Request) -> bool:
+    """Whether a request is for what the first part of warming has imported, or for that itself."""
+    job = request.said.get("job")
+    return request.kind == "prepare" or (isinstance(job, dict) and job.get("kind") == "phantom")
 
 
 def serve() -> NoReturn:

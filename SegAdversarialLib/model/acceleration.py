@@ -57,6 +57,11 @@ class Acceleration(BaseModel):
         False, description="torch.compile, which takes a minute at first; then batch norms are left to the compiler."
     )
 
+    spared: bool = Field(
+        True,
+        description="Windows whose answer or gradient is known to the last bit are not asked again; results stay the same.",
+    )
+
     @classmethod
     def of(cls, settings: Acceleration | Mapping[str, Any] | None) -> Acceleration:
         """The switches from themselves, from a mapping, or the default.
@@ -139,6 +144,11 @@ class AcceleratedNetwork:
                 yield
         finally:
             self._is_searching = before
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """How it computes now: where this is the same, so are the bits of its answers."""
+        return (self.precision, *self.active)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
         """Logits (B, N, *window) for (B, C, *window).

@@ -41,6 +41,7 @@ class HowToAsk:
     device: torch.device
     dtype: torch.dtype
     network_dtype: torch.dtype
+    spares: bool
 
 
 class BoundModel:
@@ -69,7 +70,9 @@ class BoundModel:
     ) -> None:
         import torch
 
+        from SegAdversarialLib.model.reach import Reach
         from SegAdversarialLib.model.sliding_window import SlidingWindow
+        from SegAdversarialLib.model.sparing import Sparing
 
         self._how, self.head, self._network, self._positions = how, how.head, network, positions
         self._outside = how.head.absent
@@ -84,6 +87,8 @@ class BoundModel:
         is_lent = self._grid.sees_all and self._is_taken_as_it_is(image)
         if is_lent and self.image.data_ptr() == image.data_ptr():
             self.image = self.image.clone()
+        self._allowed: torch.Tensor | None = None
+        self._reach, self._sparing = Reach(), Sparing(how.spares, lambda: network.state)
         self._windows = SlidingWindow(
             network,
             self._grid,
@@ -93,6 +98,7 @@ class BoundModel:
             between=between_windows,
             memory=how.memory,
             most=how.most_windows,
+            sparing=self._sparing,
         )
 
     @property
@@ -117,6 +123,33 @@ class BoundModel:
     def most_windows(self) -> int:
         """How many windows may go through the network at a time, as far as is known."""
         return self._windows.most
+
+    @property
+    def in_windows(self) -> bool:
+        """Whether the volume goes through the network in several goes."""
+        return not self._windows.is_single
+
+    @property
+    def windows_asked(self) -> tuple[int, int]:
+        """How many windows went through the network so far, forwards or backwards, and how many need not: their answers were
+        known, or they add nothing to a gradient. Nothing is counted where the volume goes through in one go."""
+        return self._sparing.asked, self._sparing.spared
+
+    def expect(self, allowed: torch.Tensor | None, looks_everywhere: bool = True) -> None:
+        """Know what may change of the image, so that windows which that does not reach are spared from now on.
+
+        Args:
+            allowed: (C, K, J, I) bool, or smaller by broadcasting; None: everything. All images that are asked about are the
+                same elsewhere.
+            looks_everywhere: the gradient counts elsewhere, too; False: there it may come out as 0.
+        """
+        self._allowed, self._sparing.looks_everywhere = allowed, looks_everywhere
+
+    def share_fixed(self, allowed: torch.Tensor | None) -> float:
+        """The share of the windows that nothing of what may change reaches; see `expect`."""
+        self.expect(allowed)
+        self._look_at(self.image)
+        return sum(self._sparing.fixed) / len(self._windows.views)
 
     def logits(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
@@ -166,8 +199,14 @@ class BoundModel:
 
     def _look_at(self, image: torch.Tensor) -> None:
         """What of the preprocessing depends on the image, such as a crop, is found anew, and so are the windows."""
-        if not self._steps.stages.needs_image:
-            return
+        if self._steps.stages.needs_image:
+            self._find_steps(image)
+        if self._how.spares and not self._windows.is_single:
+            self._sparing.fixed = self._reach.fixed(
+                self._allowed, self._channels(image), self._positions, self._steps, self._grid
+            )
+
+    def _find_steps(self, image: torch.Tensor) -> None:
         self._steps = self._steps.on_image(self._channels(image), self._steps)
         self._unflipped, self._flips = self._steps.without_flips()
         if self._steps.network_shape != self._grid.shape:
@@ -206,7 +245,7 @@ class BoundModel:
     def _differentiate(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
-        from SegAdversarialLib.model.sliding_window import WindowsTooLarge
+        from SegAdversarialLib.model.graph_memory import WindowsTooLarge
 
         self._windows.scales_gradients = self._network.scales_gradients or self._how.network_dtype != self._how.dtype
         if self._windows.is_single and self._keeps_all:

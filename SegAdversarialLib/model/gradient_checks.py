@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +97,12 @@ def check_gradient(gradient: torch.Tensor, name: str) -> torch.Tensor:
             "root, a norm or a division inside it meets 0 there: add a small number to what it is taken of."
         )
     return gradient
+
+
+def power_of_two_that_saves(upstream: torch.Tensor) -> float:
+    """A factor that brings the largest gradient near 1, so that half precision does not flush the small ones to 0."""
+    largest = float(upstream.abs().max())
+    return 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

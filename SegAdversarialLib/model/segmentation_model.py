@@ -237,8 +237,7 @@ class SegmentationModel:
             InputError: the case lacks a channel, or the reference does not fit the network's classes.
         """
         with self.on(case) as bound:
-            loss = objective.bind(self.head, self.device, self.dtype)
-            value, gradient, _ = bound.differentiate(bound.image, loss)
+            value, gradient, _ = bound.differentiate(bound.image, objective.bind(self.head, self.device, self.dtype))
             return value, gradient.cpu().numpy()
 
     def prepare(self, case: Case) -> torch.Tensor:
@@ -340,6 +339,7 @@ class SegmentationModel:
             device=self.device,
             dtype=self.dtype,
             network_dtype=self.network_dtype,
+            spares=self.acceleration.spared and not self._said.allow_random,  # what is random must be asked each time
         )
         return BoundModel(how, self._accelerated, case, positions, between_windows)
 

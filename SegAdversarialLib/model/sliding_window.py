@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.model.gradient_checks import check_graph, input_gradient
-from SegAdversarialLib.model.window_grid import Slices, View, WindowGrid
+from SegAdversarialLib.model.gradient_checks import check_graph, input_gradient, power_of_two_that_saves
+from SegAdversarialLib.model.graph_memory import WindowsTooLarge, of_the_network, with_its_bytes
+from SegAdversarialLib.model.sparing import Sparing
+from SegAdversarialLib.model.window_grid import Slices, WindowGrid, flipped
 
 if TYPE_CHECKING:
     from SegAdversarialLib.model.devices import GpuMemory
@@ -42,15 +43,11 @@ _CHANGES_INPUT = (
 )
 
 
-class WindowsTooLarge(torch.OutOfMemoryError):
-    """The device has not enough memory for what the network makes of its windows, whatever lies around them."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Graph:
     """Windows that the network was asked about with autograd's graph: (B, C, *window) in, (B, N, *window) out."""
 
-    views: list[View]
+    batch: range
     crops: torch.Tensor
     logits: torch.Tensor
 
@@ -69,9 +66,10 @@ class SlidingWindow:
         memory: readings of the GPU's memory: after the first batch that is differentiated, batches grow (or shrink) to what
             the free memory holds; None: they stay as they are.
         most: windows in one go at most, however much memory there is.
+        sparing: knows which windows need not be asked; None: all are.
 
     Attributes:
-        views: the grid's: its windows, once for each way in which they are flipped.
+        views: the grid's: its windows, once for each way in which they are flipped; a batch is a range of them.
         scales_gradients: gradients are scaled on their way through the network, so that half precision does not flush them.
         keeps_graphs: the graphs of the last batches are kept from the forward pass for `pull_back`, which saves asking about
             them again.
@@ -88,22 +86,25 @@ class SlidingWindow:
         between: Callable[[float], None] | None = None,
         memory: GpuMemory | None = None,
         most: int | None = None,
+        sparing: Sparing | None = None,
     ) -> None:
         self._network, self._grid, self._outputs, self._dtype = network, grid, outputs, dtype
         self._between, self._memory, self.most = between, memory, most or batch_size
+        self._sparing = sparing or Sparing(active=False)
         self.scales_gradients = dtype is not None
         self.batch_size = batch_size
         self.views = grid.views
         self._kept: list[_Graph] = []
         self._rooms: dict[str, torch.Tensor] = {}
         """Memory that all windows of a pass use in turn, by what for."""
-        self._graph_bytes = math.inf
-        """What the graph of a window takes, as far as is known."""
+        self._graph_bytes: dict[Hashable, float] = {}
+        """What the graph of a window takes, as far as is known, by how the network computes."""
         self.keeps_graphs, self.kept_a_graph = True, False
 
     def lay(self, grid: WindowGrid) -> None:
         """Go on with the windows of another grid, for volumes of another shape."""
         self.let_go()
+        self._sparing.forget()
         self._grid, self.views = grid, grid.views
 
     @property
@@ -129,6 +130,7 @@ class SlidingWindow:
             ) from cause
         self.batch_size = self.most = at_once // 2
         self._memory = None  # what was measured was wrong
+        self._sparing.stop()
         self._rooms.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -141,7 +143,7 @@ class SlidingWindow:
 
     def scale_of(self, upstream: torch.Tensor) -> float:
         """What gradients with respect to the logits are multiplied by on their way through the network."""
-        return _power_of_two_that_saves(upstream) if self.scales_gradients else 1.0
+        return power_of_two_that_saves(upstream) if self.scales_gradients else 1.0
 
     def __call__(self, volume: torch.Tensor, *, before_gradient: bool = False) -> torch.Tensor:
         """Blended logits (N, *shape) of a volume (C, *shape); keeps autograd's graph where one is wanted and `is_single`.
@@ -161,22 +163,20 @@ class SlidingWindow:
             return self._grid.unpad(self._ask_without_copy(slices).squeeze(2).movedim(0, 1))
         blended = padded.new_zeros((self._outputs, *self._grid.padded))
 
-        def blend(views: list[View], logits: torch.Tensor) -> None:
-            for (place, flips), part in zip(views, logits):
-                blended[(slice(None), *place)].addcmul_(_flipped(part, flips), self._share(place, padded))
+        def blend(batch: range, logits: torch.Tensor) -> None:
+            for n, part in zip(batch, logits):
+                place, flips = self.views[n]
+                blended[(slice(None), *place)].addcmul_(flipped(part, flips), self._share(place, padded))
 
-        def run(views: list[View]) -> None:
-            with torch.no_grad():
-                blend(views, self._ask(self._cut_out(padded, views)))
+        def run(batch: range) -> None:
+            blend(batch, self._said(padded, batch))
 
-        left = len(self.views)
-        for views in self._batches():
-            graph = self._graph_for_later(padded, views, left) if before_gradient else None
-            if graph is None:
-                self._with_less_memory(run, views)
+        for batch in self._batches():
+            logits = self._said_with_graph(padded, batch) if before_gradient else None
+            if logits is None:
+                self._with_less_memory(run, batch)
             else:
-                blend(views, graph.logits.detach())
-            left -= len(views)
+                blend(batch, logits)
         self._rooms.clear()
         return self._grid.unpad(blended)
 
@@ -186,27 +186,41 @@ class SlidingWindow:
         scale = self.scale_of(upstream)
         pulled = torch.zeros_like(padded)
 
-        def pull(graph: _Graph) -> None:
-            seeds = self._room("seeds", padded, len(graph.views))
-            for seed, (place, flips) in zip(seeds, graph.views):
-                share = self._share(place, padded).mul_(scale)
-                torch.mul(_flipped(upstream[(slice(None), *place)], flips), _flipped(share[None], flips), out=seed)
-            with _of_the_network():
-                (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
-            for (place, flips), part in zip(graph.views, gradient if scale == 1 else gradient.div_(scale)):
-                pulled[(slice(None), *place)].add_(_flipped(part, flips))
+        seeded = range(0)
 
-        def run(views: list[View]) -> None:
-            pull(self._graph(views, self._cut_out(padded, views)))
+        def seeds_of(batch: range) -> torch.Tensor:
+            nonlocal seeded
+            if batch == seeded and "seeds" in self._rooms:
+                return self._room("seeds", padded, len(batch))
+            seeds, seeded = self._room("seeds", padded, len(batch)), batch
+            for seed, n in zip(seeds, batch):
+                place, flips = self.views[n]
+                share = self._share(place, padded).mul_(scale)
+                torch.mul(flipped(upstream[(slice(None), *place)], flips), flipped(share[None], flips), out=seed)
+            return seeds
+
+        def pull(graph: _Graph) -> None:
+            seeds = seeds_of(graph.batch)
+            with of_the_network():
+                (gradient,) = input_gradient(graph.logits, graph.crops, seeds)
+            for n, part in zip(graph.batch, gradient if scale == 1 else gradient.div_(scale)):
+                place, flips = self.views[n]
+                pulled[(slice(None), *place)].add_(flipped(part, flips))
+
+        def run(batch: range) -> None:
+            pull(self._graph(batch, self._cut_out(padded, batch)))
 
         # from the end, in the batches of the forward pass: the same sums in the same order, whatever was kept
         left = len(self.views)
         while left:
-            self._report(len(self.views) - left)
-            start = left - len(self._kept[-1].views) if self._kept else max(0, left - self.batch_size)
-            if not self._kept or not self._succeeds(pull, self._kept.pop()):
-                self._measured(run, self.views[start:left])
-            left = start
+            self._report("back", range(left, len(self.views)))
+            graph = self._kept.pop() if self._kept and self._kept[-1].batch.stop == left else None
+            batch = graph.batch if graph else range(max(0, left - self.batch_size), left)
+            left = batch.start
+            spared = self._sparing.needs_no_gradient(batch) or self._sparing.adds_nothing(seeds_of(batch))
+            self._sparing.count("back", batch, spared)
+            if not spared and (graph is None or not self._succeeds(pull, graph)):
+                self._measured(run, batch)
         self.let_go()
         return self._grid.unpad(pulled)
 
@@ -215,31 +229,53 @@ class SlidingWindow:
         self._kept.clear()
         self._rooms.clear()
 
-    def _graph_for_later(self, padded: torch.Tensor, views: list[View], left: int) -> _Graph | None:
-        """The graph of these windows if it is kept, or tells what a graph takes; `left` windows, with these, are not done."""
+    def _said(self, padded: torch.Tensor, batch: range) -> torch.Tensor:
+        """The logits of some windows, without a graph."""
+        crops = self._cut_out(padded, batch)
+        known = self._sparing.known(batch, crops, with_graph=False)
+        self._sparing.count("there", batch, known is not None)
+        if known is not None:
+            return known
+        with torch.no_grad():
+            logits = self._ask(crops)
+        self._sparing.keep(batch, crops, logits, False, padded)
+        return logits
+
+    def _said_with_graph(self, padded: torch.Tensor, batch: range) -> torch.Tensor | None:
+        """The logits of some windows if their graph is kept, or tells what a graph takes; else None."""
         if not self.keeps_graphs or self._memory is not None:  # the memory is still to be measured
             return None
-        first, last = left == len(self.views), left == len(views)
-        if first:
-            self._graph_bytes = math.inf
+        state, left = self._sparing.state, len(self.views) - batch.start
+        first, last = batch.start == 0, batch.stop == len(self.views)
+        needed = math.inf if first else self._graph_bytes.get(state, math.inf)
         # a GPU's batches are as large as its memory: no more than the last one's is kept
         measured, allowed = first and padded.device.type == "cpu", _KEPT * padded.numel() * padded.element_size()
-        if not (measured or last or left * self._graph_bytes <= allowed):
+        if not (measured or last or left * needed <= allowed):
             return None
+        no_way_back = self._sparing.needs_no_gradient(batch)
         try:
-            crops = self._cut_out(padded, views, padded.new_empty((len(views), len(padded), *self._grid.window)))
+            crops = self._cut_out(padded, batch, padded.new_empty((len(batch), len(padded), *self._grid.window)))
+            known = self._sparing.known(batch, crops, with_graph=True) if no_way_back else None
+            self._sparing.count("there", batch, known is not None)
+            if known is not None:
+                return known
             if measured:
-                graph, self._graph_bytes = self._with_its_bytes(views, crops)
+                graph, taken = with_its_bytes(lambda: self._graph(batch, crops), lambda x: (x.crops, x.logits))
+                needed = self._graph_bytes[state] = taken / len(batch)
             else:
-                graph = self._graph(views, crops)
+                graph = self._graph(batch, crops)
         except torch.OutOfMemoryError:
             self.let_go()
+            self._sparing.stop()
             self.keeps_graphs = False
             return None
-        if last or left * self._graph_bytes <= allowed:
+        logits = graph.logits.detach()
+        if no_way_back:
+            self._sparing.keep(batch, crops, logits, True, padded)
+        elif last or left * needed <= allowed:
             self._kept.append(graph)
             self.kept_a_graph = True
-        return graph
+        return logits
 
     def _succeeds(self, pull: Callable[[_Graph], None], graph: _Graph) -> bool:
         """Whether a kept graph can be pulled back through: not where a network writes into its own memory at each question."""
@@ -251,37 +287,17 @@ class SlidingWindow:
             return False
         return True
 
-    def _with_its_bytes(self, views: list[View], crops: torch.Tensor) -> tuple[_Graph, float]:
-        """The graph of these windows, and what that of one takes: what it saves for the way back, and both its ends."""
-        held: dict[int, int] = {}
-
-        def note(tensor: torch.Tensor) -> torch.Tensor:
-            try:
-                memory = tensor.untyped_storage()
-                held[memory.data_ptr()] = memory.nbytes()
-            except (NotImplementedError, RuntimeError):  # sparse, for example
-                held[id(tensor)] = tensor.numel() * tensor.element_size()
-            return tensor
-
-        try:
-            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-                graph = self._graph(views, crops)
-        except InputError:  # some networks do not let themselves be watched
-            return self._graph(views, crops), math.inf
-        note(graph.crops)
-        note(graph.logits)
-        return graph, sum(held.values()) / len(views)
-
-    def _graph(self, views: list[View], crops: torch.Tensor) -> _Graph:
+    def _graph(self, batch: range, crops: torch.Tensor) -> _Graph:
         leaf = crops.detach().requires_grad_(True)
         with torch.enable_grad():
-            return _Graph(views, leaf, self._ask(leaf))
+            return _Graph(batch, leaf, self._ask(leaf))
 
-    def _cut_out(self, padded: torch.Tensor, views: list[View], crops: torch.Tensor | None = None) -> torch.Tensor:
+    def _cut_out(self, padded: torch.Tensor, batch: range, crops: torch.Tensor | None = None) -> torch.Tensor:
         """What is seen of a volume, (B, C, *window); copied into `crops` or memory that they all share."""
-        crops = self._room("crops", padded, len(views)) if crops is None else crops
-        for crop, (place, flips) in zip(crops, views):
-            crop.copy_(_flipped(padded[(slice(None), *place)], flips))
+        crops = self._room("crops", padded, len(batch)) if crops is None else crops
+        for crop, n in zip(crops, batch):
+            place, flips = self.views[n]
+            crop.copy_(flipped(padded[(slice(None), *place)], flips))
         return crops
 
     def _room(self, what: Literal["crops", "seeds", "share"], padded: torch.Tensor, count: int) -> torch.Tensor:
@@ -295,24 +311,24 @@ class SlidingWindow:
     def _share(self, place: Slices, padded: torch.Tensor) -> torch.Tensor:
         return self._grid.share(place, self._room("share", padded, 1)[0, 0])
 
-    def _measured(self, run: Callable[[list[View]], None], views: list[View]) -> None:
+    def _measured(self, run: Callable[[range], None], batch: range) -> None:
         """`run` on some windows; the first time, batches are then made as large as the memory that it took allows."""
         memory, self._memory = self._memory, None  # measured once
         if memory is None:
-            self._with_less_memory(run, views)
+            self._with_less_memory(run, batch)
             return
         most = self.most
         self._rooms.clear()  # they count
         memory.start()
-        self._with_less_memory(run, views)
+        self._with_less_memory(run, batch)
         if self.most == most:  # else there was not enough already
-            needed = max(1, memory.used()) / len(views)
+            needed = max(1, memory.used()) / len(batch)
             self.batch_size = max(1, min(most, int(_FILLED * memory.free() / needed)))
             _log.info("A window takes %.0f MiB; going on with %d at a time.", needed / 2**20, self.batch_size)
 
-    def _with_less_memory(self, run: Callable[[list[View]], None], views: list[View]) -> None:
-        """`run` on all views at once, or on fewer at a time where that is more than the GPU holds."""
-        waiting, at_once = views, len(views)
+    def _with_less_memory(self, run: Callable[[range], None], batch: range) -> None:
+        """`run` on all windows at once, or on fewer at a time where that is more than the GPU holds."""
+        waiting, at_once = batch, len(batch)
         while waiting:
             try:
                 run(waiting[:at_once])
@@ -327,7 +343,7 @@ class SlidingWindow:
         """Logits (B, N, *window) of crops (B, C, *window)."""
         seen = crops.squeeze(2) if self._grid.dimensions == 2 else crops
         try:
-            with _of_the_network():
+            with of_the_network():
                 logits = self._network(seen if self._dtype is None else seen.to(self._dtype))
         except (torch.OutOfMemoryError, InputError):
             raise
@@ -365,36 +381,15 @@ class SlidingWindow:
             raise InputError(_CHANGES_INPUT)
         return logits
 
-    def _batches(self) -> Iterator[list[View]]:
+    def _batches(self) -> Iterator[range]:
         """The windows in batches; if one is smaller than the others, it is the first, as on the way back it is the last."""
         done = 0
         while done < len(self.views):
-            self._report(done)
-            batch = self.views[done : done + ((len(self.views) - done) % self.batch_size or self.batch_size)]
-            done += len(batch)
+            self._report("there", range(done))
+            batch = range(done, done + ((len(self.views) - done) % self.batch_size or self.batch_size))
+            done = batch.stop
             yield batch
 
-    def _report(self, done: int) -> None:
+    def _report(self, way: str, done: range) -> None:
         if self._between is not None:
-            self._between(done / len(self.views))
-
-
-@contextmanager
-def _of_the_network() -> Iterator[None]:
-    """Too little memory inside is told from too little around the network."""
-    try:
-        yield
-    except WindowsTooLarge:
-        raise
-    except torch.OutOfMemoryError as error:
-        raise WindowsTooLarge(str(error)) from error
-
-
-def _flipped(volume: torch.Tensor, flips: tuple[int, ...]) -> torch.Tensor:
-    return volume.flip(flips) if flips else volume
-
-
-def _power_of_two_that_saves(upstream: torch.Tensor) -> float:
-    """A factor that brings the largest gradient near 1, so that half precision does not flush the small ones to 0."""
-    largest = float(upstream.abs().max())
-    return 2.0 ** -math.floor(math.log2(largest)) if largest > 0 else 1.0
+            self._between(self._sparing.done(way, done, len(self.views)))

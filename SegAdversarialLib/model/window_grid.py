@@ -24,6 +24,11 @@ class View(NamedTuple):
     flips: tuple[int, ...] = ()
 
 
+def flipped(volume: torch.Tensor, flips: tuple[int, ...]) -> torch.Tensor:
+    """A volume (C, *window) flipped along some of its axes."""
+    return volume.flip(flips) if flips else volume
+
+
 class WindowGrid:
     """Overlapping windows that cover volumes of one shape, zero-padded where these are smaller than a window.
 

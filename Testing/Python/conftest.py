@@ -82,6 +82,8 @@ def slicer_host() -> Iterator[ModuleType]:
     if importlib.util.find_spec("PySide6") is None:
         pytest.skip("PySide6 is missing: the tests of the window are left out")
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    # a process for each panel would take longer than most tests
+    os.environ.setdefault("SEGADVERSARIAL_EARLY_WORKER", "0")
     # the module's own folder, which Slicer adds when it loads the module
     for folder in (ROOT / "Testing", ROOT / "SegAdversarial"):
         if str(folder) not in sys.path:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from gui_helpers import _clean, click, finish, messages, openModule, waitUntil  # noqa: F401  (a fixture)
 
 
@@ -156,6 +157,24 @@ def test_closing_slicer_ends_the_worker(clean: Any, slicerHost: Any) -> None:
     panel.loadSample()
     waitUntil(slicerHost, lambda: panel.logic.worker.processId, "the worker started")
     process = panel.logic.worker.processId
+    clean.quit()
+    waitUntil(slicerHost, lambda: not alive(process), "the worker ended")
+
+
+def test_opening_the_panel_starts_the_worker_and_closing_slicer_ends_it(
+    clean: Any, slicerHost: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the midst of what it imports; a second look at the panel starts no other."""
+    import slicer
+
+    monkeypatch.setenv("SEGADVERSARIAL_EARLY_WORKER", "1")
+    panel = openModule()
+    worker = panel.logic.worker
+    assert worker.running
+    waitUntil(slicerHost, lambda: worker._leader, "the worker was ready")
+    process = worker.processId
+    slicer.modules.SegAdversarialWidget.enter()
+    assert worker.processId == process and not panel.logic.runner.busy
     clean.quit()
     waitUntil(slicerHost, lambda: not alive(process), "the worker ended")
 

@@ -68,6 +68,24 @@ def gone(process: int) -> bool:
     return not alive(process)
 
 
+def test_it_can_start_before_it_is_needed(slicerHost: Any, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from SegAdversarialGui.worker import EARLY
+
+    worker = make()
+    monkeypatch.setenv(EARLY, "0")
+    worker.prepare()
+    assert not worker.running
+    monkeypatch.setenv(EARLY, "1")
+    worker.prepare()
+    assert worker.running
+    Asked(slicerHost, worker, "done").end()
+    process = worker.processId
+    worker.prepare()
+    assert worker.processId == process
+    worker.stop()
+    assert not worker.running and gone(process)
+
+
 def test_it_starts_with_the_first_request_and_stays(slicerHost: Any, make: Callable[..., Any]) -> None:
     worker = make()
     assert not worker.running and worker.processId == 0

@@ -16,6 +16,11 @@ class Momentum:
         self._decay = decay
         self._sum: torch.Tensor | None = None
 
+    @property
+    def looks_everywhere(self) -> bool:
+        """Whether the direction at a voxel depends on the gradient at others."""
+        return self._decay != 0
+
     def __call__(self, gradient: torch.Tensor) -> torch.Tensor:
         """The remembered direction, in the gradient's own memory."""
         if self._decay == 0:

@@ -33,7 +33,12 @@ class Progress:
         self._callback, self._cancel = callback, cancel
         self._done = self._asking = self._within = self._last = 0.0
         self._passes = 0
-        self._message = message
+        self._message, self._note = message, ""
+
+    def note(self, text: str) -> None:
+        """Tell this too from now on, such as what was found so far."""
+        self._note = text
+        self._tell(self._last)
 
     def report(self, fraction: float, message: str) -> None:
         """The attack is at this fraction by its own count, and does this now.
@@ -83,4 +88,4 @@ class Progress:
     def _tell(self, fraction: float) -> None:
         self._last = min(max(fraction, self._last), 1.0)
         if self._callback is not None:
-            self._callback(self._last, self._message)
+            self._callback(self._last, f"{self._message}, {self._note}" if self._note else self._message)

@@ -72,6 +72,7 @@ class AttackRun:
         self._prediction_meter: tuple[tuple[int, ...], DiceMeter] | None = None
         self._progress = Progress(Cost(), None, None)
         self._trace: TraceWriter | None = None
+        self._windows_before = self._windows_at_row = (0, 0) if bound is None else bound.windows_asked
 
     @classmethod
     @contextmanager
@@ -137,18 +138,31 @@ class AttackRun:
         """Tell how far the attack is by its own count, and stop if the user wants it."""
         self._progress.report(fraction, message)
 
+    @property
+    def windows_spared(self) -> float:
+        """The share of the windows' passes through the network, forwards or backwards, that were spared so far."""
+        return 0.0 if self._bound is None else _share(self._windows_before, self._bound.windows_asked)
+
     def differentiate(
-        self, image: torch.Tensor, loss: Loss, *, exactly: bool = False
+        self, image: torch.Tensor, loss: Loss, *, exactly: bool = False, looks_everywhere: bool = True
     ) -> tuple[float, torch.Tensor, torch.Tensor]:
         """Loss, gradient (C, K, J, I) and logits at an image; counted.
 
         All but a run's first may be of low precision (`is_rough`), unless they are wanted exactly: what a search begins with
         is told as the network says it, and an attack of one step gains nothing.
+
+        Args:
+            image: the same as the original where nothing may change.
+            loss: of logits (N, K, J, I).
+            exactly: not of low precision.
+            looks_everywhere: False: the gradient may come out as 0 where nothing may change, which spares windows.
         """
         assert self._bound is not None
+        self._bound.expect(self.allowed, looks_everywhere)
         exactly |= self.gradient_evaluations == 0
         self.gradient_evaluations += 1
         self._progress.begin(Cost(gradients=1))
+        loss = self._telling(loss)
         found = self._bound.differentiate(image, loss) if exactly else self._bound.search(image, loss)
         self.is_rough = not (exactly or self._bound.searches_exactly)
         self._progress.end()
@@ -157,6 +171,7 @@ class AttackRun:
     def ask(self, image: torch.Tensor) -> torch.Tensor:
         """Logits at an image, without a gradient; counted."""
         assert self._bound is not None
+        self._bound.expect(self.allowed)
         self.forward_evaluations += 1
         self.is_rough = False
         self._progress.begin(Cost(answers=1))
@@ -164,11 +179,30 @@ class AttackRun:
         self._progress.end()
         return logits
 
+    def _telling(self, loss: Loss) -> Loss:
+        """A loss that tells the Dice of the first logits that it sees: the way back through many windows takes long."""
+        if self.trace or self._bound is None or not self._bound.in_windows:
+            return loss
+
+        def told(logits: torch.Tensor) -> torch.Tensor:
+            self._tell_dice(logits.detach())
+            return loss(logits)
+
+        return told
+
+    def _tell_dice(self, logits: torch.Tensor) -> None:
+        """Tell the Dice of logits (N, K, J, I) against the reference label map, where there is one and many windows are."""
+        if self.case.label is not None and self._bound is not None and self._bound.in_windows:
+            found = DiceMeter(self.label_masks, self.head.foreground).mean(self.head.predicted(logits))
+            self._progress.note(f"mean Dice {found:.3f}")
+
     @cached_property
     def clean_masks(self) -> torch.Tensor:
         """What the network says of the original: (N, K, J, I) bool; asked once."""
         self.report(0.0, f"{self.title}: segmenting the original")
-        return self.head.predicted(self.ask(self.original))
+        logits = self.ask(self.original)
+        self._tell_dice(logits)
+        return self.head.predicted(logits)
 
     @cached_property
     def label_masks(self) -> torch.Tensor:
@@ -200,6 +234,10 @@ class AttackRun:
         if self._trace is None:
             self._trace = self._new_trace()
         self._trace.add(restart, iteration, loss, logits, image, targets)
+        if self._bound is not None and self._bound.in_windows:
+            row, asked = self._trace.rows[-1], self._bound.windows_asked
+            row["windows spared"], self._windows_at_row = _share(self._windows_at_row, asked), asked
+            self._progress.note(f"mean Dice {row['dice mean']:.3f}")
 
     def traced_dice(self, outputs: Sequence[int]) -> float:
         """Mean Dice of some outputs in the trace's last row."""
@@ -344,3 +382,9 @@ class AttackRun:
     def _exact(self) -> torch.dtype:
         """In what sums are made that may not be too small."""
         return torch.float32 if self.device.type == "mps" else torch.float64
+
+
+def _share(before: tuple[int, int], now: tuple[int, int]) -> float:
+    """The share of windows that were spared since then, from (asked, spared)."""
+    asked, spared = now[0] - before[0], now[1] - before[1]
+    return spared / (asked + spared) if spared else 0.0
