@@ -171,7 +171,9 @@ def test_the_average_is_taken_where_the_program_is_known(
         {"epoch": 3, "best_acc": 0.7, "state_dict": prefixed("module.")},  # MONAI's research contributions
     ],
 )
-def test_what_wrappers_and_monai_write(checkpoint: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_wrappers_and_monai_write(
+    checkpoint: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         check(opened(checkpoint, tmp_path))
     counts = "n_averaged" in checkpoint or "swa" in checkpoint
