@@ -51,12 +51,9 @@ def cohorts(options: argparse.Namespace) -> Iterator[tuple[str, SegmentationMode
             yield "phantom", *without_preprocessing(network, phantom.subject(seed=seed, shape=(options.size,) * 3))
     if "glioma" in options.networks and (REAL_DATA / "glioma_mr4").is_dir():
         cohort = glioma(REAL_DATA / "glioma_mr4", (options.size,) * 3)
-        model = SegmentationModel.from_network(
-            cohort.model.network,
-            channels=cohort.model.channels,
-            classes=[{"label": 0, "name": "background"}, {"label": 1, "name": "whole tumour", "stands_for": [1, 2, 4]}],
-            window=window,
-        )
+        classes = [{"label": 0, "name": "background"}, {"label": 1, "name": "whole tumour", "stands_for": [1, 2, 4]}]
+        path = REAL_DATA / "glioma_mr4" / "whole_tumour_axial.ts"
+        model = open_model(path, trust=True, device="cpu", channels=cohort.model.channels, classes=classes, window=window)
         for case in cohort.cases:
             yield "glioma", model, case
 

@@ -197,7 +197,7 @@ def test_progress_cost_snapshots_and_cancelling() -> None:
 def test_least_budget_and_worst_of_k_take_it() -> None:
     case, model = case_(), model_(0.02)
     inner = {"attack": "frequency", "q_max": 80.0, "block_mm": 6.0, "steps": 4}
-    (found,) = attacks.LeastBudget(method=inner, drop=0.1, probes=4)(model, case).thresholds
+    found, *_ = attacks.LeastBudget(method=inner, drop=0.1, probes=4)(model, case).thresholds
     assert found.setting == "q_max" and found.unit == "255ths of the range" and found.upper is not None
     assert 0 <= found.lower < found.upper < 80
     drawn = attacks.WorstOfK(method={"attack": "frequency", "block_mm": 6.0}, draws=3)

@@ -29,36 +29,35 @@ class Similarity:
             return
         radius = (min(_WINDOW, *(shape[axis] for axis in self._axes)) - 1) // 2
         self._bands = {axis: _band(shape[axis], radius, original) for axis in self._axes}
-        self._scaled = (original - self._low) / self._span
-        self._mean = self._blurred(self._scaled)
-        self._square = self._blurred(self._scaled.square())
+        self._original = original
 
     def value(self, image: torch.Tensor) -> float:
         """The similarity of an image (K, J, I)."""
-        changed = (image - self._low) / self._span
-        maps = self._blurred(changed), self._blurred(changed.square()), self._blurred(changed * self._scaled)
-        means, contrasts, sizes, variances = self._parts(*maps)
+        means, contrasts, sizes, variances = _parts(*self._maps(self._scaled(self._original), self._scaled(image)))
         return float((means * contrasts / (sizes * variances)).mean(dtype=torch.float64))
 
     def value_and_gradient(self, image: torch.Tensor) -> tuple[float, torch.Tensor]:
         """The similarity of an image (K, J, I), and its gradient by the voxels."""
-        changed = (image - self._low) / self._span
-        mean, square, product = self._blurred(changed), self._blurred(changed.square()), self._blurred(changed * self._scaled)
-        means, contrasts, sizes, variances = self._parts(mean, square, product)
+        original, changed = self._scaled(self._original), self._scaled(image)
+        maps = self._maps(original, changed)
+        means, contrasts, sizes, variances = _parts(*maps)
         below = sizes * variances
         found = means * contrasts / below
         by_product = 2 * means / below
-        by_mean = self._mean * (2 * contrasts / below - by_product) + 2 * mean * found * (1 / variances - 1 / sizes)
+        by_mean = maps[0] * (2 * contrasts / below - by_product) + 2 * maps[2] * found * (1 / variances - 1 / sizes)
         gradient = self._spread(by_mean)
         gradient += 2 * changed * self._spread(found / variances).neg_()
-        gradient += self._scaled * self._spread(by_product)
+        gradient += original * self._spread(by_product)
         return float(found.mean(dtype=torch.float64)), gradient.div_(self._span * found.numel())
 
-    def _parts(self, mean: torch.Tensor, square: torch.Tensor, product: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The two factors above the line of the similarity at each place, and the two below it."""
-        before, own = self._mean, self._square - self._mean.square()
-        means, contrasts = 2 * before * mean + _C1, 2 * (product - before * mean) + _C2
-        return means, contrasts, before.square() + mean.square() + _C1, own + square - mean.square() + _C2
+    def _scaled(self, image: torch.Tensor) -> torch.Tensor:
+        """By the original's range; made anew each time, as the maps are: they are cheaper than the memory of whole volumes."""
+        return (image - self._low) / self._span
+
+    def _maps(self, original: torch.Tensor, changed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Windows' means of the original and of its square, of the image and of its square, and of their product."""
+        every = original, original.square(), changed, changed.square(), changed * original
+        return tuple(self._blurred(x) for x in every)
 
     def _blurred(self, values: torch.Tensor) -> torch.Tensor:
         """Windows' means, where the whole window lies in the image."""
@@ -71,6 +70,15 @@ class Similarity:
         for axis, band in self._bands.items():
             values = times_along(band.T, values, axis - 3)
         return values
+
+
+def _parts(
+    before: torch.Tensor, own: torch.Tensor, mean: torch.Tensor, square: torch.Tensor, product: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """The two factors above the line of the similarity at each place, and the two below it."""
+    means, contrasts = 2 * before * mean + _C1, 2 * (product - before * mean) + _C2
+    variances = own - before.square() + square - mean.square() + _C2
+    return means, contrasts, before.square() + mean.square() + _C1, variances
 
 
 def _band(size: int, radius: int, like: torch.Tensor) -> torch.Tensor:
