@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import oblique_affine
+from conftest import ROOT, oblique_affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.fft import dctn
@@ -116,3 +116,23 @@ def test_similarity_and_its_gradient_are_those_of_monai() -> None:
 def test_a_channel_without_range_has_no_similarity() -> None:
     assert not Similarity(torch.ones(4, 4, 4), IntensityRange(1.0, 1.0)).is_defined
     assert not Similarity(torch.rand(2, 2, 1), IntensityRange(0.0, 1.0)).is_defined
+
+
+def test_the_published_form_that_benchmarks_compare_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    from monai.metrics.regression import SSIMMetric
+
+    monkeypatch.syspath_prepend(str(ROOT / "Testing" / "Benchmarks"))
+    import vafa
+
+    values = torch.tensor([-2.3, -1.6, -1.4, -0.7, 0.0, 0.2, 0.4, 0.6, 1.3, 5.9])
+    np.testing.assert_allclose(vafa.rounded(values, 1e-12), values.round(), atol=0.02)
+    assert float((vafa.rounded(values, 0.1) - values).abs().max()) < float((values.round() - values).abs().max())
+    before = random_volume(1, 8, 16, 8).float().sigmoid()
+    after = (before + 0.1 * random_volume(1, 8, 16, 8, seed=1).float()).clamp(0, 1)
+    metric = SSIMMetric(spatial_dims=3, data_range=1.0, kernel_type="gaussian", win_size=3, kernel_sigma=1.5)
+    theirs = [float(metric(after[None, :, :, n : n + 8], before[None, :, :, n : n + 8])) for n in (0, 8)]
+    assert float(vafa.block_similarity(before, after, 8)) == pytest.approx(np.mean(theirs), abs=1e-4)
+    search = vafa.Vafa(q_max=20.0, q_min=1.0, begins=1.0, block=8, steps=3)
+    found = search.window(before, lambda image: (image * before).sum())
+    assert found.shape == before.shape and float(found.min()) >= 0 and float(found.max()) <= 1
+    assert float((found * before).sum()) != float((before * before).sum())
