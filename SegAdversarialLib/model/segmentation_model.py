@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,12 +16,12 @@ from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
 from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
 from SegAdversarialLib.model.memory import volumes_in_words, weights_in_words
+from SegAdversarialLib.model.prediction import Prediction
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.model.windows import Rarely, Windows
 from SegAdversarialLib.objectives import Objective
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
-from SegAdversarialLib.volumes.geometry import sizes
 
 if TYPE_CHECKING:
     import torch
@@ -44,18 +44,6 @@ _SAID = (
 )
 MOST_WINDOWS = 32
 """Where memory decides, no more windows (of slices: 16 times as many) go through at once: more do not make a GPU faster."""
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a network says of a case: `labels` (K, J, I) int16, and `masks` (N, K, J, I) bool, what each output claims."""
-
-    labels: np.ndarray
-    masks: np.ndarray
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{np.count_nonzero(mask)}" for mask in self.masks)
-        return f"<Prediction of {sizes(self.labels.shape)} voxels; its outputs claim {counts}>"
 
 
 class SegmentationModel:
