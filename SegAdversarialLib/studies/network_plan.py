@@ -127,11 +127,11 @@ class NetworkPlan:
 
     def _of_file(self, network: FileNetwork, place: Place) -> Use:
         said = network.trust
-        if self._trust is not None:
-            network = network.model_copy(update={"trust": tuple(self._trust)})
         try:
             found = describe_file(network.path, network.settings, **network.changes)
             files = self._files.of_paths(found.files)
+            if self._trust is not None and found.needs_trust:
+                network = network.model_copy(update={"trust": tuple(self._trust)})
             opens, head = found.opens(network.trust), found.output_head()
         except InputError as error:
             raise Misplaced(place, str(error)) from None
@@ -141,6 +141,8 @@ class NetworkPlan:
                 place, f"{network.path} is a program ({verdict(*found.programs)}); if you trust its source, {way_out}."
             )
         model = network.source.model_dump(mode="json", exclude_defaults=True)
+        if not (said or model.get("trust")):
+            model.pop("trust", None)
         is_random = bool(network.changes.get("allow_random"))
         return Use({"path": network.path, **model}, found.channels, (), files, is_random, head)
 

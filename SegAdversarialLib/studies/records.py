@@ -73,7 +73,7 @@ class Cell:
 def _with_trust_as_word(data: Any) -> Any:
     """Data in which it makes no difference whether files are trusted by a word or by their SHA-256."""
     if isinstance(data, dict):
-        return {key: True if key == "trust" and x else _with_trust_as_word(x) for key, x in data.items()}
+        return {key: True if key == "trust" and x is not False else _with_trust_as_word(x) for key, x in data.items()}
     return [_with_trust_as_word(x) for x in data] if isinstance(data, list | tuple) else data
 
 

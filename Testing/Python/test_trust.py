@@ -352,6 +352,12 @@ def test_a_study_opens_the_programs_that_the_user_trusts(tmp_path: Path) -> None
     assert [cell.key for cell in said.cells] == [cell.key for cell in word.cells]  # what is done is not done again
     with pytest.raises(ValueError, match="net.ts is a program .*run the study with --trust"):
         plan(study, trust=[])
+    for file in (path, other):
+        trust.remember(file, trust.digest(file))
+    assert [cell.key for cell in plan(study, trust=[]).cells] == [cell.key for cell in word.cells]
+    trust.forget([trust.digest(x) for x in (path, other)])
+    plain = Study.of({**STUDY, "networks": {"net": "builtin:brain-tumour-phantom"}})
+    assert len({cell.key for said in (None, [], sums) for cell in plan(plain, trust=said).cells}) == 1
     silent = Study.of({**STUDY, "networks": {"net": str(path)}})
     assert plan(silent, trust=sums).cells[0].work["model"]["trust"] == sums
     with pytest.raises(ValueError, match="if you trust its source, say trust: true"):
