@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Cells, machine, mean_dice, save_table
+from common import FLOAT32, Cells, machine, mean_dice, save_table
 from measuring import without_preprocessing
 from strength import REAL_DATA, glioma
 from vafa import Vafa
@@ -44,16 +44,17 @@ OURS, THEIRS = "whole volume", "window by window"
 
 def cohorts(options: argparse.Namespace) -> Iterator[tuple[str, SegmentationModel, Case]]:
     """Networks, in overlapping windows, with cases that they take as they are."""
-    window = (options.window,) * 3
+    window, shape = (options.window,) * 3, (options.size,) * 3
     if "phantom" in options.networks:
         network = open_model("builtin:brain-tumour-phantom", device="cpu", window=window)
         for seed in options.seeds:
-            yield "phantom", *without_preprocessing(network, phantom.subject(seed=seed, shape=(options.size,) * 3))
+            yield "phantom", *without_preprocessing(network, phantom.subject(seed=seed, shape=shape), FLOAT32)
     if "glioma" in options.networks and (REAL_DATA / "glioma_mr4").is_dir():
-        cohort = glioma(REAL_DATA / "glioma_mr4", (options.size,) * 3)
+        cohort = glioma(REAL_DATA / "glioma_mr4", shape)
         classes = [{"label": 0, "name": "background"}, {"label": 1, "name": "whole tumour", "stands_for": [1, 2, 4]}]
         path = REAL_DATA / "glioma_mr4" / "whole_tumour_axial.ts"
-        model = open_model(path, trust=True, device="cpu", channels=cohort.model.channels, classes=classes, window=window)
+        said = {"channels": cohort.model.channels, "classes": classes, "window": window}
+        model = open_model(path, trust=True, device="cpu", acceleration=FLOAT32, **said)
         for case in cohort.cases:
             yield "glioma", model, case
 

@@ -63,7 +63,7 @@ def in_own_process(script: str, task: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def without_preprocessing(model: SegmentationModel, case: Case) -> tuple[SegmentationModel, Case]:
+def without_preprocessing(model: SegmentationModel, case: Case, acceleration: Any = None) -> tuple[SegmentationModel, Case]:
     """The same network in the same windows, and the case as the network sees it, so that nothing stands between them."""
     from SegAdversarialLib import SegmentationModel
 
@@ -77,5 +77,6 @@ def without_preprocessing(model: SegmentationModel, case: Case) -> tuple[Segment
         window=model.window,
         overlap=model.windows.overlap,
         size_multiple=model.windows.size_multiple,
+        acceleration=acceleration,
     )
     return plain, case.with_image(scores)
