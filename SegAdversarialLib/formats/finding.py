@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import builtin
+from SegAdversarialLib.formats.described import described
 from SegAdversarialLib.formats.fetching.catalogue import CATALOGUE, is_catalogued
 from SegAdversarialLib.formats.recognition import recognise, recognise_folder
 from SegAdversarialLib.formats.settings import settings_beside
@@ -65,24 +68,59 @@ def _in_folder(folder: Path) -> Path:
     complete = [x for x, data in settings.items() if isinstance(data.get("network"), dict) and data.get("weights")]
     belonging = {folder / str(settings[x].get("weights")) for x in complete}
     networks = [x for x in files if x.suffix.lower() in _ENDINGS and x not in belonging and settings_beside(x) not in complete]
-    described = [x for x in networks if settings_beside(x) is not None]
-    candidates = complete + described or [x for x in networks if recognise(x).kind == "torchscript"]
-    if len(candidates) == 1:
+    said = complete + [x for x in networks if settings_beside(x) is not None]
+    if not (candidates := said or [x for x in networks if recognise(x).kind == "torchscript"]):
+        if foreign := recognise_folder(folder):
+            raise foreign.refusal(folder)
+        candidates = networks  # what one is, and what it lacks, is said of the file
+    if not said:
+        candidates = candidates + _folders_of_networks(folder)
+    if len(candidates) == 1 and candidates[0] in files:
         return candidates[0]
     if candidates:
-        names = ", ".join(x.name for x in candidates)
-        message = f"The folder {folder} holds {len(candidates)} networks ({names}); give the file of one of them."
-        what = f"a folder of {len(candidates)} networks ({names})"
-        raise NotOpened(message, folder, what, ["which of them"], f"segadversarial info {candidates[0]}")
-    if foreign := recognise_folder(folder):
-        raise foreign.refusal(folder)
-    if len(networks) == 1:  # what it is, and what it lacks, is said of the file
-        return networks[0]
+        programs = [y for x in candidates for y in _programs(folder / str(settings.get(x, {}).get("weights") or x.name))]
+        raise _which(folder, candidates, programs)
     shown = ", ".join(x.name for x in files[:5]) + (f" and {len(files) - 5} more files" if len(files) > 5 else "")
     raise InputError(
         f"The folder {folder} holds no network (found: {shown or 'no files'}); a JSON file that names a network and its "
-        "weights, or one TorchScript file, would be right."
+        "weights, one TorchScript file, or the files of nnU-Net or of a MONAI bundle would be right."
     )
+
+
+def _which(folder: Path, candidates: Sequence[Path], programs: Sequence[Path]) -> NotOpened:
+    """Why a folder is not opened that holds several networks, or one in a folder of its own."""
+    names = ", ".join(x.name for x in candidates)
+    count = f"{len(candidates)} network{'s' if len(candidates) > 1 else ''}"
+    which = "one of them, such as " if len(candidates) > 1 else ""
+    message = f"The folder {folder} holds {count} ({names}); give {which}{candidates[0]}."
+    lines = " or ".join(f"segadversarial info {shlex.quote(str(x))}" for x in candidates)
+    runs = [f"the program in {x.relative_to(folder)}" for x in programs]
+    what = f"a folder of {count} ({names})"
+    return NotOpened(message, folder, what, ["which of them"], lines, programs=programs, runs=runs)
+
+
+def _folders_of_networks(folder: Path) -> list[Path]:
+    """The folders in a folder that are networks of other tools, also those of which something is missing."""
+    return [x for x in sorted(folder.iterdir()) if os.path.isdir(x) and not x.name.startswith(".") and _is_network(x)]
+
+
+def _is_network(folder: Path) -> bool:
+    try:
+        return described(folder) is not None
+    except InputError:
+        return True
+    except OSError:
+        return False
+
+
+def _programs(path: Path) -> tuple[Path, ...]:
+    """The files of a network that could run code."""
+    try:
+        if (foreign := described(path)) is not None:
+            return foreign.files if foreign.runs else ()
+        return (path,) if is_file(path) and recognise(path).kind == "torchscript" else ()
+    except InputError:  # what is wrong with it is said when it is named
+        return ()
 
 
 def _content(path: Path) -> dict[str, Any]:

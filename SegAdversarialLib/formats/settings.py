@@ -177,7 +177,9 @@ def read_settings(
     own = _content(source) if source is not None else {}
     if "classes" in own:  # what classes cover belongs to those that it was said of
         said = {key: x for key, x in (said or {}).items() if key != "stands_for"}
-    data = {**(said or {}), **own}
+    again = {*own, *(key for key, value in changes.items() if value is not None)}
+    kept = {key: x for key, x in (said or {}).items() if key in ModelSettings.model_fields or nearly(key) not in again}
+    data = {**kept, **own}
     if source is not None and source == path and not is_ours(data):
         raise recognise_json(data).refusal(path)
     if changes.get("classes") is not None:
@@ -239,5 +241,9 @@ def is_ours(data: Any) -> bool:
     """Whether most names in a JSON object are settings of ours, or nearly so: a misspelt one is told, not passed over."""
     if not isinstance(data, dict):
         return False
-    known = [name for name in data if get_close_matches(name, ModelSettings.model_fields, n=1, cutoff=0.8)]
-    return 2 * len(known) > len(data)
+    return 2 * len([name for name in data if nearly(name)]) > len(data)
+
+
+def nearly(name: str) -> str:
+    """The setting of ours that a name is, or is nearly; "": there is none."""
+    return next(iter(get_close_matches(name, ModelSettings.model_fields, n=1, cutoff=0.8)), "")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.formats.settings import ModelSettings, is_ours
+from SegAdversarialLib.formats.settings import ModelSettings, is_ours, nearly
 from SegAdversarialLib.formats.trust import Trust, trusts
 from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.volumes.archives import checked_zip, read_member
@@ -69,7 +69,7 @@ def load(path: Path, trust: Trust, device: torch.device) -> torch.nn.Module:
 def settings_within(path: Path) -> dict[str, Any]:
     """What a program says of itself in our words: a JSON file that was saved in it (`torch.jit.save(..., _extra_files=...)`).
 
-    Nothing runs. What names other files, and what is no setting of ours, is left out.
+    Nothing runs. What names other files, and what is no setting of ours, is left out; a misspelt one stays, and is told later.
 
     Raises:
         InputError: the archive could do harm, or is damaged.
@@ -83,8 +83,13 @@ def settings_within(path: Path) -> dict[str, Any]:
                     data = json.loads(archive.read(member))
                 except (ValueError, RecursionError):
                     continue
-                found |= {key: x for key, x in data.items() if key in _SAID_WITHIN} if is_ours(data) else {}
+                found |= {key: x for key, x in data.items() if _is_said(key)} if is_ours(data) else {}
     return found
+
+
+def _is_said(name: str) -> bool:
+    """Whether a name in a program's settings counts, or was meant to."""
+    return name in _SAID_WITHIN or (name not in ModelSettings.model_fields and nearly(name) in _SAID_WITHIN)
 
 
 def _sources(archive: zipfile.ZipFile) -> list[str]:

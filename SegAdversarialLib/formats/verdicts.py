@@ -16,7 +16,10 @@ from SegAdversarialLib.volumes.archives import begins_as_zip, checked_zip
 _LARGEST_PICKLE = 1 << 26
 """Bytes of pickles that are scanned: the scanner keeps all instructions in memory; those of checkpoints have some 100 kB."""
 
-_SHOWN = 6
+_SHOWN = 3
+_OWN = "__torch__."
+"""How TorchScript calls the classes of a program itself: they say nothing but its structure."""
+
 _NO_CODE = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.\w+Storage|torch\.storage\.\w+|torch\.(?:Size|dtype|device)"
 )
@@ -47,7 +50,7 @@ def verdict(*paths: Path) -> str:
             return f"not scanned: {str(error).rstrip('.')}"
         except Exception as error:  # it reads what others made to break readers
             return f"{name} could not read it ({type(error).__name__})"
-    return _in_words(name, pickles, list(dangerous), list(unknown))
+    return _in_words(name, pickles, sorted(dangerous), sorted(unknown))
 
 
 def imports(*paths: Path) -> list[str]:
@@ -123,7 +126,9 @@ def _in_words(name: str, pickles: int, dangerous: list[str], unknown: list[str])
     if dangerous:
         return f"{name} calls it dangerous ({_few(dangerous)})"
     if unknown:
-        return f"{name} finds nothing that it knows as dangerous, and does not know {_few(unknown)}"
+        others = [x for x in unknown if not x.startswith(_OWN)]
+        count = f"{len(unknown)} name{'s' if len(unknown) > 1 else ''} that it does not know"
+        return f"{name} finds nothing that it knows as dangerous, and {count}" + (f" ({_few(others)})" if others else "")
     return f"{name} finds nothing dangerous" if pickles else f"{name} finds no pickle in it, and reads nothing else"
 
 

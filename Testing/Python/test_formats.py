@@ -203,7 +203,7 @@ def test_the_one_network_in_a_folder(tmp_path: Path) -> None:
             with pytest.raises(InputError, match=message):
                 call(tmp_path)
 
-    refused(r"holds no network \(found: no files\)")
+    refused(r"holds no network \(found: no files\).* TorchScript file, or the files of nnU-Net or of a MONAI bundle would be")
     (tmp_path / "notes.json").write_text('["of somebody"]')
     (tmp_path / "a.txt").write_text("else's")
     (tmp_path / "deeper").mkdir()

@@ -17,7 +17,9 @@ from monai.networks.nets import UNet
 from nnunet_helpers import DATASET, PLANS, plans_with, write_folder
 
 from SegAdversarialLib.cli import main
-from SegAdversarialLib.formats import nnunet_network
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats import nnunet_network, open_model
+from SegAdversarialLib.formats.trust import digest
 from SegAdversarialLib.formats.unopened import NotInstalled
 from SegAdversarialLib.volumes.files import RESULT_MARKER
 
@@ -196,6 +198,39 @@ def test_folders_of_several_networks(tmp_path: Path, capsys: pytest.CaptureFixtu
     found = info(tmp_path / "results", capsys=capsys)
     assert found["missing"] == ["which of them"] and "a folder of 2 networks of nnU-Net" in found["file"]
     assert found["open_with"].endswith("Dataset001_A/nnUNetTrainer__nnUNetPlans__2d")
+
+
+def test_folders_of_programs_and_of_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a b.ts", "c.ts"):
+        torch.jit.trace(unet(), torch.zeros(1, 2, 8, 8, 8)).save(tmp_path / name)
+    found = info(tmp_path, capsys=capsys)
+    assert found["could_run"] == ["the program in a b.ts", "the program in c.ts"] and "picklescan" in found["scan"]
+    assert found["sha256"] == [digest(tmp_path / name) for name in ("a b.ts", "c.ts")]
+    lines = found["open_with"].split(" or ")
+    assert [shlex.split(x) for x in lines] == [["segadversarial", "info", str(tmp_path / x)] for x in ("a b.ts", "c.ts")]
+    for file in tmp_path.iterdir():
+        file.unlink()
+    for name in ("a.ckpt", "b.ckpt"):
+        lightning(tmp_path / name)
+    found = info(tmp_path, capsys=capsys)
+    assert found["file"] == "a folder of 2 networks (a.ckpt, b.ckpt)" and found["missing"] == ["which of them"]
+    assert found["could_run"] == [] and "scan" not in found
+    with pytest.raises(InputError, match=rf"holds 2 networks \(a.ckpt, b.ckpt\); give one of them, such as {tmp_path}/a.ckpt"):
+        open_model(tmp_path)
+
+
+def test_a_folder_of_networks_of_several_tools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """None is taken silently, also where one is a file and the others are folders."""
+    bundle(tmp_path / "bundle")
+    (tmp_path / "notes").mkdir()
+    assert info(tmp_path, capsys=capsys)["open_with"] == f"segadversarial info {tmp_path / 'bundle'}"
+    lightning(tmp_path / "last.ckpt")
+    assert info(tmp_path, capsys=capsys)["file"] == "a folder of 2 networks (last.ckpt, bundle)"
+    write_folder(tmp_path / "trained")
+    assert info(tmp_path, capsys=capsys)["file"] == "a folder of 3 networks (last.ckpt, bundle, trained)"
+    said = {"channels": ["A", "B"], "classes": ["background", "core", "rim"], "network": json.loads(ARCHITECTURE)}
+    (tmp_path / "last.json").write_text(json.dumps(said))  # which says that it is meant
+    assert info(tmp_path, capsys=capsys)["files"] == [str(tmp_path / x) for x in ("last.ckpt", "last.json")]
 
 
 def test_what_is_known_and_not_done_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

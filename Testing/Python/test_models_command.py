@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import toy_case
+from conftest import ROOT, toy_case
 from fetching_helpers import NAME, bundle, entry_of, sends, serving
 
 from SegAdversarialLib.cli import main
@@ -49,6 +49,13 @@ def test_what_the_catalogue_says() -> None:
         assert which.url == f"{folder}/files/{name}_v{which.version}.zip"
     with pytest.raises(InputError, match='There is no network "nobody" in the catalogue; there is brats_mri_segmentation'):
         catalogue.entry("nobody")
+
+
+def test_the_page_names_channels_as_the_list_does() -> None:
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    rows = [x.split(" | ") for x in page.splitlines() if x.startswith("| `")]
+    told = {re.findall(r"`(\w+)`", name)[0]: tuple(re.findall(r"`(\w+)`", takes)) for name, _, takes, *_ in rows}
+    assert told == {name: catalogue.entry(name).channels for name in REAL}
 
 
 def test_the_list(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,6 +75,17 @@ def test_what_names_other_files_or_is_no_setting_of_ours_is_left_out(tmp_path: P
             describe_file(saved(tmp_path / "plain.ts", **extra))
 
 
+def test_a_misspelt_setting_in_it_is_told_as_one_beside_it(tmp_path: Path) -> None:
+    said = {key: x for key, x in OURS.items() if key != "window"}
+    path = saved(tmp_path / "net.ts", model_json={**said, "windw": [8, 8, 8], "weight": "x.pt", "version": "1.2"})
+    for call in (describe_file, lambda x: open_model(x, trust=True, device="cpu")):
+        with pytest.raises(InputError, match="Settings of the network net.ts: there is no setting windw; there are .*window"):
+            call(path)
+    assert describe_file(path, window=(6, 6, 6)).window == (6, 6, 6)
+    (tmp_path / "net.json").write_text(json.dumps({"window": [4, 4, 4]}))
+    assert describe_file(path).window == (4, 4, 4)
+
+
 def test_a_wrong_setting_in_it_is_told_and_can_be_mended_beside_it(tmp_path: Path) -> None:
     path = saved(tmp_path / "net.ts", model_json={**OURS, "window": "large"})
     with pytest.raises(InputError, match="Settings of the network net.ts: .*window"):

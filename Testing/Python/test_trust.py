@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -180,6 +181,17 @@ def test_without_the_scanner_that_is_said(program: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "picklescan", None)
     with pytest.raises(InputError, match=r"not scanned: picklescan is not installed \(pip install picklescan\)"):
         open_model(program)
+
+
+def test_what_the_scanner_does_not_know_is_counted(program: Path, tmp_path: Path) -> None:
+    """Classes of the program itself by their number alone, others by a few of their names, always in one order."""
+    said = verdict(program)
+    assert re.search(r"and \d+ names? that it does not know", said) and "__torch__" not in said and len(said) < 140
+    known = [f"strange{n}" for n in (4, 2, 3, 1)]
+    body = b"".join(f"c{x}\nmake\n0".encode() for x in [*known, "__torch__.net"])
+    (tmp_path / "other.pkl").write_bytes(b"\x80\x02" + body + b"N.")
+    names = "strange1.make, strange2.make, strange3.make and 1 more"
+    assert verdict(tmp_path / "other.pkl").endswith(f"as dangerous, and 5 names that it does not know ({names})")
 
 
 def test_the_scanner_looks_into_archives_that_lie_in_archives(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Entry:
         version: its makers' count.
         task: what it finds in what.
         network: its architecture.
-        channels: the channels that it takes, in its order.
+        channels: the channels that it takes, in its order, by the names that its bundle gives them.
         classes: what it tells apart.
         megabytes: about how much there is to download.
         licence: of its code and weights.
