@@ -44,7 +44,7 @@ def add_case(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
     group.add_argument("--phantom-size", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
-    group.add_argument("--name", default="", help="the subject's name")
+    group.add_argument("--name", default="", help="the subject's name (else what its files' names begin with, or the folder)")
     group.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4)")
     group.add_argument("--resample", action="store_true", help="put all images onto the first one's grid")
     group.add_argument("--replace-nonfinite", type=float, metavar="NUMBER", help="put this in the place of NaN and infinities")

@@ -31,7 +31,7 @@ class CaseSource(Strict):
         default_factory=dict,
         description='Which class of the network a segment or label value is, where names do not say: {"left": "kidney_left"}.',
     )
-    name: str = Field("", description="The subject's name; none: the first file's folder.")
+    name: str = Field("", description="The subject's name; none: what its files' names begin with, or else the folder.")
     resample: bool = Field(False, description="Put everything onto the first channel's grid.")
     replace_nonfinite: float | None = Field(None, description="What takes the place of NaN and infinities; none: refused.")
     prefer: Literal["sform", "qform"] | None = Field(

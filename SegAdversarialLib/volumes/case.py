@@ -15,7 +15,7 @@ from SegAdversarialLib.structures.matching import relabelled, understood
 from SegAdversarialLib.volumes.files import file_name
 from SegAdversarialLib.volumes.geometry import Grid, check_affine, sizes, spacing_of
 from SegAdversarialLib.volumes.nifti_place import Prefer
-from SegAdversarialLib.volumes.reading import checked_label, read_images
+from SegAdversarialLib.volumes.reading import checked_label, read_images, subject_of
 from SegAdversarialLib.volumes.volume import Space
 from SegAdversarialLib.volumes.writing import stored, write_volume
 
@@ -173,7 +173,8 @@ class Case:
                 and white gives the labels 0 and 1.
             label_names: what a network calls the label values, or the segments by their own names: `{3: "enhancing tumour"}`,
                 `{"left kidney": "kidney_left"}`; names of a .seg.nrrd file that say so themselves need none.
-            name: the subject's name; the first file's folder if left out.
+            name: the subject's name; if left out, what the channels' files are called together (`subject_of`): ts_000 of
+                ts_000_0000.nii.gz and ts_000_0001.nii.gz; or else the first file's folder.
             resample: put channels and labels that lie on other grids onto the first channel's (linear, labels nearest).
                 Pictures have no place: they are laid on each other pixel for pixel, and never resampled.
             replace_nonfinite: the number that takes the place of NaN and infinities; without it they are refused.
@@ -187,7 +188,7 @@ class Case:
                 they are.
         """
         read = read_images(channels, label, resample=resample, replace_nonfinite=replace_nonfinite, prefer=prefer)
-        subject = name or Path(next(iter(channels.values()))).resolve().parent.name
+        subject = name or subject_of(channels)
         labels, names = read.label, label_names
         if labels is not None:
             what = f"The reference {label}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.structures.matching import understood
 from SegAdversarialLib.structures.segments import Segment
 from SegAdversarialLib.volumes.dicom import holds_dicom, read_dicom
-from SegAdversarialLib.volumes.files import is_file
+from SegAdversarialLib.volumes.files import file_name, is_file
 from SegAdversarialLib.volumes.geometry import (
     Grid,
     check_right_angles,
@@ -36,6 +38,10 @@ _log = logging.getLogger(__name__)
 
 _ROUNDING = 1e-3
 """How far beside a whole number a label may lie: what is left of whole numbers that were stored with a scaling."""
+
+_ENDING = re.compile(r"(?:\.\w+)?\.gz$|\.[^.]*$", re.IGNORECASE)
+_BETWEEN = "_-. "
+"""Signs between the words of a file's name."""
 
 
 def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None, labels: bool = False) -> list[Volume]:
@@ -64,6 +70,28 @@ def read_volumes(path: Path, names: Sequence[str], prefer: Prefer | None = None,
             "them (A,B,C), or save the one that you want in a file of its own."
         )
     return volumes
+
+
+def subject_of(channels: Mapping[Any, str | Path]) -> str:
+    """What a subject is called by its channels' files: the whole words that their names begin with, or the first's folder.
+
+    "ts_000" of ts_000_0000.nii.gz and ts_000_0001.nii.gz, "sub-01" of sub-01_t1.nii.gz and sub-01_flair.nii.gz; of one file
+    what stands before its channel's name or nnU-Net's 0000. Files that are called just as their channels, and DICOM's, say
+    nothing of the subject.
+    """
+    paths = [Path(x) for x in channels.values()]
+    folder = paths[0].resolve().parent.name
+    stems = [_ENDING.sub("", x.name) for x in paths]
+    names = [file_name(str(x)) for x in channels]
+    if [x.lower() for x in stems] == [x.lower() for x in names] or any(map(holds_dicom, paths)):
+        return folder
+    if len(stems) == 1:
+        found = re.fullmatch(rf"(.+)[_\-. ](?:0000|{re.escape(names[0])})", stems[0], re.IGNORECASE)
+        return found[1].rstrip(_BETWEEN) if found else folder
+    shared = len(os.path.commonprefix(stems))
+    while shared and any(x[shared : shared + 1] not in ("", *_BETWEEN) for x in stems):
+        shared -= 1
+    return stems[0][:shared].rstrip(_BETWEEN) or folder
 
 
 def _check_there(path: Path, names: Sequence[str]) -> None:

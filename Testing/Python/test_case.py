@@ -13,9 +13,31 @@ from hypothesis import strategies as st
 
 from SegAdversarialLib import Case, InputError
 from SegAdversarialLib.volumes.geometry import Reorientation, affine_of_itk, itk_image, orientation_of
-from SegAdversarialLib.volumes.reading import read_channel
+from SegAdversarialLib.volumes.reading import read_channel, subject_of
 
 CODES = [a + b + c for a in "RL" for b in "AP" for c in "SI"] + ["SRA", "PIL", "ASL", "IRP"]
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"T1": "ts_000_0000.nii.gz", "T2": "ts_000_0001.nii.gz"}, "ts_000"),
+        ({"T1": "sub-01_t1.nii.gz", "FLAIR": "sub-01_flair.nii.gz"}, "sub-01"),
+        ({"T1w": "sub-01_T1w.nii", "T2w": "sub-01_T2w.nii"}, "sub-01"),
+        ({"CT": "p.1.CT.NII.GZ", "PET": "p.1.PET.nrrd"}, "p.1"),
+        ({"CT": "sub-01.nii.gz", "PET": "sub-01_pet.nii.gz"}, "sub-01"),
+        ({"CT": "ct/ab1.mha", "PET": "pet/ab1.mha"}, "ab1"),
+        ({"CT": "liver_3_0000.nii.gz"}, "liver_3"),
+        ({"CT": "liver_3 ct.nii.gz"}, "liver_3"),
+        ({"CT": "scan.nii.gz"}, "here"),
+        ({"T1": "t1.nii.gz", "T1 ce": "t1_ce.nii.gz"}, "here"),
+        ({"A": "t1.nii.gz", "B": "t1ce.nii.gz"}, "here"),
+        ({"A": "one_ct.nii.gz", "B": "two_ct.nii.gz"}, "here"),
+    ],
+)
+def test_a_subject_is_called_by_what_its_files_share(files: dict[str, str], name: str, tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    assert subject_of({channel: here / x for channel, x in files.items()}) == name
 
 
 @pytest.mark.parametrize("extension", [".nii.gz", ".nrrd", ".mha"])
@@ -23,6 +45,7 @@ def test_round_trip(extension: str, tmp_path: Path) -> None:
     case = toy_case(affine=oblique_affine())
     written = case.write(tmp_path, extension)
     again = Case.read({"A": written["A"], "B": written["B"]}, written["label"], name="toy")
+    assert again.name == "toy" and Case.read({"A": written["A"], "B": written["B"]}).name == tmp_path.name
     np.testing.assert_array_equal(again.image, case.image)
     np.testing.assert_array_equal(again.label, case.label)
     np.testing.assert_allclose(again.affine, case.affine, atol=1e-5)
