@@ -179,6 +179,10 @@ def test_nothing_allowed_changes_no_bit_and_air_stays_air() -> None:
     still = made(block_mm=1.0, steps=0, seed=3)(model_(), Case(image, case.channels, np.eye(4), case.label)).adversarial.image
     np.testing.assert_array_equal(still[1], image[1])
     assert not still[0, :, :, 10:].any()
+    mixed = Case(np.stack([image[0], image[0]]), case.channels, np.eye(4), case.label)
+    for region, changes in ((None, True), ("foreground", False)):  # blocks of 6 mm reach from what is not air into it
+        changed = made(block_mm=6.0, steps=0, seed=3, channels=("A",), region=region)(model_(), mixed).adversarial.image[0]
+        assert bool((changed != image[0])[:, :, 10:12].any()) == changes and not changed[:, :, 12:].any()
 
 
 def test_progress_cost_snapshots_and_cancelling() -> None:

@@ -40,7 +40,7 @@ class Frequencies(Transform):
         self._weight, self._least = weight, least_similarity
         self._positions = list(place.positions)
         self._cosines = BlockCosines.of_mm(block_mm, place.affine, place.shape, run.original)
-        # above the least intensity, so that there is nothing to quantise in air; padding would ring in the blocks at its edge
+        # above the least intensity, so that there is nothing to quantise in a block of air; padding would ring at its edge
         above = [run.without_padding(n) - run.lowest[n] for n in self._positions]
         self._coefficients = self._cosines.coefficients(torch.stack(above))
         self._q_max = (run.highest - run.lowest)[self._positions] * (q_max / LEVELS)
