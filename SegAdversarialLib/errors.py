@@ -108,6 +108,10 @@ _EXPECTED = {
     "model_type": "it must be an object in braces",
     "model_attributes_type": "it must be an object in braces",
     "missing": "it is missing",
+    **dict.fromkeys(("float_parsing", "float_type"), "it must be a number"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "it must be a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "it must be true or false"),
+    "string_type": "it must be a text",
 }
 
 

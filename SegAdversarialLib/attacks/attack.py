@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.files import split_choice
 from SegAdversarialLib.volumes.intensity import IntensityRange, RangeKind
 from SegAdversarialLib.volumes.reading import read_mask
 
@@ -350,6 +352,11 @@ class Attack(Documented, ABC):
                 raise InputError("The region is the reference, but the case has no reference label map; give one.")
             mask = case.label != 0
         else:
+            if not os.path.exists(split_choice(self.region)[0]):
+                raise InputError(
+                    f"There is no file {self.region} for the region; a region is the image file of a mask, or foreground "
+                    "(voxels above 0 in any channel), or reference (labelled voxels)."
+                )
             mask = read_mask(self.region, case.grid)
         if not mask.any():
             raise InputError("The region is empty: no voxel could be attacked.")

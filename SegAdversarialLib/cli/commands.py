@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
 from SegAdversarialLib.cli import info
 from SegAdversarialLib.cli.audit import audit
@@ -199,8 +200,9 @@ def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...
         if field == "epsilon" and not dot and len(takers) > 1:  # 0.05 of the range is no 0.05 scanner units
             takers = [n for n in takers if _is_relative(classes[n])] or takers
         if not takers:
-            known = ", ".join(sorted({name for n in owners for name in classes[n].model_fields}))
-            raise InputError(f"No chosen attack has the setting {key}; they have {known or 'none: the attack is not chosen'}.")
+            known = sorted({name for n in owners for name in classes[n].model_fields})
+            told = nearest(field, known) if known else "; the attack is not chosen."
+            raise InputError(f"No chosen attack has the setting {key}{told}")
         for n in takers:
             configured[n][field] = value
     for configuration in configured:

@@ -40,7 +40,7 @@ def wrapped(**given: Any) -> SegmentationModel:
         (lambda: attacks.FGSM(0.05), "by their names, such as FGSM(epsilon=...); 0.05 was given"),
         (lambda: attacks.FGSM({"epsilon": 0.05}), "such as FGSM(**settings)"),
         (lambda: attacks.FGSM(MODEL, CASE), "FGSM()(model, case)"),
-        (lambda: attacks.FGSM(epsilon="5%"), "epsilon: input should be a valid number"),
+        (lambda: attacks.FGSM(epsilon="5%"), "epsilon: it must be a number (given: '5%')."),
         (lambda: attacks.FGSM(epsilom=0.05), "no setting epsilom; the nearest name is epsilon"),
         (lambda: attacks.FGSM(colour=1), "no setting colour; there are channels, "),
         (lambda: attacks.FGSM(classes=3.5), "give one of them, or a list"),
@@ -81,7 +81,8 @@ def wrapped(**given: Any) -> SegmentationModel:
         (lambda: wrapped(window=64), "window must be a list of whole numbers or None; it is 64"),
         (lambda: wrapped(window=("a", "b", "c")), "window must be a list of whole numbers"),
         (lambda: wrapped(hed="softmax"), "no argument hed; the nearest name is head"),
-        (lambda: wrapped(preprocessing={"spacing": 1}), "preprocessing must be a Preprocessing or None"),
+        (lambda: wrapped(preprocessing=3), "preprocessing must be a Preprocessing, a mapping or None; it is 3"),
+        (lambda: wrapped(preprocessing={"spacing": 1}), "Preprocessing: spacing: it must be a list (given: 1)."),
         (lambda: objectives.SoftDice("soft"), "SoftDice: reference must be an array; it is 'soft'"),
         (lambda: objectives.SoftDice(CASE), "reference must be an array; it is a Case"),
         (

@@ -289,7 +289,7 @@ def test_wrong_cases_get_one_sentence(tmp_path: Path) -> None:
         (attacks.FGSM(channels=("C",)), case, "no channel C"),
         (attacks.FGSM(region=np.ones((2, 2, 2))), case, "region has the shape"),
         (attacks.FGSM(region=np.zeros(case.shape)), case, "region is empty"),
-        (attacks.FGSM(region=str(tmp_path / "none.nii.gz")), case, "no file"),
+        (attacks.FGSM(region=str(tmp_path / "none.nii.gz")), case, "no file .*foreground"),
         (attacks.FGSM(classes=("liver",)), case, "no class liver"),
         (attacks.TIFGSM(target=9), case, "no class 9"),
         (attacks.FGSM(), toy_case(labels=5), "none of the network's classes"),

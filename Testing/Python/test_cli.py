@@ -159,7 +159,7 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: attack_words(f, A=s["nan"]), "Channel A holds 1 voxel"),
         (lambda f, s: attack_words(f, label=s["five"]), "label value(s) 5, which none of the network's classes"),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon=-0.1"), "epsilon"),
-        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilom=0.1"), "No chosen attack has the setting epsilom"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilom=0.1"), "epsilom; the nearest name is epsilon."),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon"), "not of the form SETTING=VALUE"),
         (lambda f, s: attack_words(f, "--attack", "magic"), 'no attack "magic"; there are'),
         (lambda f, s: attack_words(f, model=s["corrupt"]), "cut off or damaged"),
@@ -173,6 +173,9 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: ["segment", "--output", f["output"]], "needs image files"),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "classes=[]"), "classes"),
         (lambda f, s: attack_words(f, "--attack", "fgsm", "--regions", "liver=9"), "region liver"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "pgd.steps=3"), "pgd.steps; the attack is not chosen."),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "epsilon=5%"), "it must be a number (given: '5%')"),
+        (lambda f, s: attack_words(f, "--attack", "fgsm", "--set", "region=brain"), "or foreground (voxels above 0"),
         (lambda f, s: attack_words(f, "--attack", "tifgsm", "--set", "target=liver"), "no file liver"),
         (
             lambda f, s: ["attack", "--phantom", "3", "--label", f["label"], "--attack", "fgsm", "--output", f["output"]],
