@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.volumes.geometry import sizes
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +43,8 @@ def volumes_in_words(shape: Sequence[int], channels: int, device: torch.device) 
     except (MemoryError, RuntimeError) as error:
         if not is_of_memory(error):
             raise
+        from SegAdversarialLib.volumes.geometry import sizes  # imports numpy, and jobs that fail early need none
+
         where = "a computer with more memory" if device.type == "cpu" else "another device, such as cpu,"
         raise TooLittleMemory(
             f"A volume of {sizes(shape)} voxels in {channels} channel{'s' if channels > 1 else ''}, with all that is computed "

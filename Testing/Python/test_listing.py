@@ -92,7 +92,8 @@ def test_groups_are_chosen_by_their_names(tmp_path: Path, capsys: pytest.Capture
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     expected = ["worst-of-k", "physics-artefact", "universal-random-perturbation", "uniform-noise", "uniform-noise-2", "fgsm"]
     assert [event["name"] for event in events if event["event"] == "result"] == expected
-    (forecast,) = (event["message"] for event in events if event["event"] == "log")
+    before, forecast = (event["message"] for event in events if event["event"] == "log")
+    assert before.startswith("Before any attack: mean Dice ")
     assert forecast.startswith("6 attacks of 1 gradient and 3 answers of the network: about ")
     fractions = [event["fraction"] for event in events if event["event"] == "progress"]
     assert fractions == sorted(fractions) and fractions[0] >= 0 and 0.5 < fractions[-1] <= 1
