@@ -190,6 +190,7 @@ class AcceleratedNetwork:
     @contextmanager
     def folded(self, channels: int, dimensions: int, multiple: int) -> Iterator[None]:
         """Batch norms folded inside, if that is wanted; the network must be in evaluation mode and frozen."""
+        self._let_go_of_other_weights()
         try:
             if not self.settings.fused or "compiled" in self.active:
                 yield
@@ -197,7 +198,12 @@ class AcceleratedNetwork:
             with self._folding.of(self._network, channels, dimensions, multiple):
                 yield
         finally:
-            self._low = None  # the weights may be others the next time
+            self._let_go_of_other_weights()
+
+    def _let_go_of_other_weights(self) -> None:
+        """Forget what was made of the network's weights, unless they are known to be the same."""
+        if self._low is not None and not self._low.may_stay:
+            self._low = None
 
     def trying(self, work: Callable[[], _Answer]) -> _Answer:
         """What `work` gives, which asks this network; where it fails, with fewer switches, one less at a time.

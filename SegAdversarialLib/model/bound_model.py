@@ -195,7 +195,9 @@ class BoundModel:
             with torch.no_grad():
                 self._network.settle_search(self._windows.sample_crop(self._prepare(image.detach())))
         with self._network.searching():
-            return self.differentiate(image, loss)
+            value, gradient, logits = self.differentiate(image, loss)
+        # steps are taken in the gradient's memory: in channels-last order all that follows would be slow
+        return value, gradient.contiguous(), logits
 
     def _look_at(self, image: torch.Tensor) -> None:
         """What of the preprocessing depends on the image, such as a crop, is found anew, and so are the windows."""

@@ -52,8 +52,17 @@ class LowPrecision:
         self._network, self._low, self._device = network, low, device
         self._casts: dict[int, tuple[torch.nn.Parameter, int, torch.Tensor]] = {}
         self._copy: torch.nn.Module | None = None
+        self._weights: tuple[tuple[int, int], ...] | None = None
         if isinstance(network, torch.jit.ScriptModule) and device.type == "cpu":
-            self._copy = _cast_program(network, low)
+            self._copy, self._weights = _cast_program(network, low), _weights_of(network)
+
+    @property
+    def may_stay(self) -> bool:
+        """Whether it can be asked again once the network was out of hand: a program's copy while its weights are the same.
+
+        PyTorch makes a program quick in its first calls; a new copy would have to be made quick each time.
+        """
+        return self._copy is not None and self._weights == _weights_of(self._network)
 
     def __call__(self, batch: torch.Tensor) -> Any:
         """What the network gives for a batch (B, C, *window), in half precision or single."""
@@ -65,6 +74,11 @@ class LowPrecision:
                 return self._network(batch)
             with _Quick(self._low, self._casts):
                 return self._network(batch)
+
+
+def _weights_of(network: torch.nn.Module) -> tuple[tuple[int, int], ...]:
+    """Where a network's weights lie, and how often they were changed."""
+    return tuple((x.data_ptr(), x._version) for x in (*network.parameters(), *network.buffers()))
 
 
 def _cast_program(network: torch.jit.ScriptModule, low: torch.dtype) -> torch.nn.Module:

@@ -25,6 +25,7 @@ from SegAdversarialLib.model import low_precision, search_precision
 from SegAdversarialLib.model.acceleration import Acceleration
 from SegAdversarialLib.model.bound_model import BoundModel
 from SegAdversarialLib.model.low_precision import LowPrecision
+from SegAdversarialLib.objectives import SoftDice
 
 BUILT_IN = "builtin:brain-tumour-phantom"
 LOW = {"mixed_precision": "bfloat16"}
@@ -328,3 +329,19 @@ def test_a_processor_that_emulates_bfloat16_is_not_measured(monkeypatch: pytest.
     known = SimpleNamespace(get_capabilities=lambda: {"avx512_bf16": True})
     monkeypatch.setattr(torch, "cpu", known)
     assert low_precision.computes_in_bfloat16()
+
+
+def test_a_programs_copy_stays_while_its_weights_are_the_same() -> None:
+    case, made = scaled_case(), []
+    program = torch.jit.trace(tiny_network().float(), torch.from_numpy(case.image)[None])
+    model = wrapped(program, LOW)
+    loss = SoftDice(case.label).bind(model.head, model.device, model.dtype)
+    for scale in (1.0, 1.0, 0.5):
+        with torch.no_grad():
+            if scale != 1.0:
+                next(program.parameters()).mul_(scale)
+        with model.on(case) as bound:
+            gradient = bound.search(bound.image, loss)[1]
+            made.append(model._accelerated._low)
+            assert gradient.is_contiguous()
+    assert made[0] is made[1] and made[1] is not made[2]
