@@ -22,10 +22,14 @@ def least_share(attack: Attack) -> float:
     return max((held.least_bound(name) / value for name, value in bounds_of(attack).items()), default=0.0)
 
 
-def with_share(attack: Attack, share: float) -> Attack:
-    """The same attack with a share of its budget, from 0 to 1; where several settings bound it, of all of them."""
+def with_share(attack: Attack, share: float, digits: int | None = None) -> Attack:
+    """The same attack with a share of its budget, from 0 to 1; where several settings bound it, of all of them; rounded to so
+    many significant digits, if any."""
     held = _holder(attack)
-    smaller = held.model_copy(update={name: share * value for name, value in bounds_of(attack).items()})
+    values = {name: share * value for name, value in bounds_of(attack).items()}
+    if digits is not None:
+        values = {name: float(f"{value:.{digits}g}") for name, value in values.items()}
+    smaller = held.model_copy(update=values)
     return smaller if held is attack else attack.model_copy(update={"method": smaller})
 
 

@@ -158,7 +158,14 @@ class LeastBudget(AsItsMethod, AgainstReference):
 
     def summary(self) -> str:
         """One line for names of nodes and rows: "Least budget for a drop of 30 %: PGD, epsilon 0.05, all channels"."""
-        return f"{self.title} for a drop of {100 * self.drop:g} %: {self.attack.summary()}"
+        return self._said_of(self.attack)
+
+    def summary_at(self, share: float) -> str:
+        """The same with a share of the largest budget, such as that of the image that was found."""
+        return self._said_of(with_share(self.attack, share, digits=3) if share < 1 else self.attack)
+
+    def _said_of(self, attack: Attack) -> str:
+        return f"{self.title} for a drop of {100 * self.drop:g} %: {attack.summary()}"
 
     @property
     def _can_shrink(self) -> bool:

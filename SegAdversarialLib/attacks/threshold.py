@@ -55,7 +55,7 @@ class Threshold:
 
     @property
     def sentence(self) -> str:
-        """What was found, and what it is: "Mean Dice falls by 30 % (0.902 to 0.631) with an epsilon between ..."."""
+        """What was found, and what it is: "Mean Dice fell by 30 % or more (0.902 to 0.607): least epsilon ..."."""
         whose = "Mean Dice" if self.structure == MEAN else f"Dice of {self.structure}"
         words = self.setting.replace("_", " ")
         if not self.searched:
@@ -66,8 +66,8 @@ class Threshold:
                 f"{whose} did not fall by {fell} ({self.before:.3f} to {self.after:.3f}): the least {words} is {self.within}."
             )
         return (
-            f"{whose} fell by {fell} ({self.before:.3f} to {self.after:.3f}): least {words} {self.within}, an upper bound of "
-            "what the network tolerates."
+            f"{whose} fell by {fell} or more ({self.before:.3f} to {self.after:.3f}): least {words} {self.within}, an upper "
+            "bound of what the network tolerates."
         )
 
     def describe(self) -> dict[str, Any]:

@@ -73,9 +73,19 @@ def picture(
     subtitle = ", ".join(x for x in (case.name, which, f"axial section at S {frame.center[2]:.0f} mm") if x)
     outlines = "" if result.moved_label is None else "reference, moved along"
     with whole_file(path) as temporary:
-        figure = montage(tiles, result.attack.summary(), subtitle, classes, outlines)
+        figure = montage(tiles, title_of(result), subtitle, classes, outlines)
         figure.savefig(temporary, dpi=DOTS_PER_INCH)
     return path
+
+
+def title_of(result: AttackResult) -> str:
+    """The attack in a line; of a search for the least budget, with that of the image that is shown."""
+    from SegAdversarialLib.attacks.least_budget import LeastBudget
+
+    attack, found = result.attack, next(iter(result.thresholds), None)
+    if found is None or found.upper is None or not isinstance(attack, LeastBudget):
+        return attack.summary()
+    return attack.summary_at(found.upper / found.largest)
 
 
 def most_changed(result: AttackResult) -> str:

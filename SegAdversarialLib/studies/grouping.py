@@ -19,6 +19,9 @@ CLEAN = "No attack"
 MEAN = "mean"
 """In place of a structure: the mean over all."""
 
+SEARCH = "least-budget"
+"""The attack that looks for the least budget: each case's image is at a budget of its own, so it has no place by budget."""
+
 _BEFORE_AFTER = ("dice", "iou", "hd95", "volume")
 
 
@@ -31,6 +34,7 @@ class Condition:
         budget_name, budget: the setting that bounds it, and its value; None where there is none.
         channels: "all", or those attacked: "T1+T2".
         variant: what else the study varied under this name, in words: "radius 15".
+        searched: whether the least budget was looked for: then the budget is the largest that was allowed.
     """
 
     attack: str = ""
@@ -38,6 +42,7 @@ class Condition:
     budget: float | None = None
     channels: str = ALL
     variant: str = ""
+    searched: bool = False
 
     @property
     def what(self) -> str:
@@ -46,8 +51,9 @@ class Condition:
 
     @property
     def dose(self) -> str:
-        """Budget and what else was varied: "epsilon = 0.05, radius 15"."""
-        return _joined("" if self.budget is None else f"{self.budget_name} = {self.budget:g}", self.variant)
+        """Budget and what else was varied: "epsilon = 0.05, radius 15"; of a search "epsilon at most 0.05"."""
+        sign = "at most" if self.searched else "="
+        return _joined("" if self.budget is None else f"{self.budget_name} {sign} {self.budget:g}", self.variant)
 
     @property
     def label(self) -> str:
@@ -62,7 +68,12 @@ def condition_of(row: Row) -> Condition:
     """What the network of a row was put under."""
     budget, channels = row.get("budget"), row.get("channels") or ALL
     number = None if budget is None else float(budget)
-    return Condition(row["attack"], row.get("budget_name") or "", number, channels, row.get("variant") or "")
+    return Condition(row["attack"], row.get("budget_name") or "", number, channels, row.get("variant") or "", is_search(row))
+
+
+def is_search(row: Row) -> bool:
+    """Whether a row is of an attack that has looked for the least budget."""
+    return (row.get("settings") or {}).get("attack") == SEARCH
 
 
 def _joined(*parts: str) -> str:
@@ -93,7 +104,8 @@ class Results:
 
     Attributes:
         rows: as the store gives them.
-        networks, structures, conditions: what occurs in them, in the order in which it first does.
+        networks, structures, tried: what occurs in them, in the order in which it first does; `tried` are conditions.
+        conditions: those tried of which every case had the same budget: without searches for the least one.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
@@ -106,7 +118,8 @@ class Results:
                 self._conditions[row["key"]] = found.setdefault(condition, condition)
         self.networks = in_order(row["network"] for row in self.rows)
         self.structures = in_order(row["structure"] for row in self.rows)
-        self.conditions = list(found)
+        self.tried = list(found)
+        self.conditions = [x for x in self.tried if not x.searched]
         self._run = set(found)
         self._found: dict[str, dict[tuple[Any, ...], dict[str, float]]] = {}
 

@@ -15,7 +15,9 @@ from conftest import tiny_network, toy_case
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.attacks import make_attack
 from SegAdversarialLib.attacks.bounded import with_share
+from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.jobs.results import read_attack
+from SegAdversarialLib.scene.pictures import title_of
 
 SHAPE = (4, 5, 5)
 
@@ -181,6 +183,26 @@ def test_the_words_are_in_the_attacks_own_unit() -> None:
     assert found.setting == "max_bias" and " %" in found.within
     found = attacks.LeastBudget(method={"attack": "deformation", "steps": 1}, probes=1)(*toy()).thresholds[0]
     assert found.within.endswith(" mm") and "tolerates" in found.sentence or "did not fall" in found.sentence
+
+
+def test_the_sentence_tells_a_fall_from_what_was_asked() -> None:
+    found = Threshold("mean", "epsilon", "of the largest intensity", 0.0155, 0.0157, 0.05, 0.3, 0.529, 0.307)
+    assert found.sentence.startswith(
+        "Mean Dice fell by 30 % or more (0.529 to 0.307): least epsilon between 0.0155 and 0.0157"
+    )
+
+
+def test_a_picture_s_title_names_the_budget_of_its_image() -> None:
+    method = {"attack": "fgsm", "epsilon": 0.45, "loss": "margin"}
+    case = ladder()
+    result = attacks.LeastBudget(method=method, probes=4)(above(), case)
+    upper = result.thresholds[0].upper
+    assert upper is not None and upper < 0.45
+    assert np.abs(result.adversarial.image - case.image).max() == pytest.approx(100 * upper, rel=0.01)
+    assert title_of(result) == f"Least budget for a drop of 30 %: FGSM, epsilon {upper:.3g}, all channels"
+    within = attacks.LeastBudget(method={"attack": "fgsm", "epsilon": 0.01}, probes=1)(above(), ladder())
+    assert within.thresholds[0].upper is None and "FGSM, epsilon 0.01," in title_of(within)
+    assert title_of(attacks.FGSM(epsilon=0.1)(above(), ladder())) == "FGSM, epsilon 0.1, all channels"
 
 
 def test_it_is_saved_and_read_again(tmp_path: Path) -> None:

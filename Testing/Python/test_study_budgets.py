@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_helpers import MadeUpStore, results
+from report_helpers import MadeUpStore, MadeUpStudy, results
 from study_helpers import attack_cell, write_cases, write_network
 
 from SegAdversarialLib import open_model
 from SegAdversarialLib.attacks import make_attack
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.studies import work
+from SegAdversarialLib.studies import report, work
 from SegAdversarialLib.studies.budget_tables import curves, least_budgets
 from SegAdversarialLib.studies.database import TABLES
 from SegAdversarialLib.studies.export import export
 from SegAdversarialLib.studies.figures import by_least_budget
 from SegAdversarialLib.studies.grouping import Results
+from SegAdversarialLib.studies.papers.measured import Measured
 from SegAdversarialLib.studies.records import THRESHOLD_COLUMNS, Cell, Outcome
 from SegAdversarialLib.studies.report import contents
 from SegAdversarialLib.studies.report.gathering import account
-from SegAdversarialLib.studies.report.material import Material
+from SegAdversarialLib.studies.report.material import Account, Material
+from SegAdversarialLib.studies.report.summary import effects, findings, limits
 from SegAdversarialLib.studies.store import Store
 from SegAdversarialLib.studies.work import run_cell
 
@@ -163,3 +165,68 @@ def test_rows_of_another_kind_are_refused(tmp_path: Path) -> None:
         store.add([cell])
         with pytest.raises((ValueError, InputError), match="no column"):
             store.finish(cell, Outcome(thresholds=[{"structure": "WT", "upper_end": 0.1}]))
+
+
+def with_a_search(epsilon: float | None = 0.05) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of a search that breaks everything, each case at a budget of its own, beside those of an FGSM (None: alone)."""
+    rows = [] if epsilon is None else results(patients=6, networks=("N",), epsilons=(epsilon,), channels=("all",))
+    rows = [row | {"dice_before": 0.875} for row in rows if row["attack"] == "FGSM"]
+    settings = {"attack": "least-budget", "method": {"attack": "fgsm", "epsilon": 0.05}}
+    found = []
+    for row in results(patients=6, networks=("N",), epsilons=(0.05,), channels=("all", "T1")):
+        if row["attack"] == "FGSM":
+            name = {"key": f"least/{row['key']}", "attack": "Least", "settings": settings}
+            found.append(row | name | {"dice_before": 0.875, "dice_after": 0.0, "hd95_after": math.inf})
+    return rows, found
+
+
+class _Beside(_Searching):
+    """A store of searches beside other attacks."""
+
+    def thresholds(self) -> Iterator[dict[str, Any]]:
+        """One for each search."""
+        return ({**row, **threshold(0.01)} for row in {x["key"]: x for x in self._rows}.values() if row["attack"] == "Least")
+
+    def audited(self) -> Iterator[dict[str, Any]]:
+        """None."""
+        return iter(())
+
+    checks = audited
+
+
+def contents_of(rows: list[dict[str, Any]]) -> tuple[Material, dict[str, Any], dict[str, Any]]:
+    store = _Beside(rows)
+    thresholds, channels = list(store.thresholds()), list(store.channels())
+    material = Material("made-up", Account(), results=Results(rows), channels=channels, thresholds=thresholds)
+    traces = (row for row in store.traces() if row["attack"] == "Least")
+    drawn = {x.name: x for x in contents.figures(material, traces)}
+    return material, {x.table.title: x.table for x in contents.tables(material)}, drawn
+
+
+def test_a_search_counts_in_nothing_that_is_by_budget() -> None:
+    plain, searches = with_a_search()
+    material, tables, drawn = contents_of([*plain, *searches])
+    alone, expected, figures = contents_of(plain)
+    assert set(tables) == {*expected, "Least budget"} and len(tables["Least budget"].rows) == 2
+    assert {"Dice under FGSM", "N under attack", "All results"} <= set(expected)
+    for title, table in expected.items():
+        assert repr(tables[title].rows) == repr(table.rows), title
+    assert set(drawn) == {*figures, "least-budget-1"} and "dice-by-budget-1" in drawn
+    assert effects(material.results)[0].condition == effects(alone.results)[0].condition
+    said = "\n".join([*findings(material, effects(material.results)), *limits(material)])
+    assert "strongest attack of this study, FGSM, epsilon = 0.05" in said and "missed altogether" not in said
+    assert "2 attacks (FGSM, Least)" in said and "looked for with Least" in said and "channels attacked alone" not in said
+    measured = Measured([*plain, *searches], searches, searches)
+    assert measured.results == plain and measured.channels == measured.traces == []
+
+
+def test_a_study_of_searches_alone_has_a_whole_report(tmp_path: Path) -> None:
+    _, searches = with_a_search(None)
+    _, tables, drawn = contents_of(searches)
+    assert set(tables) == {"Dice without an attack", "Least budget", "Normal QQ plot of the intensities"}
+    assert set(drawn) == {"least-budget-1"}
+    assert "epsilon at most 0.05" in Results(searches).tried[0].label
+    path = report.write(MadeUpStudy(), _Beside(searches), tmp_path / "report.html")  # type: ignore[arg-type]
+    text = path.read_text(encoding="utf-8")
+    assert "1 network segmented 6 cases before and after 1 attack (Least)" in text and "strongest attack" not in text
+    assert (tmp_path / "figures" / "least-budget-1.png").is_file() and "epsilon = 0.05" not in text

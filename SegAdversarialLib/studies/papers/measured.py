@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from SegAdversarialLib.studies.grouping import is_search
+
 Row = Mapping[str, Any]
 Where = Callable[[Row], bool]
 Values = dict[tuple[str, ...], float]
@@ -15,7 +17,7 @@ Values = dict[tuple[str, ...], float]
 
 
 class Measured:
-    """The rows of a study.
+    """The rows of a study, without those of searches for the least budget: no paper has such images.
 
     Args:
         results: a row for each cell and structure (`Store.results()`).
@@ -24,9 +26,9 @@ class Measured:
     """
 
     def __init__(self, results: Iterable[Row], channels: Iterable[Row] = (), traces: Iterable[Row] = ()) -> None:
-        self.results = [x for x in results if x.get("attack")]
-        self.channels = [x for x in channels if x.get("attack")]
-        self.traces = [x for x in traces if x.get("attack")]
+        self.results = [x for x in results if x.get("attack") and not is_search(x)]
+        self.channels = [x for x in channels if x.get("attack") and not is_search(x)]
+        self.traces = [x for x in traces if x.get("attack") and not is_search(x)]
 
     @property
     def structures(self) -> list[str]:

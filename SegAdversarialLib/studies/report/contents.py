@@ -64,7 +64,7 @@ def tables(material: Material) -> list[Chosen]:
         found.append(Chosen(modality_tables.modalities(results)))
     found += [
         Chosen(layouts.attacks(results, material.channels, network=network), len(results.networks) == 1)
-        for network in results.networks
+        for network in (results.networks if results.conditions else ())
     ]
     found.append(Chosen(budget_tables.least_budgets(material.thresholds)))
     found.append(Chosen(robustness_tables.degradations(results)))

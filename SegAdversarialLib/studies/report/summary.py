@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from SegAdversarialLib.evaluation.statistics import Interval, interval, paired, summary
 from SegAdversarialLib.studies import robustness_tables
-from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order, patients
+from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order, is_search, patients
 from SegAdversarialLib.studies.papers.judging import USEFUL
 from SegAdversarialLib.studies.report.audits import warned
 from SegAdversarialLib.studies.report.markup import Markup, element
@@ -72,7 +72,8 @@ def findings(material: Material, found: Sequence[Effect]) -> list[str]:
     results = material.results
     if not results.rows:
         return ["There are no results yet."]
-    return [_extent(results), *_losses(found), *_by_channel(results), *_merely_bad(results), *_audited(material.checks)]
+    said = [_extent(results), *_losses(found), *_searches(results)]
+    return [*said, *_by_channel(results), *_merely_bad(results), *_audited(material.checks)]
 
 
 def limits(material: Material) -> list[str]:
@@ -94,10 +95,11 @@ def limits(material: Material) -> list[str]:
     said += _useless(material.results)
     if account.synthetic:
         said.append("The cases are synthetic: a network may behave otherwise on images of patients.")
-    missed = sum(_is_infinite(row.get("hd95_after")) for row in rows)
+    averaged = [row for row in rows if not is_search(row)]
+    missed = sum(_is_infinite(row.get("hd95_after")) for row in averaged)
     if missed:
         said.append(
-            f"In {missed:,} of {len(rows):,} rows a structure was missed altogether: its HD95 is infinite, and is "
+            f"In {missed:,} of {len(averaged):,} rows a structure was missed altogether: its HD95 is infinite, and is "
             "counted beside the means, never averaged."
         )
     said.append(
@@ -130,7 +132,7 @@ def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
     numbers = {
         "patients": f"{len(_patients(results)):,}",
         "networks": f"{len(results.networks):,}",
-        "attacks, each setting counted": f"{sum(bool(x.attack) for x in results.conditions):,}",
+        "attacks, each setting counted": f"{sum(bool(x.attack) for x in results.tried):,}",
         "jobs done": f"{material.account.count('done'):,} of {material.account.count():,}",
     }
     if found:
@@ -142,7 +144,7 @@ def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
 
 def _extent(results: Results) -> str:
     cases = {row["case"] for row in results.rows}
-    attacks = in_order(x.attack for x in results.conditions if x.attack)
+    attacks = in_order(x.attack for x in results.tried if x.attack)
     return (
         f"{_several(len(results.networks), 'network')} segmented {_several(len(cases), 'case')} before and after "
         f"{_several(len(attacks), 'attack')} ({_some(attacks)}). Dice here is the mean of {_some(results.structures)} in each "
@@ -168,9 +170,21 @@ def _loss(one: Effect) -> str:
     )
 
 
+def _searches(results: Results) -> list[str]:
+    """Where that stands which is in no table by budget."""
+    names = in_order(x.attack for x in results.tried if x.searched)
+    if not names:
+        return []
+    return [
+        f"The least budget was looked for with {_some(names)}. Each case's image is at a budget of its own: what was found "
+        "stands in the table of least budgets and in its curves, and counts in nothing that compares Dice at a budget."
+    ]
+
+
 def _by_channel(results: Results) -> list[str]:
     """Which channel it hurts most and least to have attacked, of those that were attacked alone."""
-    found = patients(results.rows, "dice_after", lambda row: (results.condition_of(row).channels,))
+    rows = (row for row in results.rows if not is_search(row))
+    found = patients(rows, "dice_after", lambda row: (results.condition_of(row).channels,))
     means = {name: summary(values).mean for (name,), values in found.items()}
     alone = {name: mean for name, mean in means.items() if name != ALL and "+" not in name and math.isfinite(mean)}
     if len(alone) < 2:
