@@ -59,7 +59,7 @@ def test_of_classes_in_a_settings_file(network: Path) -> None:
     [
         ({"9": [1]}, "stands_for: 9 is no class; there are 0 background, 1 core, 2 rim"),
         ({"1": 3}, "stands_for.*list"),
-        ({"1": ["many"]}, "stands_for.*integer"),
+        ({"1": ["many"]}, "stands_for.*whole number"),
         ([1, 2], "stands_for: it must be an object"),
     ],
 )
