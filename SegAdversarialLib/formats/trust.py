@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.users_folders import users_folder
 from SegAdversarialLib.volumes.files import whole_file
 
 FOLDER = "SEGADVERSARIAL_CONFIG"
@@ -55,13 +55,7 @@ def config_folder() -> Path:
     """Where this user's decisions are kept; it need not be there."""
     if given := os.environ.get(FOLDER):
         return Path(given)
-    if sys.platform == "win32":
-        home = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Application Support"
-    else:
-        home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return home / "SegAdversarial"
+    return users_folder("config")
 
 
 def digest(path: Path) -> str:

@@ -23,6 +23,7 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import bundle_files, describe_file, exported, open_model, torchscript, trust
 from SegAdversarialLib.formats.model_cache import ModelCache
 from SegAdversarialLib.formats.source import ModelSource, open_source
+from SegAdversarialLib.formats.users_folders import users_folder
 from SegAdversarialLib.formats.verdicts import imports, verdict
 from SegAdversarialLib.jobs import make_job
 from SegAdversarialLib.jobs.programs import programs_of
@@ -374,3 +375,25 @@ def test_a_study_opens_the_programs_that_the_user_trusts(tmp_path: Path) -> None
     assert plan(silent, trust=sums).cells[0].work["model"]["trust"] == sums
     with pytest.raises(ValueError, match="if you trust its source, say trust: true"):
         plan(silent)
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "config", "cache"),
+    [
+        ("linux", "XDG_{}_HOME", ".config", ".cache"),
+        ("darwin", "", "Library/Application Support", "Library/Caches"),
+        ("win32", "", "AppData/Roaming", "AppData/Local"),
+    ],
+)
+def test_users_folders_are_the_systems_own(
+    platform: str, variable: str, config: str, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "APPDATA", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert users_folder("config") == tmp_path / config / "SegAdversarial"
+    assert users_folder("cache") == tmp_path / cache / "SegAdversarial"
+    if variable:
+        monkeypatch.setenv(variable.format("CACHE"), str(tmp_path / "other"))
+        assert users_folder("cache") == tmp_path / "other" / "SegAdversarial"

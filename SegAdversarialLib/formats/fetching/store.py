@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
 from SegAdversarialLib.formats.fetching.catalogue import CATALOGUE, Entry, entry, is_catalogued
+from SegAdversarialLib.formats.users_folders import users_folder
 from SegAdversarialLib.volumes.files import is_file, whole_file
 
 FOLDER = "SEGADVERSARIAL_MODELS"
@@ -62,13 +62,7 @@ def store_folder() -> Path:
     """Where this user's fetched networks lie; it need not be there."""
     if given := os.environ.get(FOLDER):
         return Path(given)
-    if sys.platform == "win32":
-        home = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        home = Path.home() / "Library" / "Caches"
-    else:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "SegAdversarial" / "networks"
+    return users_folder("cache") / "networks"
 
 
 def place_of(which: Entry, folder: Path | None = None) -> Path:
