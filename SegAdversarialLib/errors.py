@@ -112,7 +112,17 @@ _EXPECTED = {
     **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "it must be a whole number"),
     **dict.fromkeys(("bool_parsing", "bool_type"), "it must be true or false"),
     "string_type": "it must be a text",
+    "greater_than": "it must be above {gt}",
+    "greater_than_equal": "it must be {ge} or more",
+    "less_than": "it must be below {lt}",
+    "less_than_equal": "it must be {le} or less",
+    "finite_number": "it must be a finite number",
+    "literal_error": "it must be {expected}",
+    "too_short": "it must hold {min_length} or more; it holds {actual_length}",
+    "too_long": "it must hold {max_length} or fewer; it holds {actual_length}",
+    "string_too_short": "it must not be empty",
 }
+"""What is right, by the kind of pydantic's problem; in braces what pydantic tells of it."""
 
 
 def first_problem(error: ValidationError, model: type[BaseModel] | None = None) -> str:
@@ -122,15 +132,27 @@ def first_problem(error: ValidationError, model: type[BaseModel] | None = None) 
         error: what the model raised.
         model: the model, so that the names that it knows can be told where one is unknown.
     """
-    problem = most_precise(error.errors())
-    where = _cut(".".join(map(str, _place(problem))))
+    problems = error.errors()
+    problem = most_precise(problems)
+    place = _place(problem)
     if problem["type"] == "extra_forbidden":
-        known = known_names(model, _place(problem)[:-1]) if model is not None else ()
-        return f"there is no setting {where}" + (f"; there are {', '.join(known)}." if known else ".")
+        known = known_names(model, place[:-1]) if model is not None else ()
+        return f"there is no setting {_dotted(place)}" + (f"; there are {', '.join(known)}." if known else ".")
     given = problem.get("input")
-    shown = f" (given: {_short(given)})" if isinstance(given, (str, int, float, bool)) else ""
-    sentence = f"{complaint(problem, model)}{shown}."
-    return f"{where}: {sentence}" if where else sentence[0].upper() + sentence[1:]
+    simple = isinstance(given, (str, int, float, bool))
+    shown = f" (given: {_short(given)})" if simple else ""
+    # a value may be a number or one of some words
+    tried = [x for x in problems if simple and _place(x) == place and len(x["loc"]) == len(problem["loc"])] or [problem]
+    told = " or ".join(dict.fromkeys(complaint(x, model) for x in tried)).replace(" or it must be ", ", or ")
+    sentence = f"{told}{shown}."
+    if place and told.startswith(f"{place[-1]} "):  # as our own checks begin
+        return ".".join([*map(str, place[:-1]), sentence])
+    return f"{_dotted(place)}: {sentence}" if place else sentence[0].upper() + sentence[1:]
+
+
+def _dotted(place: Sequence[str | int]) -> str:
+    """Where in the settings, in readable length."""
+    return _cut(".".join(map(str, place)))
 
 
 def _short(given: Any) -> str:
@@ -148,7 +170,10 @@ def complaint(problem: Any, model: type[BaseModel] | None) -> str:
         choices = _objects_at(model, _place(problem)) if model is not None else []
         known = dict.fromkeys(repr(x["properties"][tag].get("const")) for x in choices if tag in x["properties"])
         return f"its {tag} is missing" + (f"; it must be one of {', '.join(known)}" if known else "")
-    message = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Value error, ").rstrip(".")
+    if problem["type"] in _EXPECTED:
+        told = {key: f"{x:g}" if isinstance(x, float) else x for key, x in problem.get("ctx", {}).items()}
+        return _EXPECTED[problem["type"]].format(**told)
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should ", "it must ").rstrip(".")
     return message[0].lower() + message[1:]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from SegAdversarialLib import __version__
 from SegAdversarialLib.cli.defense_arguments import add_audit, add_certify
 from SegAdversarialLib.cli.model_arguments import add_models
+from SegAdversarialLib.cli.parser import Parser, seed, sizes
 from SegAdversarialLib.cli.shared_arguments import (
     add_case,
     add_device,
@@ -16,7 +17,6 @@ from SegAdversarialLib.cli.shared_arguments import (
     add_output,
     add_overwrite,
     add_regions,
-    sizes,
 )
 from SegAdversarialLib.cli.study_arguments import add_study
 from SegAdversarialLib.cli.train_arguments import add_train
@@ -33,7 +33,7 @@ _EPILOG = """examples:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="segadversarial",
         description="Attack medical segmentation networks on whole multi-modal volumes, and measure what that does.",
         epilog=_EPILOG,
@@ -131,7 +131,7 @@ def _add_list(commands: Any, noun: str, about: str, also: str = "") -> None:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="demo-results", help="folder for the results (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=7, help="which synthetic subject (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=7, help="which synthetic subject (default: %(default)s)")
     parser.add_argument("--size", type=int, default=64, help="its size in voxels along each axis (default: %(default)s)")
     add_overwrite(parser)
     add_device(parser)
@@ -139,7 +139,7 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _add_phantom(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help="folder; each subject gets one of its own in it")
-    parser.add_argument("--seed", type=int, action="append", help="which subject (repeatable; default: 7)")
+    parser.add_argument("--seed", type=seed, action="append", help="which subject (repeatable; default: 7)")
     parser.add_argument("--size", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="slices, rows, columns (64)")
 
 

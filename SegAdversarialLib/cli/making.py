@@ -58,6 +58,8 @@ def cases_of(options: argparse.Namespace) -> list[Any]:
         from SegAdversarialLib.cohorts import find
 
         cases += [source_of(entry) for name in options.cohort for entry in find(name).entries]
+    if not cases:
+        raise InputError("There is no case; give some with --cohort, --case or --phantom.")
     return cases
 
 
@@ -104,7 +106,7 @@ def model_of(options: argparse.Namespace) -> ModelSource:
     changes: dict[str, Any] = {
         "network": json_object(options.architecture, "--architecture"),
         "weights_within": options.weights_within,
-        "channels": options.model_channels.split(",") if options.model_channels else None,
+        "channels": options.model_channels.split(",") if options.model_channels is not None else None,
         "classes": _classes(options),
         "stands_for": labels_by_name(key_values(options.stands_for or [], "CLASS=LABEL,LABEL"), "--stands-for") or None,
         "head": options.head,
@@ -152,7 +154,8 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
     try:
         found = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{option} is no JSON ({error}).") from None
+        example = """such as '{"name": "value"}', in single quotes so that the shell leaves it whole"""
+        raise InputError(f"{option} is no JSON ({error}); give an object in braces, {example}.") from None
     if not isinstance(found, dict):
         raise InputError(f"{option} must be a JSON object in braces.")
     return found
@@ -161,8 +164,10 @@ def json_object(text: str | None, option: str) -> dict[str, Any] | None:
 def _text_of(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"The file {path} cannot be read ({error}); check the path.") from None
+    except OSError as error:
+        raise InputError(f"The file {path} cannot be read ({error.strerror or error}); check the path.") from None
+    except ValueError:
+        raise InputError(f"The file {path} is no text; give a JSON file.") from None
 
 
 def _place_or_name(text: str | None) -> int | str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from SegAdversarialLib.cli.parser import seed, sizes, whole_numbers
+
 
 def add_output(parser: Any) -> None:
     """Where results go."""
@@ -42,7 +44,7 @@ def add_case(parser: argparse.ArgumentParser) -> None:
         help='class of the network that a segment (or a label value) is, where its name does not say: "left=kidney_left" '
         '(repeatable); "background" for none',
     )
-    group.add_argument("--phantom", type=int, metavar="SEED", help="a synthetic subject instead of image files")
+    group.add_argument("--phantom", type=seed, metavar="SEED", help="a synthetic subject instead of image files")
     group.add_argument("--phantom-size", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="its size (64)")
     group.add_argument("--name", default="", help="the subject's name (else what its files' names begin with, or the folder)")
     group.add_argument("--n4", action="store_true", help="correct the bias field of MR images first (N4)")
@@ -121,7 +123,7 @@ def _add_weights(group: Any) -> None:
 
 def _add_windows(group: Any) -> None:
     """In what pieces a network sees a volume."""
-    group.add_argument("--window", type=numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
+    group.add_argument("--window", type=whole_numbers, metavar="N,N,N", help="voxels that it sees at once, in its axis order")
     group.add_argument("--overlap", type=float, help="share of a window that its neighbour sees too")
     group.add_argument("--mirror", metavar="AXES", help='axes along which windows are flipped, too, such as kji; "": none')
     group.add_argument(
@@ -159,7 +161,7 @@ def add_regions(parser: Any) -> None:
 
 def add_learning(parser: argparse.ArgumentParser) -> None:
     """Many cases and a network."""
-    parser.add_argument("--phantom", type=int, action="append", metavar="SEED", help="a synthetic subject (repeatable)")
+    parser.add_argument("--phantom", type=seed, action="append", metavar="SEED", help="a synthetic subject (repeatable)")
     parser.add_argument("--phantom-size", type=sizes, default=(64, 64, 64), metavar="N[,N,N]", help="their size (64)")
     parser.add_argument(
         "--case",
@@ -176,19 +178,3 @@ def add_learning(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="such as epochs=10 (repeatable)")
     parser.add_argument("--output", required=True, help="folder for the results")
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas."""
-    try:
-        return tuple(int(x) for x in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'"{text}" is not whole numbers separated by commas') from None
-
-
-def sizes(text: str) -> tuple[int, ...]:
-    """One size for all axes, or three."""
-    found = numbers(text)
-    if len(found) not in (1, 3):
-        raise argparse.ArgumentTypeError(f'"{text}" is not one size or three (slices, rows, columns)')
-    return found * 3 if len(found) == 1 else found

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from SegAdversarialLib.cli.parser import count
+
 _FILE = (
     'the study\'s YAML file, the folder in which it works, or "papers:NAME" for the study of a paper '
     "(cheng2020, liu2021, pervin2023, chen2019)"
@@ -48,18 +50,12 @@ def _add_workers(parser: Any) -> None:
     )
 
 
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f'give a whole number, 0 or more; it is "{text}"')
-    return int(text)
-
-
 def _add_plan(parser: Any) -> None:
     _add_paper(parser)
     _add_workers(parser)
     parser.add_argument(
         "--first",
-        type=_count,
+        type=count,
         default=0,
         metavar="N",
         help="run the first N jobs, different ones first, and tell from them how long all will take; their results are kept",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from SegAdversarialLib.cli.shared_arguments import numbers
+from SegAdversarialLib.cli.parser import whole_numbers
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def _add_network(network: Any) -> None:
         "--preprocessing", metavar="JSON", help='such as {"size": [128, 128, 128], "normalization": {"kind": "zscore"}}'
     )
     network.add_argument(
-        "--window", type=numbers, metavar="N,N,N", help="voxels that it is to see at once, once it is trained"
+        "--window", type=whole_numbers, metavar="N,N,N", help="voxels that it is to see at once, once it is trained"
     )
 
 

@@ -62,7 +62,7 @@ def find(
     text = str(name)
     kind, place = _parts(text)
     if not place.strip():
-        raise InputError(f'"{text}" names no folder or file; a cohort is {_known()}.')
+        raise InputError(f'"{text}" names no folder or file; give one, or synthetic subjects such as phantom:32.')
     if kind == _PHANTOM:
         entries = phantoms.entries(place)
     else:
@@ -92,7 +92,8 @@ def _parts(text: str) -> tuple[str, str]:
 def _entries(kind: str, path: Path) -> tuple[str, list[Entry]]:
     """The layout and the cases of what lies at a path."""
     if not path.exists():
-        raise InputError(f"There is no folder or file {path}; a cohort is {_known()}.")
+        known = f"; before a colon may stand {', '.join(_KINDS)}" if ":" in path.name else ""
+        raise InputError(f"There is no folder or file {path}; check the path{known}.")
     if path.is_file():
         if kind in ("", _CSV) and (kind or path.suffix.lower() in (".csv", ".tsv")):
             found = manifest.entries(path)

@@ -66,8 +66,8 @@ def weights_for(
     if where is not None:
         chosen = [x for x in fitting if x.where == where.rstrip(".")]
         if not chosen:
-            known = ", ".join(x.where or "the file itself" for x in fitting)
-            raise InputError(f'{source} has no fitting weights in "{where}"; there are {known or "none"}.')
+            known = ", ".join(f'"{x.where}"' if x.where else "the file itself" for x in fitting)
+            raise InputError(f'{source} has no fitting weights in "{where}"; they lie in {known or "no place of it"}.')
         return chosen[0]
     if len(fitting) > 1 and not all(_same(fitting[0].tensors, x.tensors) for x in fitting[1:]):
         if (averaged := _averaged(fitting)) is not None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.checkpoints import check_shapes, weights_for
 from SegAdversarialLib.formats.nnunet_network import PACKAGE, made_of
@@ -75,18 +76,31 @@ def _one(settings: NetworkSettings) -> torch.nn.Module:
     downloading = [key for key in settings.arguments if _ELSEWHERE.search(key)]
     if downloading:
         raise InputError(f"The argument {downloading[0]} of {settings.name} would load weights from elsewhere; leave it out.")
-    usual = inspect.signature(found.__init__).parameters.items()
-    if by_itself := [key for key, x in usual if _ELSEWHERE.search(key) and x.default and x.default is not x.empty]:
+    usual = inspect.signature(found).parameters
+    if by_itself := [key for key, x in usual.items() if _ELSEWHERE.search(key) and x.default and x.default is not x.empty]:
         raise InputError(
             f"The network {settings.name} loads weights from elsewhere by itself ({by_itself[0]}), which is not done here; "
             "export it as TorchScript."
         )
+    whose = f"The arguments of the {'network' if settings.name in OWN else 'MONAI network'} {settings.name} do not fit"
+    if problem := _misfit(usual, settings.arguments):
+        raise InputError(f"{whose}: {problem}")
     try:
         made: torch.nn.Module = found(**settings.arguments)
     except Exception as error:  # anything, depending on the architecture
-        kind = "network" if settings.name in OWN else "MONAI network"
-        raise InputError(f"The arguments of the {kind} {settings.name} do not fit: {detail_of(error)}.") from error
+        raise InputError(f"{whose}: {detail_of(error)}.") from error
     return made
+
+
+def _misfit(takes: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]) -> str:
+    """Which arguments are missing, or which one does not exist, as the rest of a sentence; nothing if the names fit."""
+    kinds = {x.kind for x in takes.values()}
+    unknown = next((x for x in arguments if x not in takes), None)
+    if unknown is not None and inspect.Parameter.VAR_KEYWORD not in kinds:
+        return f"there is no {unknown}{nearest(unknown, takes)}"
+    single = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [name for name, x in takes.items() if x.kind in single and x.default is x.empty and name not in arguments]
+    return f"{', '.join(missing)} must be given." if missing else ""
 
 
 def _with_shared(held: Any, expected: Mapping[str, torch.Tensor]) -> Any:

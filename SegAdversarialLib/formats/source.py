@@ -26,7 +26,9 @@ Sum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 class ModelSource(Strict):
     """Which network, and what is not in its own settings file."""
 
-    path: str = Field(DEFAULT_MODEL, description="Network file, or the name of a built-in network or of one of the catalogue.")
+    path: str = Field(
+        DEFAULT_MODEL, min_length=1, description="Network file, or the name of a built-in network or of one of the catalogue."
+    )
     trust: bool | tuple[Sum, ...] = Field(
         False,
         description="The file's source is trusted, or the SHA-256 of bytes that are: programs (TorchScript) open only then.",

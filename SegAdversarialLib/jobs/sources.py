@@ -71,7 +71,7 @@ class CaseSource(Strict):
 class WithOutput(Strict):
     """What every job says: where its results go."""
 
-    output: str = Field(description="Folder for the results.")
+    output: str = Field(min_length=1, description="Folder for the results.")
 
     def anywhere(self) -> Self:
         """The same job with absolute paths, so that it can be run again from any folder."""

@@ -382,7 +382,7 @@ class SegmentationModel:
         if not self.channels or len({x.lower() for x in self.channels}) != len(self.channels):
             raise InputError(
                 f"The network's channels must be named, each by another name (capitals do not count); they are "
-                f"{list(self.channels)}."
+                f"{', '.join(self.channels) or 'none'}."
             )
         self.windows.check(self.preprocessing.axes)
         self.preprocessing.check_channels(len(self.channels))

@@ -264,7 +264,7 @@ def test_rescaled_logits_revive_a_saturated_network() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("fgsm", {"epsilon": -0.1}, "epsilon: .*greater than or equal to 0"),
+        ("fgsm", {"epsilon": -0.1}, "epsilon: it must be 0 or more"),
         ("fgsm", {"epsilon": 5}, "between 0 and 1"),
         ("fgsm", {"epsilon": float("nan")}, "epsilon"),
         ("fgsm", {"steps": 3}, "no setting steps"),

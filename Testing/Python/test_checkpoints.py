@@ -116,7 +116,7 @@ def test_two_sets_of_weights_that_fit(checkpoint: Any, places: tuple[str, str], 
     check(opened(checkpoint, tmp_path, weights_within=places[0]))
     second = opened(checkpoint, tmp_path, weights_within=places[1])
     assert all(torch.equal(x, OTHER[name]) for name, x in second.network.state_dict().items())
-    with pytest.raises(InputError, match=f'no fitting weights in "best"; there are {places[0]}, {places[1]}'):
+    with pytest.raises(InputError, match=f'no fitting weights in "best"; they lie in "{places[0]}", "{places[1]}"'):
         opened(checkpoint, tmp_path, weights_within="best")
 
 
@@ -171,9 +171,7 @@ def test_the_average_is_taken_where_the_program_is_known(
         {"epoch": 3, "best_acc": 0.7, "state_dict": prefixed("module.")},  # MONAI's research contributions
     ],
 )
-def test_what_wrappers_and_monai_write(
-    checkpoint: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_wrappers_and_monai_write(checkpoint: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         check(opened(checkpoint, tmp_path))
     counts = "n_averaged" in checkpoint or "swa" in checkpoint

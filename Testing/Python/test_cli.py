@@ -203,6 +203,43 @@ def test_wrong_input_is_one_sentence(
     assert sorted(str(x) for x in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            "segment --phantom 7@32 --output x",
+            'segment: --phantom: it must be a whole number, not "7@32"; give the size 32 by',
+        ),
+        ("segment --phantom -1 --output x", 'segment: --phantom: it must be a whole number, 0 or more, not "-1"'),
+        (
+            "segment --phantom 7 --phantom-size 32x32 --output x",
+            "--phantom-size: it must be whole numbers separated by commas",
+        ),
+        (
+            "segment --phantom 7 --overlap 50% --output x",
+            '--overlap: it must be a number, with a point for fractions, not "50%"',
+        ),
+        (
+            "segment --phantom 7 --replace-nonfinite nan --output x",
+            'it must be a number, with a point for fractions, not "nan"',
+        ),
+        ("segment --phantom 7 --head tanh --output x", "segment: --head: it must be one of softmax, sigmoid, not 'tanh'"),
+        ("atack", "segadversarial: COMMAND: it must be one of demo, "),
+        ("study plan x --first -1", 'study plan: --first: it must be a whole number, 0 or more, not "-1"'),
+        ("segment --phantom 7", "segment: the following arguments are required: --output"),
+        ("audit --output x", "segadversarial: There is no case; give some with --cohort, --case or --phantom."),
+        ("train --cohort nowhere --output x", "check the path."),
+    ],
+)
+def test_wrong_words_are_one_sentence(words: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status: Any = main([str(tmp_path / "x") if word == "x" else word for word in words.split()])
+    except SystemExit as ended:
+        status = ended.code
+    error = capsys.readouterr().err
+    assert status == 2 and told in error and len(error.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
 def test_inputs_and_strangers_files_are_not_overwritten(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     output = Path(files["output"])
     (output / "fgsm").mkdir(parents=True)

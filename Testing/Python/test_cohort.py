@@ -183,7 +183,11 @@ def test_a_place_without_cases_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
     layouts = ("BraTS", "Decathlon", "nnU-Net", "CSV", "pictures", "folder for each subject", "phantom:32")
     (tmp_path / "picture.png").write_bytes(b"")
-    for place in (tmp_path, tmp_path / "nowhere", tmp_path / "notes.txt"):
+    with pytest.raises(InputError, match=f"no folder or file {tmp_path / 'nowhere'}; check the path[.]$"):
+        cohorts.find(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="before a colon may stand msd, .*, brats, .*, phantom"):
+        cohorts.find("bats:nowhere")
+    for place in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(InputError) as error:
             cohorts.find(place)
         assert all(x in str(error.value) for x in (str(place), *layouts))

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from SegAdversarialLib.errors import detail_of, first_problem
+from SegAdversarialLib.attacks import FGSM
+from SegAdversarialLib.errors import InputError, detail_of, first_problem
 from SegAdversarialLib.formats.settings import ModelSettings
 
 TORCHSCRIPT = """The following operation failed in the TorchScript interpreter.
@@ -215,14 +216,14 @@ KINDS = "'zscore', 'rescale', 'window', 'squash', 'fixed', 'chain'"
         ),
         (
             {"kind": "zscore", "mask": "brain"},
-            "zscore.mask: input should be 'all', 'positive', 'nonzero', 'above_mean' or 'filled' (given: 'brain').",
+            "zscore.mask: it must be 'all', 'positive', 'nonzero', 'above_mean' or 'filled' (given: 'brain').",
         ),
         (
             [{"kind": "zscore"}, {"kind": "window", "std": 0}],
-            "normalization.1.window.std: input should be greater than 0 (given: 0).",
+            "normalization.1.window.std: it must be above 0 (given: 0).",
         ),
         ({"kind": "rescale", "low": 9, "high": 1}, "the low percentile (9.0) must be below the high one (1.0)."),
-        ("zscore", "normalization: it must be an object in braces (given: 'zscore')."),
+        ("zscore", "normalization: it must be an object in braces, or a list (given: 'zscore')."),
     ],
 )
 def test_a_wrong_normalization_is_told_with_what_would_be_right(settings: Any, told: str) -> None:
@@ -240,3 +241,29 @@ def test_a_misspelt_name_is_told_before_the_one_that_it_leaves_missing() -> None
     with pytest.raises(ValidationError) as caught:
         ModelSettings(network={})
     assert first_problem(caught.value, ModelSettings) == "network.name: it is missing."
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"threshold": 2}, "threshold: it must be below 1 (given: 2)."),
+        ({"overlap": -0.1}, "overlap: it must be 0 or more (given: -0.1)."),
+        ({"size_multiple": 1.5}, "size_multiple: it must be a whole number (given: 1.5)."),
+        ({"head": "tanh"}, "head: it must be 'softmax' or 'sigmoid' (given: 'tanh')."),
+        ({"preprocessing": {"size": [1, 2, 3, 4]}}, "preprocessing.size: it must hold 3 or fewer; it holds 4."),
+        (
+            {"acceleration": {"mixed_precision": "int8"}},
+            "acceleration.mixed_precision: it must be true or false, or 'auto', 'tf32', 'float16' or 'bfloat16' "
+            "(given: 'int8').",
+        ),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_and_with_all_that_is_right(settings: Any, told: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ModelSettings(**settings)
+    assert first_problem(caught.value, ModelSettings) == told
+
+
+def test_a_name_that_begins_the_complaint_is_told_once() -> None:
+    with pytest.raises(InputError, match="^FGSM: region must be a mask array"):
+        FGSM(region=5)  # type: ignore[arg-type]
