@@ -17,25 +17,34 @@ class Cost:
         gradients: as `AttackResult.gradient_evaluations` counts them.
         answers: as `AttackResult.forward_evaluations` counts them; one more may come where a result is rounded, and up to
             three, and one for each time that a search finds it enough, where a search in low precision is judged.
+        searched: how many of the gradients may be of low precision, where that is faster: those of a search but its first.
     """
 
     gradients: int = 0
     answers: int = 0
+    searched: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.gradients + other.gradients, self.answers + other.answers)
+        return Cost(self.gradients + other.gradients, self.answers + other.answers, self.searched + other.searched)
 
     def times(self, count: int) -> Cost:
         """The same several times."""
-        return Cost(count * self.gradients, count * self.answers)
+        return Cost(count * self.gradients, count * self.answers, count * self.searched)
 
     def part(self, share: float) -> Cost:
         """A share of it, rounded up."""
-        return Cost(math.ceil(share * self.gradients), math.ceil(share * self.answers))
+        return Cost(*(math.ceil(share * x) for x in (self.gradients, self.answers, self.searched)))
 
-    def seconds(self, gradient: float, answer: float) -> float:
-        """How long that takes, from the seconds that one gradient and one answer take."""
-        return self.gradients * gradient + self.answers * answer
+    def seconds(self, gradient: float, answer: float, searched: float | None = None) -> float:
+        """How long that takes, from the seconds that one gradient, one answer and one gradient of a search take.
+
+        Args:
+            gradient: of the network as it stands.
+            answer: without a gradient.
+            searched: of a search; None: as any gradient.
+        """
+        faster = 0.0 if searched is None else self.searched * (gradient - searched)
+        return self.gradients * gradient + self.answers * answer - faster
 
 
 def duration(seconds: float) -> str:

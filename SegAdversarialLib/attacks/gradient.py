@@ -57,7 +57,8 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     @property
     def cost(self) -> Cost:
         """The steps of all restarts, and an answer at the end of each."""
-        return Cost(sum(map(self._steps, range(self.restarts))), self.restarts)
+        steps = sum(map(self._steps, range(self.restarts)))
+        return Cost(steps, self.restarts, searched=max(0, steps - 1))
 
     @property
     def loss_name(self) -> str:

@@ -177,7 +177,7 @@ class StopsAtDrop(AgainstReference):
     def least_cost(self) -> Cost:
         """A gradient after what the reference takes, where it may stop."""
         whole: Cost = self.cost
-        at_once = Cost(min(1, whole.gradients), min(1, whole.answers))
+        at_once = Cost(min(1, whole.gradients), min(1, whole.answers))  # the first gradient is exact
         return whole if self.stop_at_drop is None else at_once
 
     def _enough(self, run: AttackRun) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 WORTH_MEASURING = 20
 """With fewer gradients in a whole job, one more only to measure it would cost more than it tells."""
 
-_WRITING = 2.5e-7
-"""Seconds that the files of a result take for each voxel of each channel, on one core; a guess until one was written."""
+_PACKED = 1
+"""How hard NIfTI files are compressed (nibabel's default)."""
 
 _SLAB, _WINDOW = 8, 11
-"""SSIM is timed in one part of so many of a channel, which is not thinner than SSIM's window."""
+"""SSIM and files are timed in one part of so many of a channel, which is not thinner than SSIM's window."""
 
 _MOST_OF_CLEAN = 0.05
 
@@ -40,6 +41,7 @@ class Forecast:
     Attributes:
         costs: of each attack by its name, in the order in which they run.
         gradient, answer: seconds of one gradient of the case, and of one answer.
+        search: what a gradient of a search takes, beside another one; less than 1 where searches are of low precision.
         measuring, writing: seconds in which a result is measured and written.
         measured_gradient: whether a gradient was measured.
         bounds: the least and the most that attacks may ask, of those that may end early.
@@ -54,6 +56,7 @@ class Forecast:
     measured_gradient: bool = False
     bounds: Mapping[str, tuple[Cost, Cost]] = field(default_factory=dict)
     needed: Mapping[str, float] = field(default_factory=dict)
+    search: float = 1.0
 
     @classmethod
     def measured(
@@ -67,7 +70,8 @@ class Forecast:
         cancel: CancelCheck | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> Forecast:
-        """The forecast for a case; one gradient, or the second of two, is measured where that is a small part of the whole.
+        """The forecast for a case. One gradient, or the second of two, is measured where that is a small part of the whole; in
+        which precision attacks search is decided here, which else the first of them would do.
 
         Args:
             attacks: by their names.
@@ -81,14 +85,15 @@ class Forecast:
         """
         costs = {name: x.likely_cost for name, x in attacks.items()}
         bounds = {name: (x.least_cost, x.cost) for name, x in attacks.items() if x.least_cost != x.cost}
-        gradient, wanted = answer / ANSWER, sum(x.gradients for x in costs.values())
-        measures = wanted >= WORTH_MEASURING
+        gradient, asked = answer / ANSWER, sum(costs.values(), Cost())
+        measures = asked.gradients >= WORTH_MEASURING
+        search = _search_share(model, case, measures) if asked.searched else 1.0
         if measures:
-            gradient = _gradient_seconds(model, case, clean.masks, cancel, clock, 1 + (wanted >= 2 * WORTH_MEASURING))
+            gradient = _gradient_seconds(model, case, clean.masks, cancel, clock, 1 + (asked.gradients >= 2 * WORTH_MEASURING))
             answer = min(answer, _MOST_OF_GRADIENT * gradient)
         measuring = _measuring_seconds(model, case, clean, regions, clock)
-        needed, writing = _needed(attacks, model, case), case.image.size * _WRITING
-        return cls(costs, gradient, answer, measuring, writing, measures, bounds, needed)
+        needed, writing = _needed(attacks, model, case), _writing_seconds(case, clock)
+        return cls(costs, gradient, answer, measuring, writing, measures, bounds, needed, search)
 
     @property
     def seconds(self) -> float:
@@ -117,7 +122,7 @@ class Forecast:
 
     def _searching(self, name: str, cost: Cost) -> float:
         """Seconds of what an attack asks."""
-        return cost.seconds(self.gradient, self.answer) * self.needed.get(name, 1.0)
+        return cost.seconds(self.gradient, self.answer, self.search * self.gradient) * self.needed.get(name, 1.0)
 
     def _bound(self, name: str, which: int) -> Cost:
         """The least (0) or the most (1) that an attack may ask."""
@@ -147,6 +152,12 @@ def _needed(attacks: Mapping[str, Attack], model: SegmentationModel, case: Case)
     with model.on(case) as bound:
         shares = {name: bound.share_fixed(x.budget_on(model, case).allowed(bound.image)) for name, x in inside.items()}
     return {name: 1 - share * (ANSWER if inside[name].looks_everywhere else 1.0) for name, share in shares.items() if share}
+
+
+def _search_share(model: SegmentationModel, case: Case, measures: bool) -> float:
+    """What a gradient of a search takes, beside another one; 1 where that is unknown."""
+    with model.on(case) as bound:
+        return bound.settle_search(bound.image, measures=measures)
 
 
 def _gradient_seconds(
@@ -195,9 +206,25 @@ def _measuring_seconds(
         started = clock()
         hd95(other, reference[largest], case.spacing)
         distances = (clock() - started) / boxes[largest] * sum(boxes.values())
-    thickness = min(case.shape[0], max(_WINDOW, case.shape[0] // _SLAB))
-    slab = case.image[0][(case.shape[0] - thickness) // 2 :][:thickness]
+    slab = _slab(case)
     started = clock()
     ssim(slab, np.roll(slab, 1, axis=-1))
     similarities = (clock() - started) * case.image.size / slab.size
     return distances * (1 if case.label is None else 2) + similarities
+
+
+def _writing_seconds(case: Case, clock: Callable[[], float]) -> float:
+    """How long the files of a result take, by packing and unpacking a slab of a channel, changed by random signs, and of its
+    change: files are read again once they are written."""
+    slab = _slab(case)
+    change = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), slab.shape)
+    started = clock()
+    for part in (slab + change, change):
+        gzip.decompress(gzip.compress(part.tobytes(), _PACKED))
+    return (clock() - started) * case.image.size / slab.size
+
+
+def _slab(case: Case) -> np.ndarray:
+    """(k, J, I) of the middle of the first channel, no thinner than SSIM's window."""
+    thickness = min(case.shape[0], max(_WINDOW, case.shape[0] // _SLAB))
+    return case.image[0][(case.shape[0] - thickness) // 2 :][:thickness]

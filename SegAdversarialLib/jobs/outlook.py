@@ -13,7 +13,8 @@ PARTS = ("searching", "answering", "measuring", "writing")
 """What an attack of a job goes through: the network answers once more for the changed image before that is measured."""
 
 _TRUSTED = 0.15
-"""The share of a part from which on its own pace says all about its rest, and what was expected nothing."""
+"""The share of a part from which on its own pace says all about its rest, and what was expected nothing; where that was
+measured, twice as much, as the first gradient of an attack also gets memory for the others."""
 
 _ALMOST = 0.9999
 
@@ -47,12 +48,13 @@ class Outlook:
         """So much of the present part is done."""
         kind, expected = self._parts[self._at]
         measured = self._part.after(share)
-        left = (1 - share) * expected * self._pace_of(kind)
+        left = (1 - share) * expected * self._expected_pace
         if measured is not None:
-            weight = min(1.0, share / _TRUSTED) if expected else 1.0
+            trusted = _TRUSTED * (1 + (kind == PARTS[0] and self._expected.measured_gradient))
+            weight = min(1.0, share / trusted) if expected else 1.0
             left = weight * measured + (1 - weight) * left
             if kind == PARTS[0] and expected:
-                self._pace[kind] = (self._clock() - self._part_begun + measured) / expected if share < 1 else self._ratio()
+                self._pace[kind] = self._ratio(left)
         left += sum(seconds * self._pace_of(later) for later, seconds in self._parts[self._at + 1 :])
         spent = self._clock() - self._begun
         self._fraction = max(self._fraction, min(spent / (spent + left) if spent else 0.0, _ALMOST))
@@ -72,11 +74,13 @@ class Outlook:
 
     def _begin(self, part: int) -> None:
         self._at, self._part_begun = part, self._clock()
-        self._part = TimeLeft(self._clock, working=True)
+        self._expected_pace = self._pace_of(self._parts[part][0])
+        # an attack gets its things together before it asks the network: that says nothing about its pace
+        self._part = TimeLeft(self._clock, working=self._parts[part][0] != PARTS[0])
 
-    def _ratio(self) -> float:
-        """What the present part has taken of what was expected for it."""
-        return (self._clock() - self._part_begun) / self._parts[self._at][1]
+    def _ratio(self, left: float = 0.0) -> float:
+        """What the present part has taken, and will take, of what was expected for it."""
+        return (self._clock() - self._part_begun + left) / self._parts[self._at][1]
 
     def _pace_of(self, kind: str) -> float:
         """What a part of a kind takes of what is expected for it."""

@@ -8,6 +8,7 @@ answers, and gradients that are handed out, are always those of the network as i
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ class AcceleratedNetwork:
         outputs: how logits are found in what the network gives; None: what it gives is handed out.
         in_place: the network changes its input: it gets a copy.
         searches_in: the precision of searches; None: it is still to be measured.
+        search_share: what a gradient in that precision takes, beside one of the network as it stands; None: not measured.
         file_hash: of the file that the network is from; "": unknown.
     """
 
@@ -105,6 +107,7 @@ class AcceleratedNetwork:
         self._compiled: Callable[[torch.Tensor], Any] | None = None
         self.file_hash = ""
         self.searches_in = _search_precision(settings.mixed_precision, device, dtype)
+        self.search_share: float | None = None
         self._is_searching = False
         self._low: LowPrecision | None = None
         wanted = {name: getattr(settings, name) for name in ("compiled", "channels_last")}
@@ -233,23 +236,27 @@ class AcceleratedNetwork:
     def _switch_off(self) -> str | None:
         """Go on with one switch less, and tell which; None: all that have an effect now are off."""
         if "compiled" not in self.active and self.precision != "full":
-            self.searches_in, self._low = "full", None
+            self.searches_in, self.search_share, self._low = "full", 1.0, None
             return "mixed_precision"
         return self.active.pop(0) if self.active else None
 
     def settle_search(self, crop: torch.Tensor) -> None:
-        """Decide in which precision attacks search, or remember what was decided for the same file.
+        """Decide in which precision attacks search, or remember what was decided for the same file. A precision that was asked
+        for is only measured.
 
         Args:
             crop: (1, C, *window) of what the network will see.
         """
         from SegAdversarialLib.model.search_precision import known, quickest, remember, that_may_do
 
+        asked, gradient = self.searches_in, partial(self._gradient_in, crop)
         found = known(self.file_hash, crop.shape, self._device)
-        if found is None:
-            found = quickest(partial(self._gradient_in, crop), that_may_do(self._device), self._device)
+        if asked is not None and (found is None or found.precision != asked):
+            found = quickest(gradient, [asked], self._device, at_most=math.inf)._replace(precision=asked)
+        elif found is None:
+            found = quickest(gradient, that_may_do(self._device), self._device)
             remember(self.file_hash, crop.shape, self._device, found)
-        self.searches_in = found
+        self.searches_in, self.search_share = found
 
     def _gradient_in(self, crop: torch.Tensor, precision: SearchPrecision) -> torch.Tensor:
         if self.searches_in != precision:

@@ -186,18 +186,33 @@ class BoundModel:
         Raises:
             InputError: as `differentiate`.
         """
-        import torch
-
-        from SegAdversarialLib.model.search_precision import WORTH_MEASURING
-
-        if self._network.searches_in is None and self._voxels >= WORTH_MEASURING:
-            self._look_at(image)
-            with torch.no_grad():
-                self._network.settle_search(self._windows.sample_crop(self._prepare(image.detach())))
+        self.settle_search(image)
         with self._network.searching():
             value, gradient, logits = self.differentiate(image, loss)
         # steps are taken in the gradient's memory: in channels-last order all that follows would be slow
         return value, gradient.contiguous(), logits
+
+    def settle_search(self, image: torch.Tensor, *, measures: bool = False) -> float:
+        """Decide in which precision `search` computes, where that is open and worth it.
+
+        Args:
+            image: (C, K, J, I).
+            measures: also measure a precision that was asked for, if it was not measured before.
+
+        Returns:
+            What a gradient of a search takes, beside one of the network as it stands (0 to 1); 1 where that is not known.
+        """
+        import torch
+
+        from SegAdversarialLib.model.search_precision import WORTH_MEASURING
+
+        network = self._network
+        is_open = network.searches_in is None or (measures and network.search_share is None)
+        if is_open and self._voxels >= WORTH_MEASURING:
+            self._look_at(image)
+            with torch.no_grad():
+                network.settle_search(self._windows.sample_crop(self._prepare(image.detach())))
+        return network.search_share or 1.0
 
     def _look_at(self, image: torch.Tensor) -> None:
         """What of the preprocessing depends on the image, such as a crop, is found anew, and so are the windows."""

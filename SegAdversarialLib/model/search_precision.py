@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -28,16 +28,29 @@ LONG = 2.0
 ROUNDS = 3
 """How often shorter ones are measured."""
 
-_decided: dict[tuple[str, tuple[int, ...], str], SearchPrecision] = {}
+
+class Search(NamedTuple):
+    """In what attacks search.
+
+    Attributes:
+        precision: what the network computes in.
+        share: what a gradient takes in it, beside one of the network as it stands.
+    """
+
+    precision: SearchPrecision = "full"
+    share: float = 1.0
+
+
+_decided: dict[tuple[str, tuple[int, ...], str], Search] = {}
 """What was found in this process: by the hash of the file, the shape of the window and the device."""
 
 
-def known(file_hash: str, shape: Sequence[int], device: torch.device) -> SearchPrecision | None:
+def known(file_hash: str, shape: Sequence[int], device: torch.device) -> Search | None:
     """What was decided in this process for the network of a file; None: nothing, or it is from no file."""
     return _decided.get((file_hash, tuple(shape), str(device))) if file_hash else None
 
 
-def remember(file_hash: str, shape: Sequence[int], device: torch.device, found: SearchPrecision) -> None:
+def remember(file_hash: str, shape: Sequence[int], device: torch.device, found: Search) -> None:
     """Keep what was decided, for networks of the same file that are opened later."""
     if file_hash:
         _decided[file_hash, tuple(shape), str(device)] = found
@@ -55,7 +68,8 @@ def quickest(
     precisions: Sequence[SearchPrecision],
     device: torch.device,
     clock: Callable[[], float] = time.perf_counter,
-) -> SearchPrecision:
+    at_most: float = CLEARLY_FASTER,
+) -> Search:
     """The precision that is clearly quicker than "full" and gives a gradient of about the same direction.
 
     Args:
@@ -63,6 +77,7 @@ def quickest(
         precisions: those that may do.
         device: where it is computed.
         clock: in seconds.
+        at_most: the share of the time with which one does.
     """
 
     def timed(precision: SearchPrecision) -> tuple[torch.Tensor, float]:
@@ -75,10 +90,9 @@ def quickest(
             return found, clock() - started
 
     if not precisions:
-        return "full"
+        return Search()
     expected, full = timed("full")
-    best: SearchPrecision = "full"
-    least = CLEARLY_FASTER
+    best, least = Search(), at_most
     for precision in precisions:
         try:
             found, needed = timed(precision)  # the first one has some things to do once
@@ -96,7 +110,8 @@ def quickest(
             continue
         _log.info("A gradient in %s takes %.3f s instead of %.3f s.", precision, needed, full)
         if needed <= least * full:
-            best, least = precision, needed / full
+            least = needed / full
+            best = Search(precision, least)
     return best
 
 

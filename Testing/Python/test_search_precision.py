@@ -223,16 +223,18 @@ def clock_of(*needed: float) -> Callable[[], float]:
 
 
 @pytest.mark.parametrize(
-    ("needed", "found"),
+    ("needed", "found", "share"),
     [
-        ((1.0, 0.9, 0.5, 1.0, 0.9, 1.0, 0.9, 1.0), "bfloat16"),
-        ((1.0, 0.5, 0.9, 0.6, 0.9, 1.0, 0.9, 1.0), "full"),  # 0.5 against the least of all, 0.6
-        ((9.0, 4.0, 3.0), "bfloat16"),  # so long that once is enough
+        ((1.0, 0.9, 0.5, 1.0, 0.9, 1.0, 0.9, 1.0), "bfloat16", 0.5),
+        ((1.0, 0.5, 0.9, 0.6, 0.9, 1.0, 0.9, 1.0), "full", 1.0),  # 0.5 against the least of all, 0.6
+        ((9.0, 4.0, 3.0), "bfloat16", 1 / 3),  # so long that once is enough
     ],
 )
-def test_what_is_clearly_quicker_is_used(needed: tuple[float, ...], found: str) -> None:
+def test_what_is_clearly_quicker_is_used(needed: tuple[float, ...], found: str, share: float) -> None:
     gradient = torch.ones(3)
-    assert search_precision.quickest(lambda x: gradient, ["bfloat16"], torch.device("cpu"), clock_of(*needed)) == found
+    cpu = torch.device("cpu")
+    decided = search_precision.quickest(lambda x: gradient, ["bfloat16"], cpu, clock_of(*needed))
+    assert decided.precision == found and decided.share == pytest.approx(share)
 
 
 def test_what_leads_elsewhere_or_fails_is_not_used() -> None:
@@ -246,7 +248,7 @@ def test_what_leads_elsewhere_or_fails_is_not_used() -> None:
 
     for gradient in (elsewhere, failing):
         clock = clock_of(*[1.0, 0.1] * 9)
-        assert search_precision.quickest(gradient, ["bfloat16"], torch.device("cpu"), clock) == "full"
+        assert search_precision.quickest(gradient, ["bfloat16"], torch.device("cpu"), clock) == ("full", 1.0)
 
 
 def test_a_network_that_fails_in_low_precision_goes_on_without(caplog: pytest.LogCaptureFixture) -> None:
@@ -273,9 +275,9 @@ def test_what_was_measured_stands_in_the_job_and_is_not_measured_again(
 ) -> None:
     measured = list[str]()
 
-    def measure(gradient: Any, precisions: Any, device: Any) -> str:
+    def measure(gradient: Any, precisions: Any, device: Any) -> search_precision.Search:
         measured.append("once")
-        return "bfloat16"
+        return search_precision.Search("bfloat16", 0.3)
 
     monkeypatch.setattr(search_precision, "WORTH_MEASURING", 1)
     monkeypatch.setattr(search_precision, "quickest", measure)
@@ -301,7 +303,7 @@ def test_what_was_measured_stands_in_the_job_and_is_not_measured_again(
 def test_a_file_is_measured_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = list[str]()
     monkeypatch.setattr(search_precision, "WORTH_MEASURING", 1)
-    monkeypatch.setattr(search_precision, "quickest", lambda *_: measured.append("once") or "full")
+    monkeypatch.setattr(search_precision, "quickest", lambda *_: measured.append("once") or search_precision.Search())
     monkeypatch.setattr(search_precision, "_decided", {})
     case = phantom.subject(seed=3, shape=(32, 32, 32))
     for _ in range(2):

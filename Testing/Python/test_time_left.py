@@ -81,7 +81,7 @@ def test_windows_of_gradients_and_answers_are_counted() -> None:
     progress.report(0.1, "its own count would fall back")
     back = 1 - ANSWER
     gradient = [0, 0.5 * ANSWER, ANSWER, ANSWER + 0.5 * back, 1]
-    wanted = [0, *gradient, *(1 + x for x in gradient), 2 + 0.5 * ANSWER, whole, whole]
+    wanted = [0, 0, *gradient, *(1 + x for x in gradient), 2 + 0.5 * ANSWER, whole, whole]
     assert told == pytest.approx([x / whole for x in wanted])
 
 
@@ -224,7 +224,56 @@ def test_nine_tenths_stand_for_what_will_probably_be_asked() -> None:
     for _gradient in range(20):
         progress.begin(Cost(gradients=1))
         progress.end()
-    assert told == pytest.approx([0.09 * n for n in range(1, 11)] + [0.9 + 0.01 * n for n in range(1, 11)])
+    assert told == pytest.approx([0.09 * n for n in range(11)] + [0.9 + 0.01 * n for n in range(1, 11)])
+
+
+def test_gradients_of_a_search_count_for_what_they_take() -> None:
+    told: list[float] = []
+    cost = Cost(gradients=11, answers=1, searched=10)
+    progress = Progress(cost, lambda fraction, message: told.append(fraction), None)
+    progress.begin(Cost(gradients=1))
+    progress.end()
+    assert told[-1] == pytest.approx(1 / (11 + ANSWER))
+    progress.weigh(0.2)
+    progress.begin(Cost(gradients=1, searched=1))
+    progress.between_windows(1.0)
+    assert told[-1] == pytest.approx((1 + 0.2 * ANSWER) / (1 + 10 * 0.2 + ANSWER))
+    progress.end()
+    assert told[-1] == pytest.approx((1 + 0.2) / (1 + 10 * 0.2 + ANSWER))
+    assert cost.seconds(5.0, 2.0, 1.0) == 5 + 10 * 1 + 2 and cost.seconds(5.0, 2.0) == 11 * 5 + 2
+    assert cost.times(3) == Cost(33, 3, 30) and cost + cost == Cost(22, 2, 20)
+
+
+@pytest.mark.parametrize(("steps", "restarts"), [(1, 1), (4, 1), (4, 3)])
+def test_all_gradients_of_a_search_but_its_first_are_searched(
+    steps: int, restarts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from SegAdversarialLib.model.bound_model import BoundModel
+
+    counts, search = [0], BoundModel.search
+
+    def counting(self: BoundModel, *given: object) -> object:
+        counts[0] += 1
+        return search(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BoundModel, "search", counting)
+    model, case = a_model_and_a_case()
+    attack = make_attack("pgd", {"steps": steps, "restarts": restarts})
+    attack(model, case)  # type: ignore[arg-type]
+    assert counts == [attack.cost.searched] == [steps * restarts - 1]
+
+
+def test_a_forecast_counts_on_a_search_in_low_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    from SegAdversarialLib.model import search_precision
+
+    monkeypatch.setattr(search_precision, "WORTH_MEASURING", 1)
+    monkeypatch.setattr(search_precision, "quickest", lambda *_: search_precision.Search("bfloat16", 0.25))
+    model, case = a_model_and_a_case()
+    clean = model.predict(case)  # type: ignore[attr-defined]
+    found = Forecast.measured({"pgd": make_attack("pgd", {"steps": 9})}, model, case, clean, 0.4)  # type: ignore[arg-type]
+    assert found.search == 0.25 and found.gradient == pytest.approx(1.0)
+    assert found.seconds_of("pgd")["searching"] == pytest.approx(1 + 8 * 0.25 + 0.4)
+    assert model.settled_acceleration.mixed_precision == "bfloat16"  # type: ignore[attr-defined]
 
 
 def test_the_first_gradient_and_answer_are_no_measure_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

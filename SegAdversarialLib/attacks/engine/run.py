@@ -161,7 +161,9 @@ class AttackRun:
         self._bound.expect(self.allowed, looks_everywhere)
         exactly |= self.gradient_evaluations == 0
         self.gradient_evaluations += 1
-        self._progress.begin(Cost(gradients=1))
+        if not exactly:
+            self._progress.weigh(self._bound.settle_search(image))
+        self._progress.begin(Cost(gradients=1, searched=int(not exactly)))
         loss = self._telling(loss)
         found = self._bound.differentiate(image, loss) if exactly else self._bound.search(image, loss)
         self.is_rough = not (exactly or self._bound.searches_exactly)
