@@ -40,7 +40,7 @@ def _plan(options: argparse.Namespace, console: Console) -> None:
     from SegAdversarialLib.studies.store import Store
 
     where = StudyFolder.of(options.file, options.output)
-    planned = plan(where.study(options.scale, options.cohort), trust=_trusted(options), progress=_progress(console))
+    planned = plan(where.study(options.scale, options.cohort), trust=options.trust, progress=_progress(console))
     _say_plan(planned, console)
     if options.first > 0:
         run_study(options.file, first=options.first, progress=_progress(console), **_how(options), **_which(options))
@@ -171,13 +171,7 @@ def _which(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _how(options: argparse.Namespace) -> dict[str, Any]:
-    trust = _trusted(options)
-    return {"scheduler": options.scheduler, "workers": options.workers, "threads": options.threads, "trust": trust}
-
-
-def _trusted(options: argparse.Namespace) -> tuple[str, ...] | None:
-    """What `run_study` is told: a study's own word on its programs counts where the user says so, too."""
-    return None if options.trust else ()
+    return {key: getattr(options, key) for key in ("scheduler", "workers", "threads", "trust")}
 
 
 def _progress(console: Console) -> Callable[[float, str], None]:

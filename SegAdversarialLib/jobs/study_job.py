@@ -22,8 +22,9 @@ class StudyJob(Strict):
         None, ge=1, description="How many workers of its own; none: one for each GPU, or as cores allow."
     )
     retry: bool = Field(False, description="Also try again what has failed too often.")
-    trust: tuple[Sum, ...] | None = Field(
-        None, description="The SHA-256 of programs that are trusted, whatever the study says; none: as the study says."
+    trust: bool | tuple[Sum, ...] = Field(
+        False,
+        description="Programs of which the study says so are trusted, or the SHA-256 of those that are, whatever it says.",
     )
 
     def anywhere(self) -> StudyJob:

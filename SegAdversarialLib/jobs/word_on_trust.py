@@ -13,11 +13,12 @@ def in_users_word(job: AnyJob, trust: bool) -> AnyJob:
 
     Args:
         job: the job.
-        trust: True: the user trusts the programs that it names; False: only those that are remembered open.
+        trust: True: the user trusts the programs that it names (of a study, those of which this says so, too); False: only
+            those that are remembered open.
     """
     data: dict[str, Any] = job.model_dump(mode="json")
     if data["kind"] == "study":
-        data["trust"] = None if trust else []
+        data["trust"] = trust
     data |= {key: without_trust(data[key]) for key in ("attacks", "recipe") if key in data}
     for part in _parts(data):
         part["trust"] = trust

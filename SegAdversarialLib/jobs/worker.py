@@ -37,6 +37,7 @@ from SegAdversarialLib.errors import Cancelled, InputError, check_cancel
 from SegAdversarialLib.jobs.failures import failure
 from SegAdversarialLib.jobs.warming import Warming
 from SegAdversarialLib.volumes.json_data import plain
+from SegAdversarialLib.volumes.own_streams import take_over_streams
 
 if TYPE_CHECKING:
     from SegAdversarialLib.formats.model_cache import ModelCache
@@ -253,7 +254,7 @@ def _imports_nothing(request: Request) -> bool:
 
 def serve() -> NoReturn:
     """Be a worker until the caller is gone."""
-    requests, events = _take_over_streams()
+    requests, events = take_over_streams()
     faulthandler.enable()  # a crash inside a library leaves its stack in the caller's log
     if hasattr(os, "setsid"):
         with suppress(OSError):  # the leader of a group, when started from a shell, is on its own already
@@ -264,22 +265,6 @@ def serve() -> NoReturn:
     send({"event": "ready", "protocol": PROTOCOL, "process": os.getpid(), "version": __version__})
     threading.Thread(target=_listen, args=(requests, worker), daemon=True).start()
     worker.work()
-
-
-def _take_over_streams() -> tuple[BinaryIO, TextIO]:
-    """Standard input and output for the protocol alone; everybody else reads nothing and writes to standard error.
-
-    The file descriptors themselves are replaced: networks and libraries in C++ print past Python. On Windows, an import
-    would also hang where another thread waits for standard input.
-    """
-    requests = os.fdopen(os.dup(0), "rb")
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    os.dup2(2, 1)
-    sys.stdin, sys.stdout = open(0, encoding="utf-8", closefd=False), sys.stderr  # noqa: SIM115
-    return requests, events
 
 
 def _sender(events: TextIO) -> Send:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.studies.apart import Failed, do_cell
 from SegAdversarialLib.studies.cluster import GONE
 from SegAdversarialLib.studies.records import Cell, Outcome
-from SegAdversarialLib.studies.work import introduce, run_cell
+from SegAdversarialLib.studies.work import introduce
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -122,7 +123,7 @@ class Crew:
         worker = self._workers[address]
         threads = self._threads or worker.threads
         options = {"products": dict(products), "volumes": volumes, "threads": threads}
-        self._send(_Flight(cell, worker), run_cell, cell, str(self._folder), **options)
+        self._send(_Flight(cell, worker), do_cell, cell, str(self._folder), **options)
 
     def report(self, timeout: float) -> list[Report]:
         """What has happened; waits for it, but not longer than so many seconds.
@@ -208,7 +209,13 @@ class Crew:
         if type(error).__name__ == "KilledWorker":
             return [Report(flight.cell, flight.worker.address, "lost" if first else "returned", error=_DIED)]
         kind: Literal["refused", "failed"] = "refused" if isinstance(error, InputError) else "failed"
-        text = str(error) if kind == "refused" else f"{type(error).__name__}: {detail_of(error)}" if error else ""
+        text = (
+            str(error)
+            if isinstance(error, (InputError, Failed))
+            else f"{type(error).__name__}: {detail_of(error)}"
+            if error
+            else ""
+        )
         return [Report(flight.cell, flight.worker.address, kind, error=text)]
 
     def _introduced(self, worker: _Worker, said: Mapping[str, str] | None, error: BaseException | None) -> None:

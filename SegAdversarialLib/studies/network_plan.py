@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.formats.describing import describe_file
+from SegAdversarialLib.formats.describing import NetworkDescription, describe_file
 from SegAdversarialLib.formats.monai_network import architecture_class
 from SegAdversarialLib.formats.settings import NetworkSettings
+from SegAdversarialLib.formats.trust import Trust, digest
 from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.studies.cases import Cases, FileStates
@@ -54,13 +55,13 @@ class NetworkPlan:
     """The networks of a study; those that a network is made of come before it.
 
     Args:
-        trust: the SHA-256 of programs that are trusted, whatever the study says; None: those of which it says so.
+        trust: the user's word on the programs that it names; see `running.run_study`.
 
     Attributes:
         cells: those that train networks and generators; what others need comes before them.
     """
 
-    def __init__(self, study: Study, cases: Cases, files: FileStates, trust: Sequence[str] | None = None) -> None:
+    def __init__(self, study: Study, cases: Cases, files: FileStates, trust: Trust = False) -> None:
         self._study, self._cases, self._files, self._trust = study, cases, files, trust
         self._uses: dict[str, Use] = {}
         self._generators: dict[str, Cell] = {}
@@ -125,24 +126,44 @@ class NetworkPlan:
             )
         return use
 
-    def _of_file(self, network: FileNetwork, place: Place) -> Use:
-        said = network.trust
+    def word_on(self, path: str, said: Trust, place: Place) -> Trust:
+        """What a cell says of trust in a network file that one of its settings names.
+
+        Args:
+            path: the file, or a network's name.
+            said: what the study says of it.
+            place: where it does.
+
+        Raises:
+            Misplaced: it cannot be described, or is a program that does not open.
+        """
         try:
-            found = describe_file(network.path, network.settings, **network.changes)
-            files = self._files.of_paths(found.files)
-            if self._trust is not None and found.needs_trust:
-                network = network.model_copy(update={"trust": tuple(self._trust)})
-            opens, head = found.opens(network.trust), found.output_head()
+            return self._word_on(describe_file(path), said, path, place)
         except InputError as error:
             raise Misplaced(place, str(error)) from None
-        if not opens:
-            way_out = "run the study with --trust" if said else "say trust: true"
-            raise Misplaced(
-                place, f"{network.path} is a program ({verdict(*found.programs)}); if you trust its source, {way_out}."
-            )
-        model = network.source.model_dump(mode="json", exclude_defaults=True)
-        if not (said or model.get("trust")):
-            model.pop("trust", None)
+
+    def _word_on(self, found: NetworkDescription, said: Trust, path: str, place: Place) -> Trust:
+        if not found.needs_trust:
+            return [] if said else False
+        # a program always has a word, be it an empty one: what is done is not done again when it is remembered meanwhile
+        word = said if self._trust is True else tuple(self._trust or ())
+        if found.opens(word):
+            return word if word is True else list(word or ())
+        way_out = "" if said else "say trust: true in the study"
+        if self._trust is False:
+            way_out += f"{' and ' if way_out else ''}run the study with --trust (in Python trust=True)"
+        elif self._trust is not True:
+            way_out = f"trust its SHA-256 {' and '.join(map(digest, found.programs))}"
+        raise Misplaced(place, f"{path} is a program ({verdict(*found.programs)}); if you trust its source, {way_out}.")
+
+    def _of_file(self, network: FileNetwork, place: Place) -> Use:
+        try:
+            found = describe_file(network.path, network.settings, **network.changes)
+            files, head = self._files.of_paths(found.files), found.output_head()
+            word = self._word_on(found, network.trust, network.path, place)
+        except InputError as error:
+            raise Misplaced(place, str(error)) from None
+        model = network.source.model_dump(mode="json", exclude_defaults=True) | ({} if word is False else {"trust": word})
         is_random = bool(network.changes.get("allow_random"))
         return Use({"path": network.path, **model}, found.channels, (), files, is_random, head)
 
@@ -220,6 +241,9 @@ class NetworkPlan:
                     found["trust"] = use.model["trust"]
                 needs += use.needs
                 files += use.files
+            elif choose == "network":
+                word = self.word_on(name, recipe.get("trust", False), (*place, setting))
+                found |= {} if word is False else {"trust": word}
         return found, tuple(needs), files
 
     def _trained_generator(self, name: str, source: GeneratorSource, place: Place) -> Cell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from SegAdversarialLib.cohorts.cohort import Cohort
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.evaluation.structures import check_regions
+from SegAdversarialLib.formats.trust import Trust
 from SegAdversarialLib.studies.cases import Cases, FileStates, chosen_cases
 from SegAdversarialLib.studies.configurations import Configuration, configurations
 from SegAdversarialLib.studies.network_plan import NetworkPlan, Use, trains_on
@@ -45,7 +46,7 @@ class Plan:
 def plan(
     study: Study,
     *,
-    trust: Sequence[str] | None = None,
+    trust: Trust = False,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
 ) -> Plan:
@@ -53,7 +54,7 @@ def plan(
 
     Args:
         study: the study.
-        trust: the SHA-256 of programs that are trusted, whatever the study says; None: those of which the study says so.
+        trust: the user's word on the programs that it names; see `running.run_study`.
         progress: gets the finished fraction and what is looked at.
         cancel: asked between cases; True stops with `Cancelled`.
 
@@ -65,10 +66,8 @@ def plan(
 
 
 class _Planner:
-    def __init__(
-        self, study: Study, trust: Sequence[str] | None, progress: ProgressCallback | None, cancel: CancelCheck | None
-    ) -> None:
-        self._study, self._trust = study, trust
+    def __init__(self, study: Study, trust: Trust, progress: ProgressCallback | None, cancel: CancelCheck | None) -> None:
+        self._study = study
         self._files = FileStates()
         self._cohorts = Cases(progress, cancel)
         self._networks = NetworkPlan(study, self._cohorts, self._files, trust)
@@ -140,8 +139,6 @@ class _Planner:
         """The configurations of the attacks on a network, with what they need in the place of names of the study."""
         for configuration in configurations(self._study, name, use.channels, use.is_random):
             settings, needs, files = dict(configuration.settings), list(use.needs), []
-            if self._trust is not None and "trust" in settings:
-                settings["trust"] = list(self._trust)
             if configuration.generator is not None:
                 cell = self._networks.generator(configuration.generator)
                 settings["generator"] = {"product": cell.key}
@@ -152,6 +149,9 @@ class _Planner:
                 settings["trust"] = source.model.get("trust", False)
                 needs += source.needs
                 files += source.files
+            elif isinstance(path := settings.get("source"), str):
+                word = self._networks.word_on(path, settings.pop("trust", False), configuration.place)
+                settings |= {} if word is False else {"trust": word}
             files += self._files.of_paths(configuration.files)
             yield settings, configuration, tuple(dict.fromkeys(needs)), files
 

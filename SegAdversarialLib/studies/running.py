@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
+from SegAdversarialLib.formats.trust import Trust
 from SegAdversarialLib.studies.estimate import first_ones
 from SegAdversarialLib.studies.folder import StudyFolder
 from SegAdversarialLib.studies.plan import Plan, plan
@@ -32,7 +33,7 @@ def run_study(
     only_resume: bool = False,
     retry: bool = False,
     first: int | None = None,
-    trust: Sequence[str] | None = None,
+    trust: Trust = False,
     progress: ProgressCallback | None = None,
     cancel: CancelCheck | None = None,
     on_begin: Callable[[Plan, Store], None] | None = None,
@@ -46,7 +47,8 @@ def run_study(
         only_resume: refuse to begin.
         retry: also try again what failed too often.
         first: only so many of the cells that wait, of each sort one before a second of any; None: all of them.
-        trust: the SHA-256 of programs that are trusted, whatever the study says; None: those of which the study says so.
+        trust: your word on the programs among its networks, which the study file cannot give. False: those that are remembered
+            open; True: also those of which the study says `trust: true`; SHA-256 sums: also these bytes, whatever it says.
         progress, cancel: as everywhere; what was finished before `Cancelled` is kept.
         on_begin: called with the plan and the open store before the first cell.
 

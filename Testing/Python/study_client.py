@@ -21,7 +21,7 @@ GONE = 3
 
 def main(path: Path, scheduler: str, light: bool) -> int:
     if light:  # cells that need no network
-        crew.run_cell = study_helpers.misbehaved
+        crew.do_cell = study_helpers.misbehaved
     interruption.listen()
     where: dict[str, Any] = {"workers": 2, "threads": 1} if scheduler == "own" else {"scheduler": scheduler}
     with Store.open(path) as store:

@@ -63,7 +63,7 @@ def plain_cell(name: str, **settings: Any) -> Cell:
 
 
 def misbehaved(cell: Cell, folder: str, **options: Any) -> Outcome:
-    """Stands in for `run_cell` in a worker, and does what the cell's settings say; each try leaves a letter in a file."""
+    """Stands in for `do_cell` in a worker, and does what the cell's settings say; each try leaves a letter in a file."""
     how = cell.settings
     with open(Path(folder) / f"tries-{cell.case}", "a", encoding="utf-8") as file:
         file.write("x")

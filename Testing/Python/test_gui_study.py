@@ -149,6 +149,40 @@ def test_trust_that_a_file_claims_is_asked_for(panel: Any, tmp_path: Path, monke
         panel.study.runButton.click()
         assert asked.pop() == str(net) and not asked
         assert not panel.logic.runner.busy and not (tmp_path / "stranger").exists()
+    assert not messages()
     monkeypatch.setattr(trust, "askTrust", lambda network: trust.ONCE)
     assert panel.study.ensureTrust() and panel.study.granted() == [hashlib.sha256(net.read_bytes()).hexdigest()]
+    trust.forgetAll()
+
+
+def test_what_was_answered_of_a_transfers_source_holds(
+    slicerHost: Any, panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that only an attack names is asked about, and opened then, whatever the file says of it; in a process of its
+    own, not in the panel's."""
+    from SegAdversarialGui import trust
+
+    asked: list[str] = []
+
+    def once(network: Any) -> str:
+        asked.append(network.path)
+        return trust.ONCE
+
+    monkeypatch.setattr(trust, "askTrust", once)
+    net = tmp_path / "source.ts"
+    torch.jit.script(tiny_network(4, 4).float()).save(str(net))
+    settings = {"channels": ["T1", "T1ce", "T2", "FLAIR"], "classes": ["background", "necrosis", "oedema", "enhancing"]}
+    net.with_suffix(".json").write_text(json.dumps(settings))
+    path = tmp_path / "transfer.yaml"
+    attack = f"{{attack: transfer, method: fgsm, source: '{net}', name: Transfer}}"
+    path.write_text(
+        "study: transfer\ncohort: phantom:1@32\nnetworks: {unet: builtin:brain-tumour-phantom}\n"
+        f"attacks: [{attack}]\naudit: false\n"
+    )
+    panel.study.fileLine.currentPath = str(path)
+    worker = panel.logic.worker.processId
+    click(slicerHost, panel, panel.study.runButton)
+    assert not messages(), messages()
+    assert asked == [str(net)] and cells(panel, 2) != ["failed"] and panel.study.table.rowCount == 1
+    assert panel.logic.worker.processId == worker
     trust.forgetAll()

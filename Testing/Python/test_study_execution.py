@@ -21,7 +21,7 @@ from SegAdversarialLib.studies.store import Counts, Store
 
 @pytest.fixture(autouse=True)
 def _misbehaved(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "run_cell", misbehaved)
+    monkeypatch.setattr(crew, "do_cell", misbehaved)
 
 
 @pytest.fixture(scope="module")

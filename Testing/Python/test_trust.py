@@ -28,9 +28,6 @@ from SegAdversarialLib.formats.verdicts import imports, verdict
 from SegAdversarialLib.jobs import make_job
 from SegAdversarialLib.jobs.programs import programs_of
 from SegAdversarialLib.jobs.word_on_trust import in_users_word
-from SegAdversarialLib.studies.plan import plan
-from SegAdversarialLib.studies.programs import programs
-from SegAdversarialLib.studies.study import Study
 
 SETTINGS = {"channels": ["A", "B"], "classes": ["background", "core", "rim"]}
 
@@ -314,7 +311,7 @@ def test_which_programs_a_job_would_open(program: Path, tmp_path: Path) -> None:
         trust.digest(other)
     }
     assert programs_of({"kind": "train", "recipe": {"recipe": "x", "teacher": str(program)}}) == {trust.digest(program)}
-    assert programs_of({"kind": "study", "study": "x", "trust": ["ab"]}) == {"ab"}
+    assert programs_of({"kind": "study", "study": "x", "trust": ["ab"]}) == frozenset()
     assert programs_of({"kind": "phantom"}) == frozenset()
 
 
@@ -340,41 +337,7 @@ def test_a_file_does_not_say_that_it_is_trusted_itself(program: Path) -> None:
         for word in (True, False):
             assert in_users_word(job, word).model_dump(mode="json") == saying(job.model_dump(mode="json"), word)
     study = make_job({"kind": "study", "study": "x.yaml", "trust": ["ab" * 32]})
-    assert in_users_word(study, True).trust is None and in_users_word(study, False).trust == ()
-
-
-STUDY = {
-    "study": "programs",
-    "cohort": "phantom:1@32",
-    "attacks": [{"attack": "fgsm", "epsilon": 0.1}],
-    "audit": False,
-}
-
-
-def test_a_study_opens_the_programs_that_the_user_trusts(tmp_path: Path) -> None:
-    path = made(tmp_path / "net.ts", 0)
-    path.with_suffix(".json").write_text(json.dumps({"channels": ["T1", "FLAIR"], "classes": ["a", "b", "c"]}))
-    other = made(tmp_path / "other.ts", 1)
-    attacks = [*STUDY["attacks"], {"attack": "transfer", "source": str(other), "trust": True}]
-    study = Study.of({**STUDY, "attacks": attacks, "networks": {"net": {"path": str(path), "trust": True}}})
-    assert [x.file for x in programs(study)] == [path, other]
-    sums = [trust.digest(path), trust.digest(other)]
-    said, word = plan(study, trust=sums), plan(study)
-    assert all(cell.work["model"]["trust"] == sums for cell in said.cells)
-    assert [cell.settings.get("trust") for cell in said.cells] == [None, sums]
-    assert [cell.key for cell in said.cells] == [cell.key for cell in word.cells]  # what is done is not done again
-    with pytest.raises(ValueError, match="net.ts is a program .*run the study with --trust"):
-        plan(study, trust=[])
-    for file in (path, other):
-        trust.remember(file, trust.digest(file))
-    assert [cell.key for cell in plan(study, trust=[]).cells] == [cell.key for cell in word.cells]
-    trust.forget([trust.digest(x) for x in (path, other)])
-    plain = Study.of({**STUDY, "networks": {"net": "builtin:brain-tumour-phantom"}})
-    assert len({cell.key for said in (None, [], sums) for cell in plan(plain, trust=said).cells}) == 1
-    silent = Study.of({**STUDY, "networks": {"net": str(path)}})
-    assert plan(silent, trust=sums).cells[0].work["model"]["trust"] == sums
-    with pytest.raises(ValueError, match="if you trust its source, say trust: true"):
-        plan(silent)
+    assert in_users_word(study, True).trust is True and in_users_word(study, False).trust is False
 
 
 @pytest.mark.parametrize(
