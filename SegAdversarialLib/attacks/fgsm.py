@@ -129,15 +129,29 @@ class TIFGSM(ChosenLoss, KeepsBest, GradientAttack):
 
     def _target_map(self, head: OutputHead, case: Case) -> np.ndarray:
         """The target as a label map (K, J, I)."""
-        if isinstance(self.target, str) and self.target.lower() not in [name.lower() for name in head.names]:
-            target = read_label(self.target, case.grid, head)
-        elif isinstance(self.target, np.ndarray):
+        if isinstance(self.target, np.ndarray):
             target = self.target
-        elif isinstance(self.target, int) and self.target in {value for region in head.regions for value in region}:
-            return np.full(case.shape, self.target, dtype=np.int16)
+        elif (label := self._target_label(head)) is not None:
+            return np.full(case.shape, label, dtype=np.int16)
         else:
-            return np.full(case.shape, head.regions[head.output(self.target)][0], dtype=np.int16)
+            target = read_label(self.target, case.grid, head)
         if target.shape != case.shape:
             raise InputError(f"The target has the shape {target.shape}, the case {case.shape}; both must agree.")
         head.check_label(target)
         return target
+
+    def _target_label(self, head: OutputHead) -> int | None:
+        """The reference label that every voxel is to have; None: the target is the file of a map.
+
+        Raises:
+            InputError: no class has the number.
+        """
+        if head.kind == "sigmoid" and str(self.target).lower() in ("0", "background"):
+            return 0  # of overlapping regions none
+        if isinstance(self.target, int):
+            if any(self.target in region for region in head.regions):
+                return self.target
+        elif self.target.lower() not in [name.lower() for name in head.names]:
+            return None
+        # of the labels of a region the one that lies in the fewest others: oedema for the whole tumour
+        return min(head.regions[head.output(self.target)], key=lambda x: sum(x in region for region in head.regions))

@@ -46,6 +46,7 @@ class FrequencyAttack(TransformingAttack):
         None,
         "Structural similarity to the original that each channel keeps at least; none: any.",
         label="Least SSIM",
+        texts={"none": "any"},
         ge=0,
         le=0.9999,
         examples=[0.98],

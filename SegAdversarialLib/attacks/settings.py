@@ -47,7 +47,8 @@ def parameter(
             anew ("trust": it has no editor and is never stored).
         advanced: most people leave it alone, so that a panel may fold it away.
         label: what people call it, where that is not just the field's name.
-        texts: what people call its values, where these are words of a fixed set.
+        texts: what people call its values, where these are words of a fixed set; "none": what null means, where that is
+            not a value of its own that is worked out.
         bounds: limits, as pydantic's `Field` takes them.
     """
     hints: dict[str, Any] = {"unit": unit, "choose": choose, "advanced": advanced, "label": label, "texts": dict(texts or {})}

@@ -168,6 +168,7 @@ class StopsAtDrop(AgainstReference):
         "share of the clean Dice",
         advanced=True,
         label="Stop at drop",
+        texts={"none": "never"},
         gt=0,
         le=1,
         examples=[0.3],

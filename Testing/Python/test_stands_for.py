@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import tiny_network, toy_case
 
-from SegAdversarialLib import InputError, open_model
+from SegAdversarialLib import InputError, SegmentationModel, attacks, objectives, open_model
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.formats import describe_file
 
@@ -101,3 +102,29 @@ def test_a_label_that_nobody_covers_can_be_given_to_a_class_of_the_builtin_netwo
     assert main(words) == 2
     assert "label value(s) 3, which none of the network's classes" in capsys.readouterr().err
     assert main([*words, "--stands-for", "4=3"]) == 0
+
+
+def test_targets_of_a_network_whose_labels_are_regions() -> None:
+    """A region means itself, with as little else as the regions' nesting allows; 0 means that nothing is there."""
+    network = torch.nn.Conv3d(1, 3, 3, padding=1)
+    nested = {2: (1, 2, 4), 1: (1, 4), 4: (4,)}
+    names = {2: "WT", 1: "TC", 4: "ET"}
+    model = SegmentationModel.from_network(network, channels=("A",), classes=names, regions=nested, head="sigmoid")
+    case = toy_case(channels=("A",))
+    wanted = {
+        "WT": (1, 0, 0),
+        "TC": (1, 1, 0),
+        "et": (1, 1, 1),
+        1: (1, 1, 0),
+        2: (1, 0, 0),
+        0: (0, 0, 0),
+        "background": (0, 0, 0),
+    }
+    for target, claims in wanted.items():
+        reference = torch.tensor(claims, dtype=torch.bool)[:, None, None, None].expand(3, *case.shape).numpy()
+        result = attacks.TIFGSM(target=target, steps=1, keep="last")(model, case)
+        _, gradient = model.value_and_gradient(case, objectives.SoftDice(reference.astype(np.float32)))
+        step = result.adversarial.image - case.image
+        assert (step[0] * np.sign(gradient[0]) <= 0).all() and (step != 0).mean() > 0.9, target
+    with pytest.raises(InputError, match="no class 3; it has 2 WT, 1 TC, 4 ET"):
+        attacks.TIFGSM(target=3)(model, case)
