@@ -48,7 +48,7 @@ def _fitting(field: Field) -> Editor:
     if len(others) > 1 or len(values) > 1:
         return _jsonLine(field.default)
     if values:
-        text = _("automatic") if values[0] in (None, "auto") else field.readable(values[0])
+        text = field.ofNothing if values[0] is None else _("automatic") if values[0] == "auto" else field.readable(values[0])
         return editors.OptionalEditor(_simple(field, others[0]), values[0], text, field.default)
     return _simple(field, others[0])
 
@@ -116,7 +116,8 @@ def _list(text: str) -> Any:
 
 
 def _listText(value: Any) -> str:
-    """Plain lists without brackets: "1.0, 2.5"."""
-    if isinstance(value, (list, tuple)) and value and not any(isinstance(x, (list, tuple, dict)) for x in value):
-        return json.dumps(list(value), ensure_ascii=False)[1:-1]
+    """Plain lists without brackets and quotation marks: "1.0, 2.5", "bias, noise"."""
+    if isinstance(value, (list, tuple)) and value:
+        text = ", ".join(map(_jsonText, value))
+        return text if editors.same(_list(text), list(value)) else json.dumps(list(value), ensure_ascii=False)
     return _jsonText(value)

@@ -23,6 +23,7 @@ _LARGEST_INTEGER = 2**31 - 1
 _LARGEST_NUMBER = 1e9
 _LARGEST_FLOAT = 1e300
 _FEWEST_DECIMALS = 4
+_DECIMALS_OF = {"mm": 2, "degrees": 2, "percent": 2}
 _MOST_DECIMALS = 12
 _NARROWEST_BOX = 70
 
@@ -103,12 +104,14 @@ class Editor:
 
 
 class NumberEditor(Editor):
-    """A number with a fraction. The box shows as many decimals as the value needs, and never fewer than four."""
+    """A number with a fraction. The box shows as many decimals as the value needs, and never fewer than four; of mm, degrees
+    and percent two."""
 
     def __init__(self, field: Field, schema: Mapping[str, Any]) -> None:
         super().__init__(qt.QDoubleSpinBox())
         self._bounds = Bounds.of(schema)
-        self._fewest = max(_FEWEST_DECIMALS, decimalsOf(field.default))
+        fewest = _DECIMALS_OF.get(str(field.schema.get("unit", "")), _FEWEST_DECIMALS)
+        self._fewest = max(fewest, decimalsOf(field.default))
         dress(self.widget, field)
         self.widget.stepType = qt.QAbstractSpinBox.AdaptiveDecimalStepType
         self._setRange(self._fewest)
@@ -175,6 +178,7 @@ class LineEditor(Editor):
     def _show(self, value: Any) -> None:
         with widgets.blocked(self.widget):
             self.widget.text = self._toText(value)
+            self.widget.cursorPosition = 0  # of a long text the beginning is seen
 
     def _read(self) -> Any:
         return self._fromText(self.widget.text)

@@ -94,6 +94,11 @@ class Field:
         return dict(self.schema.get("texts", {}))
 
     @property
+    def ofNothing(self) -> str:
+        """What people call it where no value is set: often it is then worked out."""
+        return _(self.texts.get("none") or "automatic")
+
+    @property
     def label(self) -> str:
         """What people call it."""
         return _(self.schema.get("label") or self.name.replace("_", " ").strip().capitalize())

@@ -30,6 +30,7 @@ class TrainingSettings(BaseModel, metaclass=_Called):
         None,
         description="Voxels of the random parts of cases that the network learns from, along its own axes, around labelled "
         "voxels; none: whole cases, or slices.",
+        json_schema_extra={"texts": {"none": "whole"}},
     )
     patches: int | None = Field(
         None,
@@ -46,7 +47,12 @@ class TrainingSettings(BaseModel, metaclass=_Called):
         description="The learning rate from the first step to the last: as it is; down to 0 along a cosine; down to 0 as "
         "(1 - t)^0.9; or up over the first tenth, then down along a cosine.",
     )
-    clip_gradient: float | None = Field(None, gt=0, description="Largest norm of the weights' gradient; none: as it comes.")
+    clip_gradient: float | None = Field(
+        None,
+        gt=0,
+        description="Largest norm of the weights' gradient; none: as it comes.",
+        json_schema_extra={"texts": {"none": "never"}},
+    )
     loss: Literal["dice-ce", "dice", "ce", "focal"] = Field(
         "dice-ce",
         description="Soft Dice of the structures and cross-entropy of all voxels (their sum), one of them, or focal.",
@@ -66,6 +72,7 @@ class TrainingSettings(BaseModel, metaclass=_Called):
         None,
         ge=1,
         description="Epochs without a better validation Dice after which training ends; none: it goes on to its end.",
+        json_schema_extra={"texts": {"none": "endless"}},
     )
     validate_every: int = Field(1, ge=1, description="Epochs from one validation to the next.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(

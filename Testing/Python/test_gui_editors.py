@@ -122,3 +122,20 @@ def test_no_schema_is_without_an_editor(slicerHost: Any, kind: dict[str, Any], s
 
     for field in fieldsOf({"properties": {"x": {**kind, **said}}, "$defs": {"x": kind}}):
         assert makeEditor(field).widget is not None and field.toolTip and field.label
+
+
+def test_lists_are_words_and_nothing_has_a_name(slicerHost: Any) -> None:
+    from SegAdversarialGui.editor_factory import makeEditor
+
+    words = makeEditor(fieldOf(type="array", default=["bias", "noise"]))
+    assert words.widget.text == "bias, noise" and words.widget.cursorPosition == 0 and words.value() == ["bias", "noise"]
+    words.widget.text = "noise, affine"
+    assert words.value() == ["noise", "affine"]
+    tricky = ["a, b", "1", "true"]
+    words.setValue(tricky)
+    assert json.loads(words.widget.text) == words.value() == tricky
+    either = {"anyOf": [{"type": "number"}, {"type": "null"}], "default": None}
+    assert makeEditor(fieldOf(**either)).check.text == "automatic"
+    assert makeEditor(fieldOf(**either, texts={"none": "never"})).check.text == "never"
+    assert makeEditor(fieldOf(type="number", default=4, unit="mm")).widget.decimals == 2
+    assert makeEditor(fieldOf(type="number", default=0.05)).widget.decimals == 4
