@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from SegAdversarialLib.objectives.objective import BoundObjective, Objective
 from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.volumes.slabs import slabs
 
 if TYPE_CHECKING:
     import torch
@@ -61,8 +62,11 @@ class BoundJoint:
         """The mean of the losses, a scalar; its gradient by the logits (N, K, J, I) is what the parts agree on."""
         import torch
 
+        from SegAdversarialLib.objectives.known_gradient import KnownGradient
+
         differentiated = torch.is_grad_enabled() and logits.requires_grad
         pull, losses = torch.zeros_like(logits, requires_grad=False), []
+        room = torch.empty_like(pull) if differentiated else None
         for part, bound in zip(self._parts, self._bound):
             bound.progress = self.progress
             bound.sharpness = 1 + (part.last_sharpness - 1) * self.progress
@@ -71,11 +75,18 @@ class BoundJoint:
             losses.append(loss.detach())
             if differentiated and loss.requires_grad:
                 (gradient,) = torch.autograd.grad(loss, leaf)
-                size = gradient.abs().sum()
+                size = torch.abs(gradient, out=room).sum()
                 if size > torch.finfo(size.dtype).tiny:  # below, it is rounding
-                    pull.add_(gradient.div_(size), alpha=1 + (part.last_weight - 1) * self.progress)
+                    _add(pull, gradient, size, 1 + (part.last_weight - 1) * self.progress)
         mean = torch.stack(losses).mean()
         if not differentiated:
             return mean
-        linear = (pull * logits).sum()
-        return linear + (mean - linear.detach())
+        # as if the pull at the logits were all there is, but for the height
+        linear = torch.mul(pull, logits.detach(), out=room).sum()
+        return KnownGradient.apply(logits, linear + (mean - linear), pull)
+
+
+def _add(pull: torch.Tensor, gradient: torch.Tensor, size: torch.Tensor, weight: float) -> None:
+    """Add to the pull (N, K, J, I) a gradient divided by its size, times the weight."""
+    for piece in slabs(pull):
+        pull[:, piece].add_(gradient[:, piece].div_(size), alpha=weight)

@@ -103,6 +103,7 @@ class BoundObjective:
         temperature: measured on the first logits where it is to be "auto" or "deviation".
         progress: how much of its gradients an attack has behind it, from 0 to 1; some weightings change with it.
         sharpness: the logits are multiplied by it; the higher, the more a probability is like a vote.
+        kept: what the objective has made of the targets and need not make again as long as they are the same.
     """
 
     objective: Objective
@@ -113,6 +114,7 @@ class BoundObjective:
     temperature: float | None = None
     progress: float = 0.0
     sharpness: float = 1.0
+    kept: object = None
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """The loss, a scalar tensor; differentiable in the logits (N, K, J, I).

@@ -7,6 +7,7 @@ these questions: 1, or N.
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,51 @@ from SegAdversarialLib.objectives.objective import BoundObjective, Objective
 
 if TYPE_CHECKING:
     import torch
+
+
+_FEW = 0.25
+"""Where no larger share of the voxels counts, the others are left out."""
+_TOGETHER = 64
+"""torch takes so many numbers at a time, or some part of that, and rounds those that are left over at the end otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class _FewWeights:
+    """The voxels that count, where these are few.
+
+    Attributes:
+        voxels: (M) their places in the volume.
+        values: (P, M) their weights.
+        targets: (N, M) what each output should claim of them.
+    """
+
+    voxels: torch.Tensor
+    values: torch.Tensor
+    targets: torch.Tensor
+
+    @classmethod
+    def of(cls, weights: torch.Tensor, targets: torch.Tensor) -> torch.Tensor | _FewWeights:
+        """Those of weights (P, K, J, I); the weights themselves where many voxels count.
+
+        So that their losses are the same to the last bit, none of them may be left over: neither in the volume, nor among
+        themselves, where some voxels that do not count fill up their number.
+        """
+        counts, size = (weights != 0).any(0).flatten(), weights[0].numel()
+        number = int(counts.count_nonzero())
+        wanted = -(-number // _TOGETHER) * _TOGETHER
+        if wanted > _FEW * size or counts[size - size % _TOGETHER :].any():
+            return weights
+        counts[(~counts[: size - size % _TOGETHER]).nonzero()[: wanted - number]] = True
+        voxels = counts.nonzero().squeeze(1)
+        return cls(voxels, weights.flatten(1)[:, voxels], targets.flatten(1)[:, voxels])
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Weights, and the targets that they were made for."""
+
+    targets: torch.Tensor
+    weights: torch.Tensor | _FewWeights | None
 
 
 class VoxelwiseObjective(Objective):
@@ -35,9 +81,25 @@ class VoxelwiseObjective(Objective):
 
     def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """The weighted mean for logits (N, K, J, I)."""
-        weights = _balanced_weights(bound) if self.balanced else _equal_weights(bound)
-        lost = self.lost(logits, bound)
-        return lost.mean() if weights is None else (weights * lost).sum()
+        weights = self._weights(bound)
+        if weights is None:
+            return self.lost(logits, bound).mean()
+        if not isinstance(weights, _FewWeights):
+            return (weights * self.lost(logits, bound)).sum()
+        some = logits.flatten(1).index_select(1, weights.voxels)
+        lost = weights.values * self.lost(some, replace(bound, targets=weights.targets))
+        # laid out as the volume is, so that it is the same sum to the last bit
+        whole = lost.new_zeros(len(lost), logits[0].numel()).index_copy(1, weights.voxels, lost)
+        return whole.sum()
+
+    def _weights(self, bound: BoundObjective) -> torch.Tensor | _FewWeights | None:
+        """What is made anew only for targets that have moved."""
+        if bound.targets.requires_grad:
+            return _balanced_weights(bound) if self.balanced else _equal_weights(bound)
+        if not isinstance(bound.kept, _Kept) or bound.kept.targets is not bound.targets:
+            weights = _balanced_weights(bound) if self.balanced else _equal_weights(bound)
+            bound.kept = _Kept(bound.targets, None if weights is None else _FewWeights.of(weights, bound.targets))
+        return bound.kept.weights
 
 
 class CrossEntropy(VoxelwiseObjective):

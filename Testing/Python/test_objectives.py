@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SegAdversarialLib import InputError, objectives
+from SegAdversarialLib.objectives import voxelwise
 from SegAdversarialLib.structures.output_head import OutputHead
 
 SOFTMAX = OutputHead.of({0: "background", 1: "core", 2: "oedema", 4: "rim"})
@@ -299,3 +300,81 @@ def test_a_stuck_objective_leaves_the_others_alone() -> None:
     bound = sharp.bind(SOFTMAX, "cpu", torch.float64)
     bound.progress = 1.0
     assert float(bound(logits)) == pytest.approx(value(objectives.SoftDice(label), 3 * logits), rel=1e-12)
+
+
+def plain_weighted_mean(name: str, bound: objectives.BoundObjective, logits: torch.Tensor) -> torch.Tensor:
+    """The weighted mean over all voxels, whether they count or not."""
+    kind = bound.objective
+    assert isinstance(kind, voxelwise.VoxelwiseObjective)
+    weights = (voxelwise._balanced_weights if kind.balanced else voxelwise._equal_weights)(bound)
+    lost = kind.lost(logits, bound)
+    return lost.mean() if weights is None else (weights * lost).sum()
+
+
+def few_voxels(shape: tuple[int, int, int], seed: int, outputs: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Logits in single precision, and a label map in which hardly any voxel counts."""
+    generator = np.random.default_rng(seed)
+    label = generator.choice([0, 1, 2, 4], shape, p=[0.92, 0.04, 0.02, 0.02]).astype(np.int16)
+    return torch.from_numpy(generator.normal(0, 3, (outputs, *shape)).astype(np.float32)), label
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from([x for x, kind in objectives.OBJECTIVES.items() if issubclass(kind, voxelwise.VoxelwiseObjective)]),
+    head=st.sampled_from([SOFTMAX, SIGMOID]),
+    shape=st.tuples(*[st.integers(1, 24)] * 3),
+    seed=st.integers(0, 1000),
+    how=st.sampled_from(["all", "classes", "region"]),
+)
+def test_voxels_that_do_not_count_are_left_out_to_the_last_bit(
+    name: str, head: OutputHead, shape: tuple[int, int, int], seed: int, how: str
+) -> None:
+    logits, label = few_voxels(shape, seed, len(head.labels))
+    more: dict[str, Any] = {
+        "classes": {"classes": (1,)},
+        "region": {"region": np.random.default_rng(seed).random(shape) < 0.1},
+    }.get(how, {})
+    bound = objectives.OBJECTIVES[name](label, **more).bind(head, "cpu", torch.float32)
+    for bound.progress in (0.0, 0.7):
+        found, expected = [], []
+        for ask, kept in ((bound, found), (lambda x: plain_weighted_mean(name, bound, x), expected)):
+            leaf = logits.clone().requires_grad_(True)
+            value = ask(leaf)
+            kept += [value.detach(), *torch.autograd.grad(value, leaf)]
+        assert all(torch.equal(x, y) for x, y in zip(found, expected))
+
+
+def test_what_is_kept_of_targets_is_not_used_for_others() -> None:
+    logits, label = few_voxels((16, 16, 16), 0, 4)
+    other = few_voxels((16, 16, 16), 1, 4)[1]
+    bound, fresh = (objectives.Margin(x).bind(SOFTMAX, "cpu", torch.float32) for x in (label, other))
+    bound(logits)
+    bound.targets = fresh.targets.clone()
+    assert torch.equal(bound(logits), fresh(logits))
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.4, 1.0])
+def test_joint_objective_is_the_plain_sum_to_the_last_bit(progress: float) -> None:
+    logits, label = few_voxels((20, 24, 16), 5, 4)
+    parts = [
+        objectives.Part(objectives.BalancedMaskedCrossEntropy(label)),
+        objectives.Part(objectives.Margin(label), last_weight=0.0),
+        objectives.Part(objectives.SoftDice(label), last_weight=2.0, last_sharpness=3.0),
+    ]
+    joint = objectives.JointObjective(parts).bind(SOFTMAX, "cpu", torch.float32)
+    joint.progress = progress
+    leaf = logits.clone().requires_grad_(True)
+    value = joint(leaf)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    pull, losses = torch.zeros_like(logits), []
+    for part in parts:
+        bound = part.objective.bind(SOFTMAX, "cpu", torch.float32)
+        bound.sharpness = 1 + (part.last_sharpness - 1) * progress
+        own = logits.clone().requires_grad_(True)
+        losses.append(bound(own))
+        (found,) = torch.autograd.grad(losses[-1], own)
+        pull.add_(found / found.abs().sum(), alpha=1 + (part.last_weight - 1) * progress)
+    linear, mean = (pull * logits).sum(), torch.stack(losses).mean()
+    assert torch.equal(gradient, pull) and torch.equal(value, linear + (mean - linear))
+    (thrice,) = torch.autograd.grad(3 * joint(leaf), leaf)
+    assert torch.equal(thrice, 3 * pull)

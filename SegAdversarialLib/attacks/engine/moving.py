@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from SegAdversarialLib.changes.fields import Box, warp
+from SegAdversarialLib.objectives.known_gradient import KnownGradient
 
 if TYPE_CHECKING:
     from SegAdversarialLib.objectives import BoundObjective
@@ -92,21 +93,7 @@ class MovedLoss:
             by_logits, by_targets = torch.autograd.grad(value, (leaf, bound.targets))
         bound.targets = bound.targets.detach()
         self.target_gradient = by_targets
-        return _WithGradient.apply(logits, value.detach(), by_logits)
-
-
-class _WithGradient(torch.autograd.Function):
-    """A value that was worked out already, and its gradient."""
-
-    @staticmethod
-    def forward(context: Any, logits: torch.Tensor, value: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        context.save_for_backward(gradient)
-        return value.clone()
-
-    @staticmethod
-    def backward(context: Any, *seeds: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (gradient,) = context.saved_tensors
-        return gradient * seeds[0], None, None
+        return KnownGradient.apply(logits, value.detach(), by_logits)
 
 
 def _extent(line: torch.Tensor) -> tuple[int, int]:
