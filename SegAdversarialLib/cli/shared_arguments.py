@@ -132,7 +132,9 @@ def _add_windows(group: Any) -> None:
         help="a window counts less towards its faces (default: as in MONAI; voxel: as in nnU-Net), or the same",
     )
     group.add_argument("--size-multiple", type=int, metavar="N", help="sizes that it takes are multiples of this")
-    group.add_argument("--window-batch", type=int, metavar="N", help="windows in one go")
+    group.add_argument(
+        "--window-batch", type=int, metavar="N", help="windows in one go; none: measured on a CPU, what a GPU's memory holds"
+    )
 
 
 def _add_nature(group: Any) -> None:

@@ -96,7 +96,7 @@ class ModelSettings(Strict):
         "nnU-Net, centred on a voxel), or the same.",
     )
     size_multiple: int = Field(1, ge=1, description="Sizes that it takes are multiples of this.")
-    window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: chosen for the device and the network.")
+    window_batch: int | None = Field(None, ge=1, description="Windows in one go; none: measured on a CPU, what a GPU holds.")
     outputs: Literal["logits", "probabilities"] | None = Field(
         None, description="What it gives: logits, or the probabilities of a sigmoid or softmax inside it; none: found out."
     )

@@ -66,24 +66,16 @@ class AttackWriter:
         with self._place.change([name]) as folder:
             self._write_beginning(folder)
             write_attack(folder / name, result, evaluation, model, self._job.ending, about)
-            self._settle(folder, model)
+            write_job(folder, self._job, model, self._attacks)  # now it is known how the network is best asked
             there = {x: row for x, row in self._rows.items() if (self._place.path / x / RESULT_MARKER).is_file()}
             rows = {**there, name: compare({name: evaluation})[0] | _spared(result.windows_spared)}
             write_table(list(rows.values()), folder / TABLE_FILE)
         self._rows = rows
 
-    def _settle(self, folder: Path, model: SegmentationModel) -> None:
-        """Once it is known in which precision attacks search, the job that does the same again says so."""
-        settled = model.settled_acceleration
-        if settled != model.acceleration:
-            changes = {**self._job.model.changes, "acceleration": settled.model_dump(mode="json")}
-            source = self._job.model.model_copy(update={"changes": changes})
-            write_job(folder, self._job.model_copy(update={"model": source}), self._attacks)
-
     def _write_beginning(self, folder: Path) -> None:
         if not self._begun or not (self._place.path / JOB_FILE).is_file():  # somebody took the folder away meanwhile
             write_clean(folder, self._clean.labels, self._case, self._job.ending)
-            write_job(folder, self._job, self._attacks)
+            write_job(folder, self._job, attacks=self._attacks)
             self._begun = True
 
 

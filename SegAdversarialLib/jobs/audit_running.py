@@ -32,7 +32,7 @@ def run_audit(job: AuditJob, emit: Emit, cancel: CancelCheck | None, open_model:
     found = audit(model, cases, surrogate=surrogate, progress=part_of(emit, 0.0, 1.0), cancel=cancel, **given)
     with place.change(everything=True) as folder:
         found.write_into(folder)
-        write_job(folder, job)
+        write_job(folder, job, model)
     for line in found.table().splitlines():
         emit({"event": "log", "level": "info", "message": line})
     emit(

@@ -56,7 +56,7 @@ def run_certify(
     check_cancel(cancel)
     with place.change([FOLDER], everything=True) as folder:
         results.write_clean(folder, clean.labels, case, job.ending)
-        write_job(folder, job)
+        write_job(folder, job, model)
         found.save(folder / FOLDER, job.ending, about)
         write_table(found.rows, folder / results.TABLE_FILE, COLUMNS)
     emit({"event": "log", "level": "info", "message": found.sentence()})

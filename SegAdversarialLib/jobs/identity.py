@@ -33,6 +33,7 @@ def fingerprints(
         regions: the structures that are measured beside the network's own.
     """
     described = {key: value for key, value in model.describe().items() if key not in _INCIDENTAL}
+    described["window_batch"] = None  # incidental, too; it may be measured in between
     files = describe_file(source.path, source.settings, **source.changes).files
     return {
         "images": _digest(_text([case.channels, case.shape, np.asarray(case.affine).tolist()]), case.image),

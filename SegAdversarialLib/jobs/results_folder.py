@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.trust import without_trust
@@ -27,6 +27,9 @@ from SegAdversarialLib.jobs.specification import AnyJob
 from SegAdversarialLib.volumes.files import RESULT_MARKER, check_replaceable, check_writable, whole_change
 from SegAdversarialLib.volumes.interrupted import recover
 from SegAdversarialLib.volumes.json_data import write_json
+
+if TYPE_CHECKING:
+    from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 _OTHER = {
     "images": "of another case",
@@ -199,14 +202,23 @@ class ResultsFolder:
         return {name: found[name] for name in dict.fromkeys([*_listed(self.path / TABLE_FILE), *found]) if name in found}
 
 
-def write_job(folder: Path, job: AnyJob, attacks: Sequence[Mapping[str, Any]] | None = None) -> None:
+def write_job(
+    folder: Path, job: AnyJob, model: SegmentationModel | None = None, attacks: Sequence[Mapping[str, Any]] | None = None
+) -> None:
     """Write the job that does again what lies in a folder, with absolute paths; it never says by itself to overwrite, nor to
     trust a program.
 
     Args:
+        model: its network: what was measured of how that is asked is said, so that it is asked so again.
         attacks: those of the folder, where it holds more than the job's own.
     """
     data = without_trust(job.anywhere().model_dump(mode="json"))
+    if model is not None:
+        changes = data["model"]["changes"]
+        if model.settled_acceleration != model.acceleration:
+            changes["acceleration"] = model.settled_acceleration.model_dump(mode="json")
+        if (at_once := model.describe()["window_batch"]) != model.windows.batch:
+            changes["window_batch"] = at_once
     if "overwrite" in data:
         data["overwrite"] = False
     if attacks is not None:
@@ -215,10 +227,15 @@ def write_job(folder: Path, job: AnyJob, attacks: Sequence[Mapping[str, Any]] | 
 
 
 def _inputs(source: Any) -> Any:
-    """What a specification of a case or a network reads, without what it is called and where it runs."""
+    """What a specification of a case or a network reads, without what it is called, where it runs and how quickly."""
     if isinstance(source, list):
         return [_inputs(x) for x in source]
-    return {k: x for k, x in source.items() if k not in ("name", "trust", "device")} if isinstance(source, dict) else source
+    if not isinstance(source, dict):
+        return source
+    kept = {k: x for k, x in source.items() if k not in ("name", "trust", "device")}
+    if isinstance(changes := kept.get("changes"), dict):  # these may have been measured
+        kept["changes"] = {k: x for k, x in changes.items() if k not in ("acceleration", "window_batch")}
+    return kept
 
 
 def _json_of(path: Path) -> dict[str, Any] | None:

@@ -152,7 +152,7 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     rows = results.clean_rows(prediction, model, case)
     with place.change(everything=True) as folder:
         path = place.path / results.write_clean(folder, prediction.labels, case, job.ending).name
-        write_job(folder, job)
+        write_job(folder, job, model)
         write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": "segment", "file": str(path), "rows": plain(rows)})
     return rows
@@ -175,7 +175,7 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open
     rows = compare({results.EVALUATION: evaluation})
     with place.change([results.EVALUATION], everything=True) as folder:
         results.write_clean(folder, clean.labels, case, job.ending)
-        write_job(folder, job)
+        write_job(folder, job, model)
         write_evaluation(folder / results.EVALUATION, adversarial, evaluation, model, job.ending, about)
         write_table(rows, folder / results.TABLE_FILE)
     written = str(place.path / results.EVALUATION)
@@ -197,7 +197,7 @@ def _run_learn_universal(
     rows: list[dict[str, Any]] = learned.pattern().learned["by_epoch"]
     with place.change(everything=True) as folder:
         learned.save(folder / results.PERTURBATION_FILE)
-        write_job(folder, job)
+        write_job(folder, job, model)
         write_table(rows, folder / results.TABLE_FILE)
     emit({"event": "result", "name": job.kind, "file": str(place.path / results.PERTURBATION_FILE), "rows": plain(rows)})
     return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from SegAdversarialLib.model.gradient_checks import check_answers, check_gradient, input_gradient
@@ -14,34 +13,15 @@ if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.model.acceleration import AcceleratedNetwork
-    from SegAdversarialLib.model.devices import GpuMemory
-    from SegAdversarialLib.model.preprocessing import Preprocessing
+    from SegAdversarialLib.model.how_to_ask import HowToAsk
     from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid
     from SegAdversarialLib.model.window_grid import WindowGrid
-    from SegAdversarialLib.model.windows import Windows
     from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
     """A channel of the image, and what was made of it with autograd."""
 
 Loss = Callable[["torch.Tensor"], "torch.Tensor"]
-
-
-@dataclass(frozen=True, eq=False)
-class HowToAsk:
-    """All about a network that counts once it is asked; see `SegmentationModel` for what each is."""
-
-    name: str
-    head: OutputHead
-    preprocessing: Preprocessing
-    windows: Windows
-    window_batch: int
-    most_windows: int
-    memory: GpuMemory | None
-    device: torch.device
-    dtype: torch.dtype
-    network_dtype: torch.dtype
-    spares: bool
 
 
 class BoundModel:
@@ -124,6 +104,23 @@ class BoundModel:
         """How many windows may go through the network at a time, as far as is known."""
         return self._windows.most
 
+    def settle_window_batch(self) -> int | None:
+        """Measure how many windows should go through the network at a time on a CPU, and go on with so many; None: it is not
+        worth the time."""
+        import torch
+
+        from SegAdversarialLib.model.windows_at_once import MANY, NUMBERS, WORTH_MEASURING, number_for
+
+        of, network = self._grid.dimensions, self._network
+        if self._voxels < WORTH_MEASURING or len(self._windows.views) < MANY[of] or network.settings.compiled:
+            return None
+        self._look_at(self.image)
+        with torch.no_grad():
+            crops = self._windows.sample_crops(self._prepare(self.image), NUMBERS[of][-1]).to(self._how.network_dtype)
+        found = number_for(network, crops, network.file_hash)
+        self._windows.batch_size = self._windows.most = found
+        return found
+
     @property
     def in_windows(self) -> bool:
         """Whether the volume goes through the network in several goes."""
@@ -167,7 +164,7 @@ class BoundModel:
         self._look_at(image)
         if self._network.undecided:
             with torch.no_grad():
-                self._network.settle(self._windows.sample_crop(self._prepare(image.detach())))
+                self._network.settle(self._windows.sample_crops(self._prepare(image.detach())))
         return self._network.trying(lambda: self._differentiate(image, loss))
 
     @property
@@ -211,7 +208,7 @@ class BoundModel:
         if is_open and self._voxels >= WORTH_MEASURING:
             self._look_at(image)
             with torch.no_grad():
-                network.settle_search(self._windows.sample_crop(self._prepare(image.detach())))
+                network.settle_search(self._windows.sample_crops(self._prepare(image.detach())))
         return network.search_share or 1.0
 
     def _look_at(self, image: torch.Tensor) -> None:

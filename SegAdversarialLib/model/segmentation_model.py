@@ -12,9 +12,10 @@ import numpy as np
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.model.acceleration import AcceleratedNetwork, Acceleration
-from SegAdversarialLib.model.bound_model import BoundModel, HowToAsk, Loss
+from SegAdversarialLib.model.bound_model import BoundModel, Loss
 from SegAdversarialLib.model.devices import GpuMemory, choose_device
 from SegAdversarialLib.model.freezing import check_weights, dtype_of, frozen
+from SegAdversarialLib.model.how_to_ask import HowToAsk
 from SegAdversarialLib.model.memory import volumes_in_words, weights_in_words
 from SegAdversarialLib.model.prediction import Prediction
 from SegAdversarialLib.model.preprocessing import Preprocessing
@@ -153,8 +154,8 @@ class SegmentationModel:
             head: "softmax" for exclusive classes, "sigmoid" for overlapping regions.
             regions: `{label value: reference label values}` where a class stands for others than its own value.
             size_multiple: sizes that it takes are multiples of this; volumes are zero-padded to it.
-            window_batch: windows in one go; None: 1 on a CPU (16 slices), on a CUDA GPU as many as its free memory holds, 4
-                on others (64 slices).
+            window_batch: windows in one go; None: on a CPU what is measured to be quick (1, or 16 slices, where there are
+                few), on a CUDA GPU as many as its free memory holds, 4 on others (64 slices).
             device: "cpu", "cuda", "cuda:1", "mps" or "auto".
             name: what results call it.
             acceleration: switches for running it faster, by the names of `Acceleration`.
@@ -311,6 +312,8 @@ class SegmentationModel:
             self._accelerated.folded(len(self.channels), self.preprocessing.dimensions, self.windows.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
+            if self._settled_batch is None and self.device.type == "cpu" and (found := bound.settle_window_batch()):
+                self._settled_batch = self.window_batch = self.most_windows = found
             yield bound
             self.window_batch = min(self.window_batch, bound.window_batch)
             self.most_windows = bound.most_windows

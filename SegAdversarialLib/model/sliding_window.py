@@ -136,10 +136,11 @@ class SlidingWindow:
             torch.cuda.empty_cache()
         _log.warning("Out of device memory with %d windows at a time; going on with %d.", at_once, self.batch_size)
 
-    def sample_crop(self, volume: torch.Tensor) -> torch.Tensor:
-        """What the network sees in the middle of a volume (C, *shape): (1, C, *window)."""
-        crop = self._grid.pad(volume)[(slice(None), *self.views[len(self.views) // 2].place)][None]
-        return crop.squeeze(2) if self._grid.dimensions == 2 else crop
+    def sample_crops(self, volume: torch.Tensor, count: int = 1) -> torch.Tensor:
+        """What the network sees in the middle of a volume (C, *shape), and after it: (B, C, *window), B of `count` at most."""
+        padded, middle = self._grid.pad(volume), len(self.views) // 2
+        crops = torch.stack([padded[(slice(None), *view.place)] for view in self.views[middle : middle + count]])
+        return crops.squeeze(2) if self._grid.dimensions == 2 else crops
 
     def scale_of(self, upstream: torch.Tensor) -> float:
         """What gradients with respect to the logits are multiplied by on their way through the network."""

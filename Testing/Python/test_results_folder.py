@@ -18,6 +18,7 @@ from SegAdversarialLib.cli import main
 from SegAdversarialLib.cli.arguments import build_parser
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.jobs import AttackJob, EvaluateJob, SegmentJob, read_job, run
+from SegAdversarialLib.model import windows_at_once
 from SegAdversarialLib.volumes import files as files_module
 
 CLASSES = {0: "background", 1: "core", 2: "rim"}
@@ -264,6 +265,45 @@ def test_segmenting_or_measuring_again_replaces_unless_it_is_something_else(
         assert contents(output / kind) == before
         run(make(case=other.source, output=place, overwrite=True, **more), open_model=opened)
         assert contents(output / kind) != before
+
+
+@pytest.mark.parametrize("kind", ["attack", "segment"])
+def test_a_measured_number_of_windows_at_once_is_said_and_no_other_network(
+    kind: str, subject: Subject, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = list[int]()
+
+    def quickest(network: Any, crops: Any, numbers: Any) -> int:
+        measured.append(4 if measured else 2)  # a second time it would come out otherwise
+        return measured[-1]
+
+    monkeypatch.setattr(windows_at_once, "WORTH_MEASURING", 1)
+    monkeypatch.setattr(windows_at_once, "MANY", {2: 4, 3: 4})
+    monkeypatch.setattr(windows_at_once, "quickest", quickest)
+
+    def opener(source: Any) -> SegmentationModel:
+        batch = source.changes.get("window_batch")
+        return SegmentationModel.from_network(
+            tiny_network(), channels=("A", "B"), classes=CLASSES, window=(8, 8, 8), window_batch=batch
+        )
+
+    common = {"case": subject.source, "ending": ".nrrd"}
+    job = (
+        AttackJob(**common, attacks=(FGSM,), output=str(output))
+        if kind == "attack"
+        else SegmentJob(**common, output=str(output))
+    )
+    run(job, open_model=opener)
+    written = json.loads((output / "job.json").read_text())
+    assert written["model"]["changes"]["window_batch"] == 2
+    again = type(job)(**{**written, "output": str(tmp_path / "again")})
+    run(again, open_model=opener)
+    assert measured == [2]
+    results = [x for x in contents(output) if x.endswith((".nrrd", "trace.csv"))]
+    assert results and all(contents(output)[x] == contents(tmp_path / "again")[x] for x in results)
+    run(type(job)(**{**written, "output": str(output)}), open_model=opener)  # the same results: nothing is refused
+    run(job, open_model=opener)
+    assert measured == [2, 4]
 
 
 def test_a_damaged_result_is_named_and_can_be_overwritten(subject: Subject, output: Path) -> None:

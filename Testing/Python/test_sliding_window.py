@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from monai.inferers import sliding_window_inference
 
 from SegAdversarialLib import InputError, Preprocessing, objectives
-from SegAdversarialLib.model import sliding_window
+from SegAdversarialLib.model import sliding_window, windows_at_once
 from SegAdversarialLib.model.sliding_window import SlidingWindow
 from SegAdversarialLib.model.window_grid import WindowGrid
 
@@ -217,3 +217,96 @@ def test_a_gradient_is_the_same_each_time(habit: str, keeps: float, monkeypatch:
         if habit != "tells gradients":
             assert value == expected[0]
             np.testing.assert_array_equal(gradient.numpy(), expected[1])
+
+
+class Clock:
+    """Seconds that only a network takes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Slow(torch.nn.Module):
+    """A network that takes these seconds for so many windows at once."""
+
+    def __init__(self, seconds: dict[int, float], clock: Clock | None = None, alone: float = 0.0) -> None:
+        super().__init__()
+        self.network, self.needs, self.clock, self.alone = tiny_network(), seconds, clock or Clock(), alone
+        self.asked: list[int] = []
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.asked.append(len(batch))
+        self.clock.seconds += self.needs[len(batch)]
+        answer: torch.Tensor = self.network(batch)
+        return answer + self.alone if len(batch) == 1 else answer
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found", "tried"),
+    [
+        ({1: 0.1, 2: 0.19, 4: 0.1}, 1, 2),  # two are hardly quicker: it ends there
+        ({1: 0.1, 2: 0.12, 4: 0.23}, 2, 4),
+        ({1: 0.1, 2: 0.12, 4: 0.16}, 4, 4),
+        ({1: 1.0, 2: 1.2, 4: 2.3}, 2, 4),
+    ],
+)
+def test_the_quickest_number_of_windows_at_once(seconds: dict[int, float], found: int, tried: int) -> None:
+    clock = Clock()
+    network = Slow(seconds, clock)
+    crops = torch.randn(4, 2, 8, 8, 8, dtype=torch.float64)
+    assert windows_at_once.quickest(network, crops, (1, 2, 4), clock) == found
+    assert max(network.asked) == tried
+    if seconds[1] > windows_at_once.LONG:  # one answer of each number, and the one that shows what a graph takes
+        assert network.asked == [1, 1, 2, 4]
+
+
+@pytest.mark.parametrize("why", ["memory", "others", "fails", "no graph"])
+def test_windows_go_one_by_one(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where two do not fit, change each other's answers, are not taken, or do not say what memory they need."""
+    clock = Clock()
+    seconds = {1: 0.1, 2: 0.1, 4: 0.1}
+    network: torch.nn.Module = Slow({1: 0.1} if why == "fails" else seconds, clock, alone=1.0 if why == "others" else 0.0)
+    monkeypatch.setattr(windows_at_once, "TOGETHER", 1 if why == "memory" else 1 << 30)
+    crops = torch.randn(4, 2, 8, 8, 8, dtype=torch.float64)
+    if why == "no graph":
+        monkeypatch.setattr(windows_at_once, "with_its_bytes", lambda make, ends: (make(), float("inf")))
+    assert windows_at_once.quickest(network, crops, (1, 2, 4), clock) == 1
+
+
+@pytest.mark.parametrize("axes", ["kji", "ji"])
+def test_windows_at_once_are_measured_once_and_said(axes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = toy_case()
+    how = {"preprocessing": Preprocessing(axes=axes)} | ({"window": (8, 8, 8)} if axes == "kji" else {})
+    network = tiny_network(dimensions=len(axes))
+    expected = wrapped(network, window_batch=2, **how).value_and_gradient(case, objectives.SoftDice(case.label))
+    monkeypatch.setattr(windows_at_once, "MANY", {2: 4, 3: 4})
+    unmeasured = wrapped(network, **how)
+    assert (
+        unmeasured.value_and_gradient(case, objectives.SoftDice(case.label)) and unmeasured.describe()["window_batch"] is None
+    )
+    measured = list[int]()
+    monkeypatch.setattr(windows_at_once, "WORTH_MEASURING", 1)
+    monkeypatch.setattr(windows_at_once, "quickest", lambda network, crops, numbers: measured.append(len(crops)) or 2)
+    model = wrapped(network, **how)
+    assert model.describe()["window_batch"] is None
+    value, gradient = model.value_and_gradient(case, objectives.SoftDice(case.label))
+    model.segment(case)
+    assert model.describe()["window_batch"] == model.window_batch == 2 and len(measured) == 1
+    assert value == expected[0]
+    np.testing.assert_array_equal(gradient, expected[1])
+    said = wrapped(network, window_batch=1, **how)
+    said.segment(case)
+    assert said.window_batch == 1 and len(measured) == 1
+
+
+def test_windows_at_once_are_remembered_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = list[int]()
+    monkeypatch.setattr(windows_at_once, "quickest", lambda network, crops, numbers: measured.append(1) or 2)
+    monkeypatch.setattr(windows_at_once, "_decided", {})
+    crops = torch.zeros(4, 2, 8, 8, 8)
+    for file_hash, shape in (("a", 8), ("a", 8), ("a", 4), ("", 8), ("", 8)):
+        assert windows_at_once.number_for(lambda batch: batch, crops[..., :shape], file_hash) == 2
+    assert len(measured) == 4
