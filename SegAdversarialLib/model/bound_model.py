@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.how_to_ask import HowToAsk
     from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid
     from SegAdversarialLib.model.window_grid import WindowGrid
-    from SegAdversarialLib.structures.output_head import OutputHead
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
     """A channel of the image, and what was made of it with autograd."""
