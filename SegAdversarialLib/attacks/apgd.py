@@ -119,11 +119,15 @@ class _Stage:
         self, image: torch.Tensor, before: torch.Tensor, gradient: torch.Tensor, length: float, moving: bool
     ) -> torch.Tensor:
         """z = P(x + length * direction); x + 3/4 (z - x) + 1/4 (x - before), projected."""
+        from SegAdversarialLib.attacks.engine.stepping import mixed
+
         run, attack = self._run, self._attack
-        target = run.project(attack._step(run, image, gradient, length), self._radius)
+        target = attack._step(run, image, gradient, length, self._radius)
         if not moving:
             return target
-        return run.project((target - image).mul_(_MOVE).add_(image - before, alpha=1 - _MOVE).add_(image), self._radius)
+        if run.budget.norm == "linf":
+            return mixed(target, image, before, _MOVE, run.limits(self._radius))
+        return run.project(mixed(target, image, before, _MOVE), self._radius)
 
 
 class _Checks:

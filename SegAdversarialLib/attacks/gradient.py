@@ -124,7 +124,7 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
             if watch.is_enough:
                 return
             length = self._length(loss.progress) if self.ascends else -self._length(loss.progress)
-            image = run.project(self._step(run, image, remember(gradient), length))
+            image = self._step(run, image, remember(gradient), length)
         self._arrive(run, loss, watch, steps, image)
 
     def _arrive(
@@ -151,13 +151,21 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
 
         return Momentum(0.0)
 
-    def _step(self, run: AttackRun, image: torch.Tensor, gradient: torch.Tensor, length: float) -> torch.Tensor:
-        """The next image, not yet projected, in the gradient's memory; the steepest direction of the norm, and nowhere where
-        the gradient is zero."""
-        import torch
+    def _step(
+        self, run: AttackRun, image: torch.Tensor, gradient: torch.Tensor, length: float, radius: float = 1.0
+    ) -> torch.Tensor:
+        """The next image, within a multiple of the budget, in the gradient's memory; the steepest direction of the norm, and
+        nowhere where the gradient is zero."""
+        from SegAdversarialLib.attacks.engine.stepping import sign_step
 
         if self.bounded_norm == "linf":
-            return gradient.sign_().mul_(run.unit * length).add_(image)
+            return sign_step(image, gradient, run.unit * length, run.limits(radius))
+        return run.project(self._along(run, image, gradient, length), radius)
+
+    def _along(self, run: AttackRun, image: torch.Tensor, gradient: torch.Tensor, length: float) -> torch.Tensor:
+        """The image after a step of a Euclidean length along the gradient, not yet projected, in the gradient's memory."""
+        import torch
+
         gradient.mul_(run.unit)
         if run.allowed is not None:
             gradient.mul_(run.allowed)

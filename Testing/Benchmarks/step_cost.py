@@ -88,7 +88,7 @@ def compared(
         def step() -> None:
             value, gradient, logits = run.differentiate(run.original, loss)
             watch.see(1, value, logits, run.original)
-            run.project(attack._step(run, run.original, gradient, 0.005))
+            attack._step(run, run.original, gradient, 0.005)
 
         functions: list[Callable[[], object]] = [step, bare]
         if with_peer and (peer := torchattacks_step(model, run.original, case)) is not None:

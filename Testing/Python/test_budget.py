@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,10 @@ from hypothesis import strategies as st
 
 from SegAdversarialLib import Case, SegmentationModel, attacks
 from SegAdversarialLib.attacks.engine.budget import Budget
+from SegAdversarialLib.attacks.engine.momentum import Momentum
+from SegAdversarialLib.attacks.engine.run import AttackRun
+from SegAdversarialLib.attacks.engine.stepping import mixed
+from SegAdversarialLib.volumes import slabs as slabs_module
 from SegAdversarialLib.volumes.intensity import IntensityRange
 
 
@@ -90,3 +96,56 @@ def test_whole_numbers_use_the_whole_budget_and_no_more(epsilon: float, largest:
     model = SegmentationModel.from_network(Threshold(), channels=("I",), classes=["background", "bright"])
     change = attacks.PGD(epsilon=epsilon, steps=5, quantize=True)(model, case).change()
     assert np.abs(change).max() == steps and np.array_equal(change, np.rint(change))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 9)] * 3),
+    seed=st.integers(0, 1000),
+    clip=st.booleans(),
+    region=st.sampled_from([None, 0.0, 0.3]),
+    positions=st.sampled_from([(0, 1), (1,)]),
+    radius=st.sampled_from([1.0, 1.5]),
+    length=st.floats(-2.0, 2.0),
+    voxels=st.integers(1, 200),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_a_step_in_one_pass_is_the_plain_formula_to_the_last_bit(
+    shape: tuple[int, int, int],
+    seed: int,
+    clip: bool,
+    region: float | None,
+    positions: tuple[int, ...],
+    radius: float,
+    length: float,
+    voxels: int,
+    dtype: torch.dtype,
+) -> None:
+    """Sign step, APGD's mixed step and momentum, in slabs of any size, against whole volumes."""
+    draw = np.random.default_rng(seed)
+    original = draw.uniform(-100, 1000, (2, *shape)).astype(np.float32)
+    mask = None if region is None else draw.random(shape) < region
+    ranges = (IntensityRange(-50, 900), IntensityRange(-100, 1000))
+    allowed = budget(0.1, 1.0, units=(300.0, 700.0), ranges=ranges, positions=positions, region=mask, clip=clip)
+    run = AttackRun("", allowed, None, None, Case(original, ("A", "B"), np.eye(4)))
+    run.original, run.unit = run.original.to(dtype), run.unit.to(dtype)
+    image, before, gradient, last = (
+        run.project(run.original + torch.from_numpy(draw.normal(0, 50, (2, *shape))).to(dtype), radius) for _ in range(4)
+    )
+    gradient = torch.where(torch.from_numpy(draw.random((2, *shape)) < 0.1), 0.0, gradient - last)
+    least, greatest = run._bounds_of(radius)
+    expected = torch.minimum(torch.maximum(image + gradient.sign() * (run.unit * length), least), greatest)
+    mix = (expected - image) * 0.75
+    mix = torch.add(mix, image - before, alpha=0.25) + image
+    size = gradient.abs().mean().clamp_min(torch.finfo(dtype).tiny)
+    kept = torch.from_numpy(draw.normal(0, 1, (2, *shape))).to(dtype)
+    direction = kept / kept.abs().mean() * 0.9 + gradient / size
+    kept_image = image.clone()
+    with mock.patch.object(slabs_module, "_VOXELS", voxels):
+        target = attacks.PGD()._step(run, image, gradient.clone(), length, radius)
+        assert torch.equal(target, expected)
+        assert torch.equal(mixed(target, image, before, 0.75, run.limits(radius)), mix.clamp(least, greatest))
+        momentum = Momentum(0.9)
+        momentum(kept.clone())
+        assert torch.equal(momentum(gradient.clone()), direction)
+    assert torch.equal(image, kept_image)

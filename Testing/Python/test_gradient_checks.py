@@ -142,5 +142,5 @@ def test_a_step_in_l2_has_its_length_however_small_the_gradient(scale: float) ->
     class Run:
         unit, allowed = torch.ones(1, 1, 1, 1), None
 
-    moved = attack._step(Run(), torch.zeros(case.image.shape), gradient, 2.0).numpy()  # type: ignore[arg-type]
+    moved = attack._along(Run(), torch.zeros(case.image.shape), gradient, 2.0).numpy()  # type: ignore[arg-type]
     np.testing.assert_allclose(moved, 2 * direction / np.linalg.norm(direction), rtol=1e-3, atol=1e-6)

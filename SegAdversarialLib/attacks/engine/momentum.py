@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from SegAdversarialLib.volumes.slabs import slabs
+
 
 class Momentum:
     """m <- decay * m + g / mean|g| (Dong et al. 2018, MI-FGSM, which divides by the sum: only the directions of m are used).
@@ -25,6 +27,12 @@ class Momentum:
         """The remembered direction, in the gradient's own memory."""
         if self._decay == 0:
             return gradient
-        gradient /= gradient.abs().mean().clamp_min(torch.finfo(gradient.dtype).tiny)
-        self._sum = gradient.clone() if self._sum is None else self._sum.mul_(self._decay).add_(gradient)
-        return gradient.copy_(self._sum)
+        size = gradient.abs().mean().clamp_min(torch.finfo(gradient.dtype).tiny)
+        if self._sum is None:
+            self._sum = gradient.div_(size).clone()
+            return gradient
+        pieces = [(slice(None), x) for x in slabs(gradient)] if gradient.ndim == 4 else [()]
+        for piece in pieces:
+            direction = gradient[piece].div_(size)
+            direction.copy_(self._sum[piece].mul_(self._decay).add_(direction))
+        return gradient

@@ -280,12 +280,16 @@ class AttackRun:
             if length > radius * self.budget.radius:
                 change.mul_(radius * self.budget.radius / length * _WITHIN)
             image = shortened(change + self.original, self.original, change)
+        return image.clamp_(*self.limits(radius))
+
+    def limits(self, radius: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+        """The `bounds` with a multiple of the budget; the last wider ones are kept."""
         if radius == 1.0:
             self._wider_bounds = None
-            return image.clamp_(*self.bounds)
+            return self.bounds
         if self._wider_bounds is None or self._wider_bounds[0] != radius:
             self._wider_bounds = radius, self._bounds_of(radius)
-        return image.clamp_(*self._wider_bounds[1])
+        return self._wider_bounds[1]
 
     def keep_to_range(self, image: torch.Tensor) -> torch.Tensor:
         """The image inside each channel's range, if it has to stay there; voxels that lie outside may stay where they are."""
