@@ -98,6 +98,24 @@ def test_artefacts_are_what_they_are_called() -> None:
     assert lost[0, 0, 0] < 0.1 * kept[0, 0, 0] and lost[7, 9, 10] == pytest.approx(kept[7, 9, 10], rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_air_is_not_zero_it_takes_the_place_of_zero(kind: Any) -> None:
+    """A CT's air of -1000 HU is no signal: what is done to an image is done to the same image 1000 lower."""
+    case = case_("float32")
+    noise = np.random.default_rng(1).integers(0, 5, case.image.shape)  # else the border is padding, which no artefact hits
+    case = case.with_image((case.image + noise).astype(np.float32))
+    lower = case.with_image(case.image - 1000)
+    attack = PhysicsArtefact(kind=kind, severity=5, clip=False)
+    found, expected = attack(None, lower).adversarial.image, attack(None, case).adversarial.image - 1000
+    np.testing.assert_allclose(found, expected, atol=0.01)
+
+
+def test_a_blur_darkens_no_border() -> None:
+    flat = case_("float32").with_image(np.full((2, *SHAPE), 300, np.float32))
+    blurred = PhysicsArtefact(kind="blur", severity=5, clip=False)(None, flat).adversarial.image
+    np.testing.assert_allclose(blurred, 300, rtol=1e-5)
+
+
 def test_flat_channels_and_single_slices() -> None:
     case = case_()
     flat = case.with_image(np.stack([case.image[0], np.zeros_like(case.image[1])]))
