@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
+
+COMMANDS = {
+    **dict.fromkeys(("demo", "phantom", "segment", "attack", "evaluate", "cohort"), "commands"),
+    **dict.fromkeys(("learn-universal", "train-generator", "run"), "commands"),
+    **dict.fromkeys(("audit", "certify", "export", "info", "models", "recipes", "study", "trust"), ""),
+    "attacks": "listing",
+    "train": "train_command",
+}
+"""The file of each command; "": it is called like the command. What a command does not need is not imported."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,7 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve()
     console = Console(events=getattr(options, "events", False))
     with console.guarded():
-        from SegAdversarialLib.cli import commands
-
-        commands.COMMANDS[options.command](options, console)
+        file = importlib.import_module(f"SegAdversarialLib.cli.{COMMANDS[options.command] or options.command}")
+        getattr(file, options.command.replace("-", "_"))(options, console)
     return console.status

@@ -1,28 +1,17 @@
-"""What each command does."""
+"""What the commands do that make one job each."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.arguments import nearest
 from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class, make_attack
-from SegAdversarialLib.cli import info
-from SegAdversarialLib.cli.audit import audit
-from SegAdversarialLib.cli.certify import certify
 from SegAdversarialLib.cli.cohort import show_cohort
 from SegAdversarialLib.cli.console import Console
-from SegAdversarialLib.cli.export import export
-from SegAdversarialLib.cli.listing import list_attacks
 from SegAdversarialLib.cli.making import case_of, cases_of, made, model_of, regions_of, run_job
-from SegAdversarialLib.cli.models import models
 from SegAdversarialLib.cli.pairs import key_values, settings_of
-from SegAdversarialLib.cli.recipes import list_recipes
-from SegAdversarialLib.cli.study import study
-from SegAdversarialLib.cli.train_command import train
-from SegAdversarialLib.cli.trust import trust
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.jobs.specification import (
     AttackJob,
@@ -145,46 +134,12 @@ def train_generator(options: argparse.Namespace, console: Console) -> None:
     run_job(job, console)
 
 
-def run_file(options: argparse.Namespace, console: Console) -> None:
+def run(options: argparse.Namespace, console: Console) -> None:
     """Run a job from its file."""
     job = in_users_word(read_job(options.specification), options.trust)
     if options.overwrite and not hasattr(job, "overwrite"):
         raise InputError(f"A job of the kind {job.kind} does not overwrite; leave --overwrite out.")
     run_job(job.model_copy(update={"overwrite": True}) if options.overwrite else job, console)
-
-
-def show_info(options: argparse.Namespace, console: Console) -> None:
-    """Versions and devices, what a network is, or what can be set."""
-    options.model = options.model or options.network
-    if options.model is not None:
-        info.show_network(model_of(options), console)
-    elif options.preprocessing is not None:
-        info.show_preprocessing(console)
-    else:
-        info.show_installation(console)
-
-
-COMMANDS: dict[str, Callable[[argparse.Namespace, Console], None]] = {
-    "demo": demo,
-    "phantom": phantom,
-    "segment": segment,
-    "attack": attack,
-    "evaluate": evaluate,
-    "certify": certify,
-    "cohort": cohort,
-    "learn-universal": learn_universal,
-    "train-generator": train_generator,
-    "train": train,
-    "audit": audit,
-    "study": study,
-    "attacks": list_attacks,
-    "recipes": list_recipes,
-    "run": run_file,
-    "info": show_info,
-    "models": models,
-    "export": export,
-    "trust": trust,
-}
 
 
 def _attacks(names: list[str], settings: list[str]) -> tuple[dict[str, Any], ...]:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from SegAdversarialLib.attacks import ATTACKS
+from SegAdversarialLib.cli import readable
 from SegAdversarialLib.cli.console import Console
-from SegAdversarialLib.model.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
+    import argparse
+
     from SegAdversarialLib.formats.describing import NetworkDescription
     from SegAdversarialLib.formats.source import ModelSource
 
 
+def info(options: argparse.Namespace, console: Console) -> None:
+    """Versions and devices, what a network is, or what can be set."""
+    from SegAdversarialLib.cli.making import model_of
+
+    options.model = options.model or options.network
+    if options.model is not None:
+        show_network(model_of(options), console)
+    elif options.preprocessing is not None:
+        show_preprocessing(console)
+    else:
+        show_installation(console)
+
+
 def show_installation(console: Console) -> None:
     """Versions, devices, networks and attacks."""
+    from SegAdversarialLib.attacks import ATTACKS
     from SegAdversarialLib.evaluation.files import versions
     from SegAdversarialLib.formats import builtin
     from SegAdversarialLib.model.devices import advice, list_devices
@@ -25,7 +41,7 @@ def show_installation(console: Console) -> None:
     found: dict[str, Any] = {**versions(), "devices": devices, "networks": builtin.names(), "attacks": list(ATTACKS)}
     if hint := advice():
         found["advice"] = hint
-    _show(found, console)
+    _show([found], console)
 
 
 def show_network(source: ModelSource, console: Console) -> None:
@@ -44,13 +60,14 @@ def show_network(source: ModelSource, console: Console) -> None:
     try:
         known = describe_file(source.path, source.settings, **source.changes)
     except NotOpened as error:
-        _show(unopened(error), console)
+        _show([unopened(error)], console)
         return
     _show(_described(known, source), console)
 
 
-def _described(known: NetworkDescription, source: ModelSource) -> dict[str, Any]:
-    """What is shown of a network that opens, or would with trust."""
+def _described(known: NetworkDescription, source: ModelSource) -> Iterator[dict[str, Any]]:
+    """What is shown of a network that opens, or would with trust: what its files say, which is there at once; then what is
+    found out by opening it, which takes seconds."""
     from SegAdversarialLib.formats.source import open_source
     from SegAdversarialLib.formats.trust import digest
     from SegAdversarialLib.formats.unopened import NotInstalled
@@ -71,19 +88,19 @@ def _described(known: NetworkDescription, source: ModelSource) -> dict[str, Any]
         "window": list(known.window) if known.window else None,
         **({"members": list(known.members)} if known.members else {}),
     }
-    if not known.opens(source.trust):
-        found |= {"trust": "needed: a program, not opened here (--trust)", **described}
-    else:
-        try:
-            found |= open_source(source).describe()
-        except NotInstalled as error:
-            found |= {"opens": "not yet", "missing": [str(error)], **described}
     if known.description:
-        found["description"] = known.description
+        described["description"] = known.description
+    if not known.opens(source.trust):
+        yield {**found, "trust": "needed: a program, not opened here (--trust)", **described}
+    else:
+        yield {**found, **{key: x for key, x in described.items() if key != "members"}}
+        try:
+            yield open_source(source).describe()
+        except NotInstalled as error:
+            yield {"opens": "not yet", "missing": [str(error)], **described}
     path, given = shlex.quote(source.path), " --trust" if known.needs_trust else ""
     images = " ".join(f"--channel {shlex.quote(x)}=FILE" for x in known.channels)
-    found["open_with"] = f"segadversarial segment --model {path}{given} {images} --output FOLDER"
-    return found
+    yield {"open_with": f"segadversarial segment --model {path}{given} {images} --output FOLDER"}
 
 
 class SettingRow(NamedTuple):
@@ -106,6 +123,8 @@ class SettingTable(NamedTuple):
 def preprocessing_tables() -> list[SettingTable]:
     """All that can be set under `preprocessing`, then under each kind of `crop`, under `resampling` and under each kind of
     `normalization`, from the models themselves."""
+    from SegAdversarialLib.model.preprocessing import Preprocessing
+
     schema = Preprocessing.model_json_schema()
     parts, fields = schema["$defs"], schema["properties"]
     tables = [SettingTable("preprocessing", schema["description"], _rows(fields))]
@@ -128,6 +147,8 @@ def _kind_table(setting: str, kind: dict[str, Any]) -> SettingTable:
 
 def show_preprocessing(console: Console) -> None:
     """All that can be set under `preprocessing`."""
+    from SegAdversarialLib.model.preprocessing import Preprocessing
+
     console.emit({"event": "info", "preprocessing": Preprocessing.model_json_schema()})
     console.say('Under "preprocessing" in the JSON file beside a network, or as --preprocessing JSON:')
     for table in preprocessing_tables():
@@ -187,15 +208,12 @@ def _either(choices: list[str]) -> str:
     return f"{', '.join(before)}{',' if any(',' in x for x in choices) else ''} or {last}" if before else last
 
 
-def _show(found: dict[str, Any], console: Console) -> None:
+def _show(parts: Iterable[dict[str, Any]], console: Console) -> None:
+    """Show things by their names as they come; a program that reads events gets all of them at once."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        for key, value in part.items():
+            if key not in found:
+                console.say("\n".join(readable.lines(key, value)))
+        found |= part
     console.emit({"event": "info", **found})
-    for key, value in found.items():
-        console.say(f"{key + ':':16} {_in_words(value)}")
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, (str, int, float)):
-        return str(value)
-    if isinstance(value, list) and all(isinstance(x, str) for x in value):
-        return "; ".join(value) or "nothing"
-    return json.dumps(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import textwrap
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ from SegAdversarialLib.attacks import ATTACKS, GROUPS, Attack, attack_class
 from SegAdversarialLib.attacks.documentation import Documented, settings_of, source_of
 from SegAdversarialLib.attacks.groups import DESCRIPTIONS
 from SegAdversarialLib.cli.console import Console
+from SegAdversarialLib.cli.readable import columns
 
 _ENDING = (
     "All about one of them: segadversarial attacks NAME. The command attack takes names, groups (--attack paper) and all; "
@@ -19,7 +19,7 @@ _ENDING = (
 )
 
 
-def list_attacks(options: argparse.Namespace, console: Console) -> None:
+def attacks(options: argparse.Namespace, console: Console) -> None:
     """List the attacks, or those of a group, or explain one."""
     chosen = GROUPS.get(options.attack) or ([attack_class(options.attack)] if options.attack else list(ATTACKS.values()))
     if options.json:
@@ -30,11 +30,6 @@ def list_attacks(options: argparse.Namespace, console: Console) -> None:
     console.say("\n".join(lines))
     for cls in chosen:
         console.emit({"event": "attack", "name": cls.name, "groups": list(cls.groups), "schema": cls.model_json_schema()})
-
-
-def columns() -> int:
-    """How many letters a line may have."""
-    return max(40, shutil.get_terminal_size((100, 24)).columns)
 
 
 def _listed(chosen: list[type[Attack]], width: int) -> Iterator[str]:

@@ -14,10 +14,10 @@ from SegAdversarialLib.cli.pairs import key_values, labels_by_name, settings_of
 from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.sources import CaseSource, PhantomSource
-from SegAdversarialLib.jobs.specification import AnyJob
 
 if TYPE_CHECKING:
     from SegAdversarialLib.cohorts import Entry
+    from SegAdversarialLib.jobs.specification import AnyJob
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

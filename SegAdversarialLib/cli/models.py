@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.cli.console import Console
-from SegAdversarialLib.cli.listing import columns
+from SegAdversarialLib.cli.readable import columns
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.fetching import store
 from SegAdversarialLib.formats.fetching.catalogue import CATALOGUE, Entry, entry

@@ -6,11 +6,12 @@ import argparse
 import json
 
 from SegAdversarialLib.cli.console import Console
-from SegAdversarialLib.cli.listing import columns, explained, line
+from SegAdversarialLib.cli.listing import explained, line
+from SegAdversarialLib.cli.readable import columns
 from SegAdversarialLib.defenses.recipes import RECIPES, find
 
 
-def list_recipes(options: argparse.Namespace, console: Console) -> None:
+def recipes(options: argparse.Namespace, console: Console) -> None:
     """List the recipes, or explain one."""
     chosen = [find(options.recipe)] if options.recipe else list(RECIPES.values())
     if options.json:

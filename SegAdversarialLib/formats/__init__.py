@@ -62,15 +62,15 @@ def open_model(
     found = resolve(path, settings, changes)
     name = name_of(path, found.file)
     check_complete(found)
-    return _opened(found, name, trust, choose_device(device))
+    return open_found(found, name, trust, choose_device(device))
 
 
-def _opened(found: NetworkFile, name: str, trust: Trust, place: torch.device) -> SegmentationModel:
+def open_found(found: NetworkFile, name: str, trust: Trust, place: torch.device) -> SegmentationModel:
     """The network of files that are known; of an ensemble, all its members as one."""
     if found.members:
         from SegAdversarialLib.model.ensemble import ensemble
 
-        whole = ensemble([_opened(x, member, trust, place) for member, x in found.members], name=name)
+        whole = ensemble([open_found(x, member, trust, place) for member, x in found.members], name=name)
         whole.examine()
         return whole
     chosen = found.settings

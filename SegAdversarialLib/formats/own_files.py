@@ -24,8 +24,17 @@ def write_network(folder: Path, weights: Mapping[str, torch.Tensor], settings: M
     """
     from safetensors.torch import save_file
 
-    unsaid = ModelSettings()
-    said = {name for name in ModelSettings.model_fields if getattr(settings, name) != getattr(unsaid, name)}
     with whole_file(folder / WEIGHTS_FILE) as temporary:
         save_file({name: x.detach().cpu().contiguous().clone() for name, x in weights.items()}, temporary)
+    write_settings(folder, settings)
+
+
+def write_settings(folder: Path, settings: ModelSettings) -> None:
+    """Write the description alone, as that of an ensemble, whose members lie elsewhere.
+
+    Raises:
+        InputError: the folder cannot be written to, or the disk is full.
+    """
+    unsaid = ModelSettings()
+    said = {name for name in ModelSettings.model_fields if getattr(settings, name) != getattr(unsaid, name)}
     write_json(folder / SETTINGS_FILE, settings.model_dump(mode="json", include=said))

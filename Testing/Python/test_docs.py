@@ -11,8 +11,8 @@ from conftest import ROOT
 
 from SegAdversarialLib import attacks, recipes
 from SegAdversarialLib.attacks.groups import DESCRIPTIONS
+from SegAdversarialLib.cli import COMMANDS
 from SegAdversarialLib.cli.arguments import build_parser
-from SegAdversarialLib.cli.commands import COMMANDS
 
 DOCS = ROOT / "docs"
 COMMAND_LINE, PYTHON = ((DOCS / name).read_text(encoding="utf-8") for name in ("command-line.md", "python.md"))

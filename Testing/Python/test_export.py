@@ -102,20 +102,50 @@ def test_which_of_several_sets_is_settled(tmp_path: Path) -> None:
 def programs(folder: Path) -> list[tuple[Path, str]]:
     torch.jit.trace(unet(), torch.zeros(1, 1, 8, 8, 8)).save(str(folder / "net.ts"))
     torch.export.save(torch.export.export(unet(), (torch.zeros(1, 1, 8, 8, 8),)), folder / "net.pt2")
-    (folder / "both.json").write_text(json.dumps({"members": ["builtin:brain-tumour-phantom"] * 2}))
+    (folder / "net.json").write_text(json.dumps(SETTINGS))
+    (folder / "both.json").write_text(json.dumps({"members": ["net.ts", "net.ts"]}))
     bundled = NETWORKS / "monai-softmax" / "models" / "model.ts"
     return [
         (folder / "net.ts", "a program whose architecture has no name"),
         (folder / "net.pt2", "a program whose architecture has no name"),
         (bundled, "a program whose architecture has no name"),
-        (folder / "both.json", "an ensemble, which has no weights of its own"),
+        (folder / "both.json", "net.ts is a TorchScript file, a program whose architecture has no name"),
     ]
 
 
-def test_programs_and_ensembles_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_ensembles(tmp_path: Path) -> None:
+    """Each member as what it says itself and what the ensemble says for all, an ensemble in it, too."""
+    for n in range(3):
+        torch.save(unet(n).state_dict(), tmp_path / f"net{n}.pt")
+        (tmp_path / f"net{n}.json").write_text(json.dumps({**NAMED, "classes": ["background", f"liver{n}"]}))
+    inner = {"members": ["net0.pt", "net1.pt"], "overlap": 0.25}
+    whole = {"members": ["inner.json", "net2.pt"], "description": "Three", "window": [8, 8, 8]}
+    for name, said in (("inner", inner), ("whole", whole)):
+        classes = {"classes": ["background", "liver"]} if name == "whole" else {}
+        (tmp_path / f"{name}.json").write_text(json.dumps({**said, **classes, "overlap": 0.25}))
+    written = export_network(tmp_path / "whole.json", tmp_path / "own", blending="constant")
+    assert json.loads(written.read_text()) == {
+        "members": ["member-1/model.json", "member-2/model.json"],
+        "description": "Three",
+    }
+    before = open_model(tmp_path / "whole.json", device="cpu", blending="constant")
+    (tmp_path / "own").rename(tmp_path / "moved")  # nothing in it depends on where it lies, or on what it was made from
+    for n in range(3):
+        (tmp_path / f"net{n}.pt").unlink()
+    after = open_model(tmp_path / "moved", device="cpu")
+    assert (after.windows.overlap, after.windows.blending, after.window) == (0.25, "constant", (8, 8, 8))
+    case = case_for(("CT",))
+    np.testing.assert_array_equal(after.logits(case), before.logits(case))
+    assert after.head == before.head and len(list((tmp_path / "moved").rglob("*.safetensors"))) == 3
+    assert not describe_file(tmp_path / "moved").needs_trust
+    again = export_network(tmp_path / "moved", tmp_path / "again")
+    assert again.read_text() == (tmp_path / "moved" / "model.json").read_text()
+
+
+def test_programs_are_refused_in_a_sentence(tmp_path: Path) -> None:
     for path, message in programs(tmp_path):
         with pytest.raises(InputError, match=message) as caught:
-            export_network(path, tmp_path / "own", **({} if path.suffix == ".json" else SETTINGS))
+            export_network(path, tmp_path / "own", **({} if path.name == "both.json" else SETTINGS))
         assert "\n" not in str(caught.value) and not (tmp_path / "own").exists()
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,15 +169,43 @@ def test_what_is_not_there_or_damaged_or_wrong_is_an_error(tmp_path: Path, capsy
         assert "message" in info(tmp_path / words[0], *words[1:], status=2, capsys=capsys)
 
 
-@pytest.mark.parametrize("name", ["net.onnx", "plain.safetensors", "bundle"])
-def test_people_are_told_the_same(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make = (KINDS | OTHER)[name][0]
-    make(tmp_path / name)
-    found = info(tmp_path / name, capsys=capsys)
-    assert main(["info", str(tmp_path / name)]) == 0
-    lines = dict(line.split(":", 1) for line in capsys.readouterr().out.splitlines())
-    assert {x.strip() for x in lines} == set(found) - {"event"} and lines["open_with"].strip() == found["open_with"]
-    assert lines["could_run"].strip() == "nothing" and lines["opens"].strip() == found["opens"]
+@pytest.mark.parametrize("columns", [200, 60])
+@pytest.mark.parametrize("name", ["net.onnx", "plain.safetensors", "net.ts", "bundle", "whole"])
+def test_people_are_told_the_same(
+    name: str, columns: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thing under its name, in lines as wide as the terminal; the line to type can be copied."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.chdir(tmp_path)
+    (KINDS | OTHER | {"whole": (bundle, "", [])})[name][0](Path(name))
+    found = info(name, capsys=capsys)
+    assert main(["info", name, "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    told: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        label, text = line[:17].strip(), line[17:]
+        told.setdefault(label.removesuffix(":") or list(told)[-1], []).append(text)
+    assert set(told) == set(found) - {"event"} and not re.search(r"[{}] *$|null|\\bNone", shown)
+    assert all(len(x) <= columns for x in shown.splitlines() if " " in x[17:].strip() and "--" not in x)
+    assert shlex.split(" ".join(x.removesuffix("\\") for x in told["open_with"])) == shlex.split(found["open_with"])
+    assert " ".join(map(str.strip, told["could_run"])) == ("; ".join(found["could_run"]) or "nothing")
+    assert told["files"] == found["files"]
+    if name == "whole":
+        assert [x.split(" ", 1)[0] for x in told["classes"]] == [str(x["label"]) for x in found["classes"]]
+        assert told["parameters"] == [f"{found['parameters']:,}"] and told["window"] == [", ".join(map(str, found["window"]))]
+        assert told["preprocessing"][0] == f"orientation: {found['preprocessing']['orientation']}"
+        assert list(told).index("window") < list(told).index("parameters")  # what files say comes before it is opened
+
+
+def test_a_program_is_described_without_torch(tmp_path: Path) -> None:
+    """What a file is, its container tells; what takes seconds to import is not needed for that."""
+    torch.jit.trace(unet(), torch.zeros(1, 2, 8, 8, 8)).save(tmp_path / "net.ts")
+    words = ["info", str(tmp_path / "net.ts"), *SAID]
+    code = f"import sys; from SegAdversarialLib.cli import main; main({words!r}); print(sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "not opened here" in out
+    loaded = set(ast.literal_eval(out.splitlines()[-1]))
+    assert not loaded & {"torch", "monai", "scipy", "matplotlib", "SegAdversarialLib.attacks"}
 
 
 def test_several_sets_of_weights_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,8 +240,8 @@ def test_the_command_line_says_what_a_network_is_like(tmp_path: Path, capsys: py
         main(["info", str(path), "--trust", "--device", "cpu", *described, *words])
         return "".join(capsys.readouterr())
 
-    assert re.search("in_place: +True", told("--in-place")) and re.search("in_place: +False", told("--no-in-place"))
-    assert re.search("allow_random: +True", told("--allow-random")) and re.search("outputs: +logits", told())
+    assert re.search("in_place: +true", told("--in-place")) and re.search("in_place: +false", told("--no-in-place"))
+    assert re.search("allow_random: +true", told("--allow-random")) and re.search("outputs: +logits", told())
     assert "is said to give probabilities" in told("--model-outputs", "probabilities")
     assert re.search("output: +-1\n", told("--model-output", "-1"))
     assert "has no output seg" in told("--model-output", "seg")

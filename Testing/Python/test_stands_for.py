@@ -75,10 +75,10 @@ def test_on_the_command_line(network: Path, tmp_path: Path, capsys: pytest.Captu
         told = capsys.readouterr()
         return told.out if status == 0 else told.err
 
-    assert '"necrotic core", "stands_for": [1, 5]' in shown(BUILTIN, "--device", "cpu", "--stands-for", "1=1,5")
-    assert '"name": "rim", "stands_for": [2, 4]' in shown(str(network), "--stands-for", "rim=2,4")
+    assert "1 necrotic core (stands for 1, 5)\n" in shown(BUILTIN, "--device", "cpu", "--stands-for", "1=1,5")
+    assert "2 rim (stands for 2, 4)\n" in shown(str(network), "--stands-for", "rim=2,4")
     classes = ("--classes", "0=background,1=tumour,2=other")
-    assert '"name": "tumour", "stands_for": [1, 2, 4]' in shown(str(network), *classes, "--stands-for", "1=1,2,4")
+    assert "1 tumour (stands for 1, 2, 4)\n" in shown(str(network), *classes, "--stands-for", "1=1,2,4")
     assert "9 is no class; there are 0 background, 1 core" in shown(str(network), "--stands-for", "9=1")
     assert "whole numbers separated by commas" in shown(str(network), "--stands-for", "1=many")
 
