@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from SegAdversarialLib.arguments import shown
 from SegAdversarialLib.errors import InputError
 
 OutputKey = int | str
@@ -54,7 +55,8 @@ class NetworkOutputs:
                 raise InputError(several(full))
             given = next(iter({**full, **parts}.values()))
         if not isinstance(given, torch.Tensor):
-            raise InputError(f"The network gives a {type(given).__name__}; it must give a tensor of logits.")
+            what = "nothing" if given is None else shown(given)
+            raise InputError(f"The network gives {what}, without a tensor in it; it must give logits as a tensor.")
         expected = (len(batch), self.count, *batch.shape[2:])
         if tuple(given.shape) != expected:
             raise InputError(

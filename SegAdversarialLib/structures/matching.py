@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,9 @@ from SegAdversarialLib.structures.terminology import meaning_of
 
 BACKGROUND = "background"
 """What a segment is called that is to count as no structure; always understood, whatever the network's classes."""
+
+_LABEL_NUMBER = re.compile(r"\s*(?:label[\s_-]*)?([0-9]{1,9})\s*", re.IGNORECASE)
+"""A name that tells a label value; the number in "Segment_1" only counts the segments."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,9 @@ class _Matcher:
         if not own.says_nothing and not any(_is_part(own, x) for x in holders):
             several = any(name_of(x.name).means(own) for x in self._outputs)
             return "several classes are called so" if several else says
+        named = _LABEL_NUMBER.fullmatch(segment.name)
+        if named is not None and int(named[1]) != segment.number:
+            return f"it is called {int(named[1])}, and its number is {segment.number}"
         if not holders:
             return "no class has its number"
         if sum(x.number == segment.number for x in self._segments.values()) > 1:

@@ -98,13 +98,16 @@ class MetaImageHeader:
 
     def notes(self) -> list[str]:
         """What the user should know about where the voxels are."""
+        sized = "ElementSpacing" in self.tags or "ElementSize" in self.tags
+        unsized = [] if sized else [f"{self.path} does not say how large its voxels are (ElementSpacing); 1 mm was taken."]
         if any(tag in self.tags for tag in _DIRECTIONS):
-            return []
+            return unsized
         stated = self.tags.get("AnatomicalOrientation")
         unused = f" (AnatomicalOrientation = {stated} was not used)" if stated else ""
         return [
             f"{self.path} gives no directions (TransformMatrix): i, j and k were taken for left, posterior and superior, as "
-            f"SimpleITK does{unused}."
+            f"SimpleITK does{unused}.",
+            *unsized,
         ]
 
     def check_scaling(self) -> None:

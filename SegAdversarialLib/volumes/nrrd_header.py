@@ -147,11 +147,18 @@ class NrrdHeader:
                 "posterior and superior, as SimpleITK does."
             ]
         if not self.oriented:
+            unsized = f"{self.path} does not say how large its voxels are along each axis (spacings): 1 mm was taken."
             return [
                 f"{self.path} says nothing about how its voxels are oriented (there are no space directions): i, j and k were "
-                "taken for right, anterior and superior, and NIfTI and NRRD files that are written will not claim more."
+                "taken for right, anterior and superior, and NIfTI and NRRD files that are written will not claim more.",
+                *([] if self._sized() else [unsized]),
             ]
         return []
+
+    def _sized(self) -> bool:
+        """Whether it gives a size along three axes (two of a picture), where there are no directions."""
+        given = [x for x in self.fields.get("spacings", "").split() if x.lower() != "nan"]
+        return len(given) >= min(3, len(self.fields.get("sizes", "").split()))
 
     def refuse_flat_in_space(self) -> None:
         """Refuse a slice that lies in three dimensions, which SimpleITK cannot read.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_LARGEST = float(np.finfo(np.float32).max)
 _ROUNDING = 1e-3
 """How far beside a whole number a label may lie: what is left of whole numbers that were stored with a scaling."""
 
@@ -135,6 +136,10 @@ def read_images(
         raise InputError("No image was given; name at least one channel and its file.")
     if prefer not in (None, "sform", "qform"):
         raise InputError(f'prefer is {prefer!r}; "sform", "qform" or None are right.')
+    if replace_nonfinite is not None and not abs(replace_nonfinite) <= _LARGEST:
+        raise InputError(
+            f"replace_nonfinite must be a finite number, such as the intensity of air; it is {replace_nonfinite}."
+        )
     names, arrays, dtypes = [], [], []
     notes: list[str] = []
     first: Volume | None = None
@@ -152,7 +157,7 @@ def read_images(
             if array.dtype.kind in "iu" and max(abs(int(array.min())), abs(int(array.max()))) > 2**24:
                 raise InputError(f"Channel {channel} ({path}) holds whole numbers beyond 2^24, which float32 cannot keep.")
             dtypes.append(str(array.dtype) if array.dtype.kind in "iu" else "float32")
-            arrays.append(array.astype(np.float32, copy=False))
+            arrays.append(_single(array, f"Channel {channel} ({path})"))
             names.append(channel)
     assert first is not None
     labels = segments = None
@@ -203,7 +208,7 @@ def read_values(path: str | Path, grid: Grid, count: int, what: str) -> np.ndarr
         InputError: the file is missing or no image, has another number of values, lies on another grid, or holds NaN or
             infinities.
     """
-    values = np.stack(_read_on_grid(Path(path), grid, (what,) * count)).astype(np.float32, copy=False)
+    values = _single(np.stack(_read_on_grid(Path(path), grid, (what,) * count)), f"The {what} {path}")
     if not np.isfinite(values).all():
         raise InputError(f"The {what} {path} holds voxels that are NaN or infinite; repair it.")
     return values
@@ -220,7 +225,9 @@ def checked_label(label: np.ndarray, shape: Sequence[int], what: str = "The labe
         raise InputError(f"{what} has the shape {array.shape}, the image {tuple(shape)}; they must be the same.")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise InputError(f"{what} must hold whole numbers from -32768 to 32767; it holds NaN or infinities.")
+            raise InputError(
+                f"{what} must hold whole numbers from -32768 to 32767; it holds NaN or infinities; save it with 0 there."
+            )
         near = np.rint(array)
         off = np.abs(array - near).max()
         if off > _ROUNDING:
@@ -302,6 +309,13 @@ def _resampled(volume: Volume, grid: Grid, linear: bool) -> np.ndarray:
     outside = float(np.nanmin(volume.array)) if linear else 0.0
     moved = SimpleITK.Resample(image, like, SimpleITK.Transform(), interpolator, outside, image.GetPixelID())
     return SimpleITK.GetArrayFromImage(moved)
+
+
+def _single(array: np.ndarray, what: str) -> np.ndarray:
+    """Voxels in single precision; what is not finite stays so."""
+    if array.dtype == np.float64 and (np.isfinite(array) & (np.abs(array) > _LARGEST)).any():
+        raise InputError(f"{what} holds numbers beyond {_LARGEST:.1e}, which float32 cannot hold; give them in a larger unit.")
+    return array.astype(np.float32, copy=False)
 
 
 def _replaced(volume: Volume, number: float | None) -> Volume:

@@ -142,8 +142,17 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Channel T1 holds 2"):
         Case.read({"T1": tmp_path / "spoilt.nii.gz"})
     assert Case.read({"T1": tmp_path / "spoilt.nii.gz"}, replace_nonfinite=-1).image[0, 2, 3, 0] == -1
+    for number in (np.nan, -np.inf, 1e39):
+        with pytest.raises(InputError, match="replace_nonfinite must be a finite number"):
+            Case.read({"T1": tmp_path / "spoilt.nii.gz"}, replace_nonfinite=number)
+    large = np.where(np.isfinite(spoilt[1]), spoilt[1], -1).astype(np.float64)
+    large[0, 0, 0] = 1e39
+    SimpleITK.WriteImage(itk_image(large, case.affine), str(tmp_path / "large.nii.gz"))
     (tmp_path / "text.nii.gz").write_text("not an image")
     refused = [
+        (lambda: Case.read({"A": tmp_path / "large.nii.gz"}), "large.nii.gz. holds numbers beyond 3.4e.38"),
+        (lambda: Case.read({"A": tmp_path / "large.nii.gz"}, replace_nonfinite=0), "holds numbers beyond"),
+        (lambda: read_channel(tmp_path / "large.nii.gz", case.grid), "holds numbers beyond"),
         (lambda: Case.read({"A": tmp_path / "none.nii.gz"}), "There is no file .*none.nii.gz"),
         (lambda: Case.read({"A": tmp_path / "text.nii.gz"}), "text.nii.gz cannot be read as an image"),
         (lambda: Case.read({"A": tmp_path}), "is a folder"),

@@ -69,6 +69,8 @@ def test_numbers_count_where_no_name_speaks_against() -> None:
     assert "is the class of its number" in doubts(drawn(("left kidney", 1), ("Segment_2", 2)), KIDNEYS)["Segment_2"]
     assert set(doubts(drawn(("Segment_1", 1), ("Segment_2", 1)), KIDNEYS)) == {"Segment_1", "Segment_2"}
     assert "no class has its number" in doubts(drawn(("Segment_9", 9)), KIDNEYS)["Segment_9"]
+    assert decided(drawn(("Segment_2", 1), ("label 2", 2)), KIDNEYS) == ["1", "2"]
+    assert "called 2, and its number is 1" in doubts(drawn(("2", 1), ("Label_1", 2)), KIDNEYS)["2"]
 
 
 @pytest.mark.parametrize("name", ["spleen", "kidney", "lesion A", "one", "Niere links"])

@@ -73,6 +73,14 @@ def test_a_single_output_is_at_no_other_place(end: Callable[[torch.Tensor], Any]
         model_of(Ends(end), output=key).segment(toy_case())
 
 
+@pytest.mark.parametrize(
+    ("handed", "told"), [(None, "nothing"), ((), "[(][)]"), (np.zeros((1, 3, 4, 4, 4)), "an array of the shape")]
+)
+def test_what_holds_no_tensor_is_told_in_words(handed: Any, told: str) -> None:
+    with pytest.raises(InputError, match=f"The network gives {told}.*, without a tensor in it; it must give logits"):
+        model_of(Ends(lambda x: handed)).segment(toy_case())
+
+
 @pytest.mark.parametrize("key", [0, -1, "0"])
 def test_the_place_of_a_single_output_may_be_said(key: int | str) -> None:
     case = toy_case()

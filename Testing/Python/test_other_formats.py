@@ -61,6 +61,20 @@ def test_sizes_alone_are_no_orientation(tmp_path: Path, caplog: pytest.LogCaptur
     assert "no space directions" in caplog.text and not case.space.known
 
 
+@pytest.mark.parametrize(
+    ("spacings", "sizes"), [("spacings: 4 nan 3\n", [4, 1, 3]), ("", [1, 1, 1]), ("spacings: 4 5 3\n", None)]
+)
+def test_voxels_without_a_size_are_said(
+    spacings: str, sizes: list[int] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case.read({"A": nrrd(tmp_path / "x.nrrd", spacings)})
+    assert ("(spacings): 1 mm" in caplog.text) == (sizes is not None)
+    assert list(case.spacing) == (sizes or [4, 5, 3])
+    caplog.clear()
+    Case.read({"A": metaimage(tmp_path / "y.mha", "" if sizes else "ElementSize = 4 5 3\n")})
+    assert ("(ElementSpacing); 1 mm" in caplog.text) == (sizes is not None)
+
+
 @pytest.mark.parametrize(("unit", "factor"), [("mm", 1), ("m", 1000), ("cm", 10), ("um", 0.001), ("micrometers", 0.001)])
 def test_units_of_nrrd(unit: str, factor: float, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     units = f'space: RAS\nspace units: "{unit}" "{unit}" "{unit}"\n'
