@@ -10,35 +10,29 @@ import slicer
 from slicer.i18n import tr as _
 
 from SegAdversarialGui import trust, widgets
+from SegAdversarialGui.window import Window
 from SegAdversarialLib.errors import InputError
 
 _DIGITS = 16
 _SIZE = (640, 320)
 
 
-class TrustedWindow:
+class TrustedWindow(Window):
     """Lists what is trusted: remembered for good, and in this session.
 
     Args:
         parent: the widget that it belongs to.
         onForgotten: called with the SHA-256 of what was forgotten.
-
-    Attributes:
-        dialog: the window, or None.
     """
 
     def __init__(self, parent: Any, onForgotten: Callable[[Sequence[str]], None]) -> None:
-        self.dialog: Any = None
+        super().__init__()
         self._parent, self._onForgotten = parent, onForgotten
         self._sums: list[str] = []
 
     def show(self) -> None:
         """Show what is trusted now."""
-        self.close()
-        self.dialog = qt.QDialog(self._parent)
-        self.dialog.objectName = "trustedFilesDialog"
-        self.dialog.windowTitle = _("Trusted network files")
-        box = qt.QVBoxLayout(self.dialog)
+        box = self._makeAnew(self._parent, "trustedFilesDialog", _("Trusted network files"))
         note = widgets.note("trustedFilesNote")
         note.text = _("These contents open without a question, wherever their files lie. A file that changes asks again.")
         box.addWidget(note)
@@ -57,13 +51,6 @@ class TrustedWindow:
         self._fill()
         self.dialog.resize(*_SIZE)
         self.dialog.show()
-
-    def close(self) -> None:
-        """Close the window, if there is one."""
-        if self.dialog is not None:
-            self.dialog.close()
-            self.dialog.deleteLater()
-            self.dialog = None
 
     def _makeTable(self) -> Any:
         table = qt.QTableWidget()

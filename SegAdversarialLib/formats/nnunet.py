@@ -7,7 +7,6 @@ joined, as in CONFIGURATION/fold_0+fold_2; unless chosen, all are taken, as nnU-
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,12 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.described import Described
 from SegAdversarialLib.formats.plain_pickle import member_of_zip, plain_data
 from SegAdversarialLib.formats.recognition import Content
 from SegAdversarialLib.formats.unopened import NotOpened, described_as
 from SegAdversarialLib.volumes.files import is_file
+from SegAdversarialLib.volumes.json_data import read_object
 
 _MARKS = (b"network_weights", b"init_args", b"trainer_name")
 """What every checkpoint of nnU-Net has, and together nobody else's."""
@@ -266,17 +266,9 @@ def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST_PLANS:
-            raise InputError(f"{path} is far too large for nnU-Net's plans; download or copy it again.")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); give a file that you may read.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no readable JSON ({detail_of(error)}); download or copy it again.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} must hold one JSON object; it holds a {type(data).__name__}.")
-    return data
+    if path.exists() and path.stat().st_size > _LARGEST_PLANS:
+        raise InputError(f"{path} is far too large for nnU-Net's plans; download or copy it again.")
+    return read_object(path, "file", "; download or copy it again")
 
 
 def _is_of_totalsegmentator(found: Trained) -> bool:

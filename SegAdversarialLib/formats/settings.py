@@ -19,11 +19,12 @@ from pydantic import (
     model_validator,
 )
 
-from SegAdversarialLib.errors import InputError, detail_of, first_problem
+from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.formats.recognition import recognise_json
 from SegAdversarialLib.model.acceleration import Acceleration
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.volumes.files import is_file
+from SegAdversarialLib.volumes.json_data import read_object
 
 _LARGEST = 1 << 20
 """Bytes of a settings file: larger JSON files are somebody else's."""
@@ -174,7 +175,7 @@ def read_settings(
         InputError: the JSON file is missing, damaged or no description of a network, or a setting is unknown or wrong.
     """
     source = Path(settings) if settings is not None else settings_beside(path, itself=said is None)
-    own = _content(source) if source is not None else {}
+    own = read_object(source, "settings file") if source is not None else {}
     if "classes" in own:  # what classes cover belongs to those that it was said of
         said = {key: x for key, x in (said or {}).items() if key != "stands_for"}
     again = {*own, *(key for key, value in changes.items() if value is not None)}
@@ -194,20 +195,6 @@ def read_settings(
         raise InputError(
             f"Settings of the network {path.name}: U+{half:04X} is half a character; write the character itself."
         ) from None
-
-
-def _content(source: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no settings file {source}; check the path.") from None
-    except OSError as error:
-        raise InputError(f"The settings file {source} cannot be read ({error.strerror or error}); check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"The settings file {source} is no readable JSON ({detail_of(error)}).") from error
-    if not isinstance(data, dict):
-        raise InputError(f"The settings file {source} must hold one JSON object; it holds a {type(data).__name__}.")
-    return data
 
 
 def settings_beside(path: Path, itself: bool = True) -> Path | None:

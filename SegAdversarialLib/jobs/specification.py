@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
-from SegAdversarialLib.errors import InputError, detail_of, first_problem
+from SegAdversarialLib.errors import InputError, first_problem
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.audit_job import AuditJob
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithOutput, WithVolumes
 from SegAdversarialLib.jobs.study_job import StudyJob
 from SegAdversarialLib.jobs.train_job import TrainJob
+from SegAdversarialLib.volumes.json_data import read_object
 
 
 class PhantomJob(WithVolumes):
@@ -117,15 +117,7 @@ def read_job(path: str | Path) -> AnyJob:
     Raises:
         InputError: the file is missing, no JSON, or says something that no job takes.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no job file {path}; check the path.") from None
-    except OSError as error:
-        raise InputError(f"The job file {path} cannot be read ({error.strerror or error}); check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"The job file {path} is no readable JSON ({detail_of(error)}).") from error
-    return make_job(data, f"The job file {path}")
+    return make_job(read_object(Path(path), "job file"), f"The job file {path}")
 
 
 def make_job(data: Any, what: str = "The job") -> AnyJob:

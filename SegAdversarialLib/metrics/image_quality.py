@@ -9,6 +9,7 @@ intensity has no range: these metrics are then undefined (nan), unless the image
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -35,12 +36,7 @@ def rmse(original: np.ndarray, changed: np.ndarray) -> float:
     Raises:
         InputError: the images differ in shape.
     """
-    if _identical(original, changed):
-        return 0.0
-    found = IntensityRange.of(original)
-    if found.low == found.high:
-        return math.nan
-    return float(np.sqrt(np.mean(_change(original, changed, found) ** 2)) / (found.high - found.low))
+    return _relative(original, changed, lambda before, change, span: np.sqrt(np.mean(change**2)) / span)
 
 
 def ssim(original: np.ndarray, changed: np.ndarray) -> float:
@@ -75,13 +71,9 @@ def perceptibility(original: np.ndarray, changed: np.ndarray) -> float:
     Raises:
         InputError: the images differ in shape.
     """
-    if _identical(original, changed):
-        return 0.0
-    found = IntensityRange.of(original)
-    if found.low == found.high:
-        return math.nan
-    deviation = np.std(original if found.padding is None else original[original != found.padding], dtype=np.float64)
-    return float(np.mean(np.abs(_change(original, changed, found))) / deviation)
+    return _relative(
+        original, changed, lambda before, change, span: np.mean(np.abs(change)) / np.std(before, dtype=np.float64)
+    )
 
 
 def largest_change(original: np.ndarray, changed: np.ndarray) -> float:
@@ -99,12 +91,20 @@ def _identical(original: np.ndarray, changed: np.ndarray) -> bool:
     return np.array_equal(original, changed)
 
 
-def _change(original: np.ndarray, changed: np.ndarray, found: IntensityRange) -> np.ndarray:
-    """The change of the voxels that count."""
+def _relative(
+    original: np.ndarray, changed: np.ndarray, measure: Callable[[np.ndarray, np.ndarray, float], np.floating]
+) -> float:
+    """What is measured of the voxels that count, before and by how much they change, and of the original's range; 0 for
+    identical images, nan where there is no range."""
+    if _identical(original, changed):
+        return 0.0
+    found = IntensityRange.of(original)
+    if found.low == found.high:
+        return math.nan
     if found.padding is not None:
         counted = original != found.padding
         original, changed = original[counted], changed[counted]
-    return np.subtract(changed, original, dtype=np.float64)
+    return float(measure(original, np.subtract(changed, original, dtype=np.float64), found.high - found.low))
 
 
 def _slices(image: np.ndarray, long_axes: list[int]) -> np.ndarray:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.scene.application import add_node, added_whole, current_scene
+from SegAdversarialLib.scene.application import added_whole, current_scene
 from SegAdversarialLib.scene.nodes import CertificateNodes
 from SegAdversarialLib.scene.results import case_steps
 from SegAdversarialLib.scene.runs import CERTIFICATE, Run
 from SegAdversarialLib.scene.segmentations import add_segmentation, classes_of, segment_id
 from SegAdversarialLib.scene.steps import Steps, finished, in_background
 from SegAdversarialLib.scene.tables import add_metrics_table
-from SegAdversarialLib.scene.volumes import add_color_legend, add_volume
+from SegAdversarialLib.scene.volumes import add_color_legend, add_volume, color_table
 from SegAdversarialLib.scene.voxels import Voxels, label_image, voxels
 from SegAdversarialLib.volumes.case import Case
 
@@ -143,14 +143,6 @@ def _add_votes(run: Run, case: Case, share: Voxels) -> Any:
 
 def _color_node(scene: Any) -> Any:
     """The colour table of all shares of votes in a scene."""
-    found = scene.GetFirstNode(COLOR_NODE_NAME, "vtkMRMLColorTableNode")
-    if found is not None:
-        return found
-    node = add_node(scene, "vtkMRMLColorTableNode", COLOR_NODE_NAME)
-    node.SetTypeToUser()
-    node.SetNumberOfColors(_NUMBER_OF_COLORS)
     places, stops = np.linspace(0, 1, _NUMBER_OF_COLORS), np.linspace(0, 1, len(_VOTES))
     colors = np.stack([np.interp(places, stops, part) for part in _VOTES.T], axis=1)
-    for n, (place, color) in enumerate(zip(places, colors)):
-        node.SetColor(n, f"{_LEAST_SHOWN + place * (1 - _LEAST_SHOWN):.3f}", *color.tolist(), 1.0)
-    return node
+    return color_table(scene, COLOR_NODE_NAME, colors, [f"{_LEAST_SHOWN + x * (1 - _LEAST_SHOWN):.3f}" for x in places])

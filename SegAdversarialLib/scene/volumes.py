@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -135,14 +136,25 @@ def add_color_legend(scene: Any, volume: Any, title: str) -> None:
     legend.SetNumberOfLabels(5)
 
 
-def _diverging_color_node(scene: Any) -> Any:
-    """The colour table of all perturbations in a scene."""
-    found = scene.GetFirstNode(COLOR_NODE_NAME, "vtkMRMLColorTableNode")
+def color_table(scene: Any, name: str, colors: np.ndarray, texts: Sequence[str]) -> Any:
+    """The colour table of a name in a scene; it is made where there is none yet.
+
+    Args:
+        colors: (n, 3), red, green and blue from 0 to 1.
+        texts: what each colour is called.
+    """
+    found = scene.GetFirstNode(name, "vtkMRMLColorTableNode")
     if found is not None:
         return found
-    node = add_node(scene, "vtkMRMLColorTableNode", COLOR_NODE_NAME)
+    node = add_node(scene, "vtkMRMLColorTableNode", name)
     node.SetTypeToUser()
-    node.SetNumberOfColors(_NUMBER_OF_COLORS)
-    for n, color in enumerate(diverging_colors()):
-        node.SetColor(n, f"{2 * n / (_NUMBER_OF_COLORS - 1) - 1:+.3f}", *color.tolist(), 1.0)
+    node.SetNumberOfColors(len(colors))
+    for n, (color, text) in enumerate(zip(colors, texts)):
+        node.SetColor(n, text, *color.tolist(), 1.0)
     return node
+
+
+def _diverging_color_node(scene: Any) -> Any:
+    """The colour table of all perturbations in a scene."""
+    places = np.linspace(-1, 1, _NUMBER_OF_COLORS)
+    return color_table(scene, COLOR_NODE_NAME, diverging_colors(), [f"{x:+.3f}" for x in places])

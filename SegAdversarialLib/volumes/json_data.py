@@ -1,4 +1,4 @@
-"""Numbers that JSON lacks, and files of JSON. Nothing but the standard library is imported here."""
+"""Numbers that JSON lacks, and files of JSON. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.volumes.files import whole_file
 
 _INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
@@ -34,6 +35,26 @@ def write_json(path: Path, data: Any) -> None:
     """Write JSON data, whole or not at all; nan becomes null, and infinities the texts "Infinity" and "-Infinity"."""
     with whole_file(path) as temporary:
         temporary.write_text(json.dumps(exact(data), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_object(path: Path, what: str, way_out: str = "") -> dict[str, Any]:
+    """The JSON object in a file; `what` begins the sentences that refuse another, `way_out` ends them.
+
+    Raises:
+        InputError: there is no such file, or it holds something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"There is no {what} {path}; check the path.") from None
+    except OSError as error:
+        raise InputError(f"The {what} {path} cannot be read ({error.strerror or error}); check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"The {what} {path} is no readable JSON ({detail_of(error)}){way_out}.") from error
+    if not isinstance(data, dict):
+        kind = "a list" if isinstance(data, list) else "a single value"
+        raise InputError(f"The {what} {path} must hold one JSON object; it holds {kind}.")
+    return data
 
 
 def _mapped(data: Any, change: Callable[[float], Any]) -> Any:

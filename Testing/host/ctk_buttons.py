@@ -10,15 +10,32 @@ from PySide6.QtCore import Qt, Signal
 from .gate import hostWidget
 
 
+class Elided:
+    """Takes letters from texts for which there is no room, if it is told to."""
+
+    _elide = Qt.TextElideMode.ElideNone
+    _narrowest = 40
+
+    def elideMode(self) -> Qt.TextElideMode:
+        return self._elide
+
+    def setElideMode(self, mode: Qt.TextElideMode) -> None:
+        self._elide = Qt.TextElideMode(mode)
+        self.updateGeometry()
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        hint = super().minimumSizeHint()
+        return hint if self._elide == Qt.TextElideMode.ElideNone else QtCore.QSize(self._narrowest, hint.height())
+
+
 @hostWidget("ctk", "ctkPushButton")
-class PushButton(QtWidgets.QPushButton):
+class PushButton(Elided, QtWidgets.QPushButton):
     """A push button that can elide its text; the alignments are kept, not drawn."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._textAlignment = Qt.AlignmentFlag.AlignCenter
         self._iconAlignment = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-        self._elide = Qt.TextElideMode.ElideNone
 
     def buttonTextAlignment(self) -> Qt.AlignmentFlag:
         return self._textAlignment
@@ -32,17 +49,6 @@ class PushButton(QtWidgets.QPushButton):
     def setIconAlignment(self, alignment: Qt.AlignmentFlag) -> None:
         self._iconAlignment = Qt.AlignmentFlag(alignment)
 
-    def elideMode(self) -> Qt.TextElideMode:
-        return self._elide
-
-    def setElideMode(self, mode: Qt.TextElideMode) -> None:
-        self._elide = Qt.TextElideMode(mode)
-        self.updateGeometry()
-
-    def minimumSizeHint(self) -> QtCore.QSize:
-        hint = super().minimumSizeHint()
-        return hint if self._elide == Qt.TextElideMode.ElideNone else QtCore.QSize(40, hint.height())
-
 
 @hostWidget("ctk", "ctkMenuButton")
 class MenuButton(QtWidgets.QPushButton):
@@ -50,17 +56,17 @@ class MenuButton(QtWidgets.QPushButton):
 
 
 @hostWidget("ctk", "ctkComboBox")
-class ComboBox(QtWidgets.QComboBox):
+class ComboBox(Elided, QtWidgets.QComboBox):
     """A combo box with a default text and elided items. The wheel works as in Qt unless `scrollWheelEffect` says otherwise."""
 
     NeverScroll, AlwaysScroll, ScrollWithFocus, ScrollWithNoVScrollBar = 0, 1, 2, 3
     returnRelease = Signal()
+    _narrowest = 50
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self._defaultIcon = QtGui.QIcon()
         self._forceDefault = False
-        self._elide = Qt.TextElideMode.ElideNone
         self._wheel = self.AlwaysScroll
 
     def defaultText(self) -> str:
@@ -82,17 +88,6 @@ class ComboBox(QtWidgets.QComboBox):
 
     def setForceDefault(self, on: bool) -> None:
         self._forceDefault = on
-
-    def elideMode(self) -> Qt.TextElideMode:
-        return self._elide
-
-    def setElideMode(self, mode: Qt.TextElideMode) -> None:
-        self._elide = Qt.TextElideMode(mode)
-        self.updateGeometry()
-
-    def minimumSizeHint(self) -> QtCore.QSize:
-        hint = super().minimumSizeHint()
-        return hint if self._elide == Qt.TextElideMode.ElideNone else QtCore.QSize(50, hint.height())
 
     def scrollWheelEffect(self) -> int:
         return self._wheel
