@@ -21,6 +21,11 @@ RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
 MOVING_WEIGHTS = ("balanced_masked_cross_entropy", "segpgd", "cospgd")
 """Losses whose weights change with the answer: they fall where voxels are lost, so that their height tells nothing."""
 
+SCHEDULE_TEXTS = {"falling": "falls to 0", "published": "as published"}
+
+_FALL = 1.5
+"""A falling step is no longer than this, times the share of steps that is left, times the first: it falls from a third on."""
+
 _MOVE = 0.75
 """How much of a step is new; the rest is the move before it (Croce & Hein 2020)."""
 
@@ -32,9 +37,11 @@ class APGD(IterativeAttack):
     """Auto-PGD: steps that are halved when the loss stops rising, and begin anew at the best point; they have momentum.
 
     The steps begin with 2 epsilon; at fixed checks the length is halved where the loss rose in less than 3/4 of the steps, or
-    neither length nor best loss changed since the check before (Croce & Hein 2020). With `shrinking`, 30 % of the steps search
-    within 2 epsilon, 30 % within 1.5 epsilon and the rest within epsilon, each from the best point of the one before
-    (Croce et al. 2024, SEA, with `loss="balanced_masked_cross_entropy"`); only what lies within epsilon can be the result. For
+    neither length nor best loss changed since the check before (Croce & Hein 2020). That was made for 100 steps: of 10, a loss
+    that rises a little each time leaves all at 2 epsilon, so that from a third of the steps on they are also no longer than a
+    line that falls to 0 (`schedule`). With `shrinking`, 30 % of the steps search within 2 epsilon, 30 % within 1.5 epsilon and
+    the rest within epsilon, each from the best point of the one before (Croce et al. 2024, SEA, with
+    `loss="balanced_masked_cross_entropy"` and `schedule="published"`); only what lies within epsilon can be the result. For
     losses whose weights move, 1 - mean Dice stands in for the loss's height.
     """
 
@@ -46,6 +53,13 @@ class APGD(IterativeAttack):
     steps: int = parameter(40, "Number of steps.", unit="steps", ge=1, le=10000)
     loss: LossName = parameter(
         "soft_dice", "Loss whose gradient is followed; SEA's are others.", advanced=True, texts=LOSS_TEXTS
+    )
+    schedule: Literal["falling", "published"] = parameter(
+        "falling",
+        "Length of the steps; falls to 0: from a third of them on, beside the halving of the published form.",
+        advanced=True,
+        label="Step length",
+        texts=SCHEDULE_TEXTS,
     )
     shrinking: bool = parameter(
         False, "Begin within twice the budget and shrink it to epsilon, as SEA.", advanced=True, label="Shrinking radius"
@@ -60,6 +74,10 @@ class APGD(IterativeAttack):
     def plan(self) -> tuple[int, float]:
         """`steps` steps, the first of 2 epsilon."""
         return self.steps, 2 * self.epsilon
+
+    def longest(self, step: int) -> float:
+        """How long this step may be, as a share of its stage's first."""
+        return 1.0 if self.schedule == "published" else min(1.0, _FALL * (1 - step / self.steps))
 
     @property
     def stages(self) -> list[tuple[float, int]]:
@@ -93,7 +111,8 @@ class _Stage:
     def climb(self, image: torch.Tensor, restart: int, done: int, steps: int) -> torch.Tensor:
         """From an image, `steps` gradients further; the point of the highest loss, or, at the end of all, the next one."""
         attack, run = self._attack, self._run
-        length, before = 2 * attack.epsilon * self._radius, image
+        first = 2 * attack.epsilon * self._radius
+        length, before = first, image
         checks = _Checks(steps)
         best: tuple[float, torch.Tensor, torch.Tensor] | None = None
         for step in range(done, done + steps):
@@ -111,7 +130,8 @@ class _Stage:
             if checks.says_halve(height, best[0]):
                 length /= 2
                 image, gradient = best[1], best[2].clone()
-            image, before = self._next(image, before, gradient, length, step > done), image
+            reach = min(length, first * attack.longest(step))
+            image, before = self._next(image, before, gradient, reach, step > done), image
         assert best is not None
         return image if self._radius == 1.0 else best[1]
 

@@ -14,7 +14,7 @@ from SegAdversarialLib.attacks.gradient import GradientAttack
 from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.nested import AsItsMethod, inner_attack
 from SegAdversarialLib.attacks.settings import parameter
-from SegAdversarialLib.attacks.threshold import AT_BUDGET, MEAN, Threshold
+from SegAdversarialLib.attacks.threshold import AT_BUDGET, MEAN, SHRUNK, Threshold
 from SegAdversarialLib.attacks.transforming import TransformingAttack
 from SegAdversarialLib.attacks.untargeted import AgainstReference, NothingToAttack, StopsAtDrop
 from SegAdversarialLib.attacks.worst_case import WorstCase
@@ -28,8 +28,15 @@ if TYPE_CHECKING:
 _COMMON = frozenset(AgainstReference.model_fields)
 """What this attack and the one that it repeats both have: said here, and handed on."""
 
-LIKELY = 0.55
-"""The share of its largest cost that a search takes whose first attack succeeds, as measured on phantoms."""
+LIKELY = 0.4
+"""The share of its gradients that a search takes whose first attack succeeds, as measured on phantoms (0.17 to 0.6)."""
+
+LIKELY_ANSWERS = 0.5
+"""The same of its answers (0.3 to 0.8)."""
+
+GROWING = (0.25, 0.5, 1.0, 0.125, 0.25, 0.5)
+"""The shares of the budget that smooth changes are tried with where the first try with all of it fails: they have many local
+optima, and long steps miss what short ones find. A larger one goes on from the one before, a smaller one begins anew."""
 
 GRADIENTS = 15
 """Of `worst-case` with each budget, unless more are asked for: it goes on where the one before has ended."""
@@ -38,11 +45,12 @@ GRADIENTS = 15
 class LeastBudget(AsItsMethod, AgainstReference):
     """Least budget: the smallest budget of another attack with which the mean Dice falls by a given share.
 
-    The attack (`method`) is first made with its own budget, the largest that is allowed; if that does not do, the answer is
-    "not within" it. Then budgets are halved and bisected, each attack beginning where the one before ended if it can, until
-    the bracket is narrow enough or `probes` attacks have been made. The result is the adversarial image at the bracket's
-    upper end. That is an upper bound of what the network tolerates: a stronger attack may need less. Where several settings
-    bound the attack, all of them shrink in proportion.
+    The attack (`method`) is first made with its own budget, the largest that is allowed. Where that does not do, one along
+    gradients goes on once more from where it ended, and one of smooth changes is tried with small budgets that grow, each from
+    the one before; if none of these do, the answer is "not within" the budget. Then budgets are halved and bisected, each
+    attack beginning where the one before ended if it can, until the bracket is narrow enough or `probes` attacks have been
+    made. The result is the adversarial image at the bracket's upper end. That is an upper bound of what the network tolerates:
+    a stronger attack may need less. Where several settings bound the attack, all of them shrink in proportion.
     """
 
     name: ClassVar[str] = "least-budget"
@@ -132,18 +140,22 @@ class LeastBudget(AsItsMethod, AgainstReference):
         from SegAdversarialLib.attacks.engine.budget_search import SHRINKS
 
         smaller = SHRINKS if self._can_shrink else 0
-        return (self.attack.cost + Cost(answers=1 + smaller)).times(self.probes) + Cost(answers=1)
+        # a smooth change that was made smaller is asked about twice, and one to begin with beside the first draws
+        looks = 2 + 2 * smaller if self._is_smooth else 1 + smaller
+        return (self.attack.cost + Cost(answers=looks)).times(self.probes) + Cost(answers=1)
 
     @property
     def least_cost(self) -> Cost:
-        """One attack that goes on to its end and does not succeed: "not within"; and an answer before it and after it."""
+        """One attack that goes on to its end and does not succeed; and an answer before it and after it."""
         cost: Cost = self.attack.cost + Cost(answers=2)
         return cost
 
     @property
     def likely_cost(self) -> Cost:
         """Where the first attack succeeds, about half of all: attacks that succeed end early, and some are not needed."""
-        return self.cost.part(LIKELY) if self.probes > 1 else self.cost
+        if self.probes == 1:
+            return self.cost
+        return replace(self.cost.part(LIKELY), answers=self.cost.part(LIKELY_ANSWERS).answers)
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: those of the attack."""
@@ -168,8 +180,17 @@ class LeastBudget(AsItsMethod, AgainstReference):
         return f"{self.title} for a drop of {100 * self.drop:g} %: {attack.summary()}"
 
     @property
+    def _is_smooth(self) -> bool:
+        return isinstance(self.method, TransformingAttack)
+
+    @property
     def _can_shrink(self) -> bool:
-        return isinstance(self.method, GradientAttack)
+        return isinstance(self.method, GradientAttack) or self._is_smooth
+
+    @property
+    def _retries(self) -> tuple[float, ...]:
+        """With which shares of the budget it is tried again where all of it did not do."""
+        return GROWING if self._is_smooth else (1.0,) if self._can_shrink else ()
 
     def _search(self, run: AttackRun) -> Found:
         return _Search(self, run).found()
@@ -192,6 +213,8 @@ class _Search:
 
     def found(self) -> Found:
         """The image for the mean, and all thresholds."""
+        from SegAdversarialLib.attacks.engine.budget_search import Attempt
+
         attack, run = self._attack, self._run
         if self._clean.mean(self._counted) == 0:
             raise NothingToAttack(
@@ -199,10 +222,9 @@ class _Search:
                 "check the network's preprocessing and the reference, or attack the network's own prediction "
                 "(against=prediction)."
             )
-        self._write(0, 0.0, self._clean, Found(run.original))
+        self._write(0, Attempt(0.0, Found(run.original), self._clean))
         search = self._searched(None, self._counted)
-        kept = search.upper or search.last
-        assert kept is not None
+        kept = search.upper or search.lowest
         run.kept_restart, run.kept_iteration = 0, self._iterations[id(kept)]
         thresholds = [self._threshold(MEAN, self._counted, search)]
         if len(self._counted) > 1:
@@ -232,7 +254,7 @@ class _Search:
         return found
 
     def _searched(self, structure: str | None, outputs: list[int], begin: Attempt | None = None) -> Bisection:
-        from SegAdversarialLib.attacks.engine.budget_search import Bisection, BisectionPlan, resumed, scaled
+        from SegAdversarialLib.attacks.engine.budget_search import Bisection, BisectionPlan, Resumed, resumed, scaled
 
         attack, run = self._attack, self._run
         aimed = attack.aimed(structure)
@@ -243,8 +265,8 @@ class _Search:
             smaller = with_share(aimed, share)
             budget = smaller.budget_on(run.model, run.case)
             with run.inner(smaller.title, budget, None, asks_network=smaller.asks_network) as inner:
-                if attack._can_shrink or isinstance(smaller, TransformingAttack):
-                    inner.begins_at = resumed(inner, last, share)
+                if attack._can_shrink:
+                    inner.begins_at = resumed(inner, last, share, has_rivals=search.upper is not None)
                 found = smaller._search(inner)
                 return found if isinstance(found, Found) else Found(inner.finish(found))
 
@@ -252,12 +274,17 @@ class _Search:
             if not attack._can_shrink:
                 return None
             smaller = with_share(aimed, less)
+            if isinstance(smaller, TransformingAttack):  # without steps it is what it begins with
+                smaller = smaller.model_copy(update={"steps": 0, "restarts": 1, "stop_at_drop": None})
             with run.inner(smaller.title, smaller.budget_on(run.model, run.case), None, asks_network=True) as inner:
-                return scaled(inner, found, less / share)
+                if not isinstance(smaller, TransformingAttack):
+                    return scaled(inner, found, less / share)
+                inner.begins_at = Resumed(found.state, 1.0, has_rivals=False)
+                return smaller._search(inner)
 
         def tell(made: Attempt) -> None:
             self._tried.append((made.share, made.seen.dice))
-            self._write(self._number, made.share, made.seen, made.found)
+            self._write(self._number, made)
             self._iterations[id(made)] = self._row
 
         plan = BisectionPlan(
@@ -266,24 +293,27 @@ class _Search:
             probes=attack.probes,
             precision=attack.precision,
             least=least_share(attack.method),
+            retries=attack._retries,
+            confirms=attack._is_smooth,
         )
         search = Bisection(plan, attempt, shrink, self._look, tell)
         search.run(begin)
         return search
 
-    def _write(self, number: int, share: float, seen: Any, found: Found) -> None:
+    def _write(self, number: int, made: Attempt) -> None:
         """A row of the trace, with the budget."""
-        run = self._run
-        self._row += bool(share)
+        run, seen = self._run, made.seen
+        self._row += bool(made.share)
         loss = 1 - seen.mean(self._counted)
         run.record(number, self._row, loss, seen.logits, seen.image, seen.targets)
-        run.trace[-1][AT_BUDGET] = share * self._largest
+        run.trace[-1] |= {AT_BUDGET: made.share * self._largest, SHRUNK: float(made.shrunk)}
 
     def _threshold(self, structure: str, outputs: list[int], search: Bisection) -> Threshold:
         upper = search.upper
-        seen = upper.seen if upper is not None else search.last.seen if search.last is not None else self._clean
+        kept = upper or search.lowest
         share = None if upper is None else upper.share
-        return self._told(structure, outputs, search.lower, share, seen.mean(outputs), searched=True)
+        found = self._told(structure, outputs, search.lower, share, kept.seen.mean(outputs), searched=True)
+        return found if upper is not None else replace(found, tried=found.in_words([x.share for x in search.made]))
 
     def _told(
         self, structure: str, outputs: list[int], lower: float, upper: float | None, after: float, *, searched: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,10 @@ MEAN = "mean"
 
 AT_BUDGET = "at budget"
 """The column of a trace that says with which budget an image was made; its rows are attacks, not steps of one."""
+
+
+SHRUNK = "made smaller"
+"""The column of such a trace that is 1 where an image is no attack's, but one whose change was made smaller; else 0."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class Threshold:
         before, after: Dice of the clean image, and of the image at `upper` (or at `largest`).
         searched: whether the search was for this structure; False: it is what the images that were tried for the mean
             Dice have shown of it, which costs nothing and may be far above what a search of its own would find.
+        tried: what the search has tried, in words, where it did not find anything.
     """
 
     structure: str
@@ -42,6 +48,7 @@ class Threshold:
     before: float
     after: float
     searched: bool = True
+    tried: str = ""
 
     @property
     def within(self) -> str:
@@ -50,8 +57,7 @@ class Threshold:
             return f"not {'within' if self.searched else 'seen up to'} {self._number(self.largest)}"
         if not self.searched:
             return f"at most {self._number(self.upper)}"
-        low = _SHOWN.format(100 * self.lower if self.unit == SHARE else self.lower)
-        return f"between {low} and {self._number(self.upper)}"
+        return f"between {self._shown(self.lower)} and {self._number(self.upper)}"
 
     @property
     def sentence(self) -> str:
@@ -63,20 +69,29 @@ class Threshold:
         fell = f"{100 * self.drop:g} %"
         if self.upper is None:
             return (
-                f"{whose} did not fall by {fell} ({self.before:.3f} to {self.after:.3f}): the least {words} is {self.within}."
+                f"{whose} did not fall by {fell} ({self.before:.3f} to {self.after:.3f}): the least {words} is {self.within}"
+                f"{f'; {self.tried}' if self.tried else ''}."
             )
         return (
             f"{whose} fell by {fell} or more ({self.before:.3f} to {self.after:.3f}): least {words} {self.within}, an upper "
             "bound of what the network tolerates."
         )
 
+    def in_words(self, shares: Sequence[float]) -> str:
+        """What was tried, from the shares of the largest budget that each attack was allowed, in order."""
+        if len(shares) == 1:
+            return "one attack was tried"
+        *first, last = (share * self.largest for share in shares)
+        with_these = f"{', '.join(map(self._shown, first))} and {self._number(last)}"
+        how = "a smaller budget from nothing, others from the one before"
+        return f"{len(shares)} attacks were tried, with {with_these}, {how}"
+
     def describe(self) -> dict[str, Any]:
         """As plain JSON data."""
         return asdict(self)
 
+    def _shown(self, value: float) -> str:
+        return f"{100 * value if self.unit == SHARE else value:.3g}"
+
     def _number(self, value: float) -> str:
-        shown = _SHOWN.format(100 * value if self.unit == SHARE else value)
-        return f"{shown} %" if self.unit == SHARE else f"{shown} {self.unit}".strip()
-
-
-_SHOWN = "{:.3g}"
+        return f"{self._shown(value)} {'%' if self.unit == SHARE else self.unit}".strip()

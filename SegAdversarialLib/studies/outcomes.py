@@ -10,6 +10,7 @@ import numpy as np
 
 from SegAdversarialLib.evaluation.evaluation import UNWARPED, Evaluation
 from SegAdversarialLib.metrics.normality import quantile_line
+from SegAdversarialLib.studies.records import THRESHOLD_COLUMNS
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks.threshold import Threshold
@@ -50,7 +51,8 @@ def structure_rows(evaluation: Evaluation) -> list[Row]:
 
 def threshold_rows(thresholds: Iterable[Threshold]) -> list[Row]:
     """A row with THRESHOLD_COLUMNS for each least budget; infinite where the largest budget did not do."""
-    return [{**x.describe(), "upper": math.inf if x.upper is None else x.upper} for x in thresholds]
+    described = ({**x.describe(), "upper": math.inf if x.upper is None else x.upper} for x in thresholds)
+    return [{column: row[column] for column in THRESHOLD_COLUMNS} for row in described]
 
 
 def channel_rows(evaluation: Evaluation, case: Case, adversarial: Case, before: Sequence[Line]) -> list[Row]:

@@ -33,6 +33,7 @@ DATA = Path(os.environ.get("SEGADVERSARIAL_TEST_DATA", ROOT.parent / "shared" / 
 ELSEWHERE = Path(os.environ.get("SEGADVERSARIAL_NETWORKS", ROOT.parent / "shared" / "networks"))
 
 STEPS = (5, 10, 20)
+OURS: dict[str, dict[str, Any]] = {"pgd": {}, "apgd": {}, "apgd, as published": {"schedule": "published"}}
 
 Cohort = tuple[SegmentationModel, list[Case]]
 
@@ -118,9 +119,10 @@ def compared(model: SegmentationModel, case: Case, epsilon: float, steps: int) -
     """Mean Dice that each leaves of a case."""
     plain = [mean_dice(model, case, x) for x in plain_pgd(model, case, epsilon, steps)]
     found = {"plain PGD, last": plain[-1], "plain PGD, best": min(plain)}
-    for name in ("pgd", "apgd"):
-        result = attacks.make_attack(name, {"epsilon": epsilon, "steps": steps})(model, case)
-        found[name] = mean_dice(model, case, result.adversarial.image)
+    for label, settings in OURS.items():
+        name = label.partition(",")[0]
+        result = attacks.make_attack(name, {"epsilon": epsilon, "steps": steps, **settings})(model, case)
+        found[label] = mean_dice(model, case, result.adversarial.image)
     return found
 
 

@@ -10,7 +10,8 @@ with more answers than ours has. An epsilon is a share of each channel's largest
 one and the same code on the image that is handed out.
 
 At the lower end of our bracket `worst-case` is run with 40 gradients from the start, and the search is timed against it:
-whether Dice falls then is told. `least-budget` of a bias field (percent) and a deformation (mm) stand below.
+whether Dice falls then is told. `least-budget` of a bias field (percent) and a deformation (mm) stand below; the image of the
+upper end is measured once more, and the same attack is run from nothing at the lower end, with its own number of steps and 40.
 
 Prints a table and saves it as CSV with every measurement. Exits with status 1 if ours is not below both peers in the median,
 or takes more than three times the gradients of one worst case of 40. Finished measurements are kept in least_budget.jsonl.
@@ -32,6 +33,7 @@ from common import FLOAT32, Cells, machine, mean_dice, save_table
 from peers import Budget, ImageNetwork, Missing, Search, adv_lib
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, open_model, phantom
+from SegAdversarialLib.attacks.bounded import with_share
 from SegAdversarialLib.evaluation.tables import format_table
 
 DROP, MOST, SCALINGS = 0.3, 120, 12
@@ -51,6 +53,8 @@ OTHERS: dict[str, dict[str, Any]] = {
     "least-budget (bias-field)": {"attack": "bias-field", "max_bias": 0.5, "steps": 12},
     "least-budget (deformation)": {"attack": "deformation", "max_displacement": 12.0, "steps": 12},
 }
+LOWER = "dice at lower"
+LOWER_LONGER = f"dice at lower, {MEASURED_ANEW} steps"
 """Attacks in other units than epsilon, for ours alone: no other package has such."""
 
 Row = dict[str, Any]
@@ -136,7 +140,8 @@ def run_ours(model: SegmentationModel, case: Case, clean: float) -> Row:
     again = time.process_time()
     settings = {"gradient_budget": MEASURED_ANEW, "epsilon": bracket.lower}
     anew = attacks.make_attack("worst-case", settings)(model, case)
-    row = {**found, "gradients": result.gradient_evaluations, "seconds": round(seconds, 2), "lower": bracket.lower}
+    row = {**found, "gradients": result.gradient_evaluations, "answers": result.forward_evaluations}
+    row |= {"seconds": round(seconds, 2), "lower": bracket.lower}
     return row | {
         "upper": bracket.upper,
         "dice at lower": mean_dice(model, case, anew.adversarial.image),
@@ -150,8 +155,17 @@ def run_other(method: dict[str, Any], model: SegmentationModel, case: Case, clea
     result = attacks.LeastBudget(method=method, drop=DROP)(model, case)
     bracket = result.thresholds[0]
     row: Row = {"least": bracket.upper, "lower": bracket.lower, "upper": bracket.upper, "unit": bracket.unit}
-    row |= {"dice": bracket.after, "words": bracket.within, "gradients": result.gradient_evaluations}
-    return row | {"seconds": round(time.process_time() - started, 2)}
+    row |= {"words": bracket.sentence, "gradients": result.gradient_evaluations, "answers": result.forward_evaluations}
+    row |= {"seconds": round(time.process_time() - started, 2), "clean": clean}
+    row["dice"] = mean_dice(model, result.adversarial, result.adversarial.image)  # against the reference that moved along
+    if bracket.upper is None or not bracket.lower:
+        return row
+    for column, steps in ((LOWER, method["steps"]), (LOWER_LONGER, MEASURED_ANEW)):
+        named = {key: value for key, value in method.items() if key != "attack"} | {"steps": steps}
+        smaller = with_share(attacks.make_attack(method["attack"], named), bracket.lower / bracket.largest)
+        anew = smaller(model, case).adversarial
+        row[column] = mean_dice(model, anew, anew.image)
+    return row
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
@@ -188,6 +202,26 @@ def told_of_ours(rows: Sequence[Row], clean: dict[str, float]) -> str:
         f"{len(mine)}; the bracket is {100 * width:.1f} % of its upper end wide in the median; processor time {ratio:.2f} of "
         "that worst case."
     )
+
+
+def told_of_others(rows: Sequence[Row]) -> str:
+    """What measuring both ends anew showed of the attacks in other units."""
+    told = []
+    for name in OTHERS:
+        mine = [row for row in rows if row["attack"] == name]
+        found = [row for row in mine if row["upper"] is not None]
+        below = [row for row in found if LOWER in row]
+        if not found:
+            continue
+        fell = [sum(row[column] <= (1 - DROP) * row["clean"] + 1e-6 for row in below) for column in (LOWER, LOWER_LONGER)]
+        fell_above = sum(row["dice"] <= (1 - DROP) * row["clean"] + 1e-6 for row in found)
+        width = np.median([(row["upper"] - row["lower"]) / row["upper"] for row in found])
+        told.append(
+            f"{name}: found on {len(found)} of {len(mine)}, median {np.median([row['upper'] for row in found]):.3g} of these; "
+            f"at the upper end Dice has fallen enough in {fell_above}, at the lower end from nothing in {fell[0]} of "
+            f"{len(below)}, with {MEASURED_ANEW} steps in {fell[1]}; brackets {100 * width:.0f} % wide in the median."
+        )
+    return "\n".join(told)
 
 
 def verdict(table: Sequence[Row]) -> str:
@@ -248,6 +282,7 @@ def main(words: Sequence[str] | None = None) -> int:
     save_table(rows, options.output / "least_budget_cells.csv")
     if any(row["attack"] == OURS for row in rows):
         print(told_of_ours(rows, clean))
+    print(told_of_others(rows))
     wrong = verdict(table)
     print(wrong or "least-budget needs the least epsilon.")
     return 1 if wrong else 0

@@ -40,7 +40,8 @@ WORST, OURS = "worst-case", "ours"
 WITHOUT_GRADIENTS = {"universal-random-perturbation": {"radius": 0.0, "epsilon_units": "relative", "clip": True}}
 PUBLISHED = {
     "pgd, as published": {"random_start": True, "keep": "last"},
-    "apgd, as SEA's": {"shrinking": True, "loss": "balanced_masked_cross_entropy"},
+    "apgd, as published": {"schedule": "published"},
+    "apgd, as SEA's": {"shrinking": True, "loss": "balanced_masked_cross_entropy", "schedule": "published"},
 }
 """Forms that are not the library's defaults."""
 KEY = ("network", "case", "attack", "budget", "epsilon")

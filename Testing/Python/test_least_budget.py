@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from conftest import tiny_network, toy_case
 from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.attacks import make_attack
 from SegAdversarialLib.attacks.bounded import with_share
+from SegAdversarialLib.attacks.engine.budget_search import Attempt, Bisection, BisectionPlan
+from SegAdversarialLib.attacks.least_budget import GROWING
 from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.jobs.results import read_attack
 from SegAdversarialLib.scene.pictures import title_of
@@ -131,7 +134,67 @@ def test_not_within_the_largest_budget() -> None:
     (found,) = result.thresholds
     assert found.upper is None and found.lower == found.largest == 0.1
     assert "not within 0.1 of the largest intensity" in found.sentence
-    assert len(result.trace) == 2  # nothing, and everything that is allowed
+    assert len(result.trace) == 3  # nothing, everything that is allowed, and on from there
+    assert "2 attacks were tried, with 0.1 and 0.1 of the largest intensity" in found.sentence
+
+
+@dataclass
+class Answer:
+    """What a network says of an image: the Dice that it has left."""
+
+    dice: float
+
+    def mean(self, outputs: Sequence[int]) -> float:
+        return self.dice
+
+
+def bisection(succeeds: Callable[[float, Attempt | None], bool], **plan: Any) -> tuple[Bisection, list[tuple[float, float]]]:
+    """A search whose attacks are made up, and what each of them was told: its share, and that of the one that it went on
+    from, 0 for none. Nothing can be made smaller."""
+    asked = []
+
+    def attempt(share: float, last: Attempt | None) -> Any:
+        asked.append((share, 0.0 if last is None else last.share))
+        return 0.0 if succeeds(share, last) else 1.0
+
+    settings = {"outputs": [0], "enough": 0.5, "probes": 8, "precision": 0.05, "least": 0.0, **plan}
+    search = Bisection(BisectionPlan(**settings), attempt, lambda *inputs: None, Answer, lambda made: None)  # type: ignore[arg-type]
+    search.run()
+    return search, asked
+
+
+def test_where_the_largest_budget_fails_smaller_ones_that_grow_are_tried() -> None:
+    search, asked = bisection(lambda share, last: last is not None and share == 0.5, retries=GROWING, probes=4)
+    assert asked == [(1.0, 0.0), (0.25, 0.0), (0.5, 0.25), (pytest.approx(0.125**0.5), 0.5)]
+    assert search.upper is not None and search.upper.share == 0.5 and search.lower == pytest.approx(0.125**0.5)
+    search, asked = bisection(lambda share, last: False, retries=GROWING)
+    assert search.upper is None and search.lower == 1.0
+    assert asked == [(1.0, 0), (0.25, 0), (0.5, 0.25), (1.0, 0.5), (0.125, 0), (0.25, 0.125), (0.5, 0.25)]
+
+
+def test_a_lower_end_counts_once_the_attack_has_failed_there_from_nothing() -> None:
+    """What goes on from elsewhere fails below 0.8; from nothing it does from 0.3 on."""
+    search, asked = bisection(lambda share, last: share >= (0.3 if last is None else 0.8), confirms=True, probes=30)
+    assert search.upper is not None and search.lower < 0.3 <= search.upper.share < 0.3 / 0.95
+    assert (search.lower, 0.0) in asked
+    # the last attack is kept for it
+    search, asked = bisection(lambda share, last: share >= 0.3, confirms=True, probes=4)
+    assert asked == [(1.0, 0.0), (0.5, 1.0), (0.25, 0.5), (0.25, 0.0)] and search.lower == 0.25
+
+
+@pytest.mark.parametrize(
+    "method", [{"attack": "pgd", "epsilon": 0.2}, {"attack": "bias-field", "max_bias": 0.6, "spacing_mm": 8}]
+)
+def test_the_trace_says_which_images_were_made_smaller(method: dict[str, Any]) -> None:
+    attack = attacks.LeastBudget(method=method, drop=0.2, probes=6)
+    result = attack(*toy())
+    (_, *rows), made = result.trace, 0.0
+    assert {row["made smaller"] for row in rows} == {0.0, 1.0}
+    assert sum(row["made smaller"] == 0 for row in rows) <= 6
+    for row in rows:
+        made = made if row["made smaller"] else row["at budget"]
+        assert row["at budget"] < made or not row["made smaller"]  # than what the attack before was allowed
+    assert attack.least_cost.gradients <= attack.likely_cost.gradients <= attack.cost.gradients
 
 
 def test_it_costs_no_more_than_three_worst_cases_of_forty() -> None:

@@ -2,12 +2,15 @@
 
 Budgets are shares of the largest that is allowed. An attack that succeeds may use less of its budget than it was given, and
 its change can often be made smaller still: the network is asked how much smaller. An attack that fails raises the lower end.
+Where the one with the largest budget fails, others are made before the search gives up: with smaller budgets that grow again,
+each from where the one before ended. What was found within a smaller budget is within the largest, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from SegAdversarialLib.attacks.attack import Found
 from SegAdversarialLib.attacks.engine.looking import Look, Seen
@@ -22,11 +25,18 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """An image, what was done to get there, and with which share of the budget it can be had."""
+    """An image, what was done to get there, and with which share of the budget it can be had.
+
+    Attributes:
+        anew: the attack began from nothing.
+        shrunk: it is no attack's, but one whose change was made smaller.
+    """
 
     share: float
     found: Found
     seen: Seen
+    anew: bool = False
+    shrunk: bool = False
 
 
 Try = Callable[[float, Attempt | None], Found]
@@ -34,6 +44,21 @@ Try = Callable[[float, Attempt | None], Found]
 
 Shrink = Callable[[Found, float, float], Found | None]
 """What was found with the first share made so much smaller that the second one allows it; None: it cannot be done."""
+
+
+@dataclass(frozen=True, eq=False)
+class Resumed:
+    """Where a search goes on that another one, with another budget, has begun.
+
+    Attributes:
+        state: that one's `Found.state`, in units of the budget.
+        share: how much of it is wanted, from 0 to 1.
+        has_rivals: it begins at the best of its own first draws instead, where that is better.
+    """
+
+    state: Any
+    share: float
+    has_rivals: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +71,8 @@ class BisectionPlan:
         probes: how many attacks there may be.
         precision: how wide the bracket may be in the end, as a share of its upper end.
         least: the least share with which the attack can be made.
+        retries: the shares that are tried, one after another, where the attack with all of its budget has failed.
+        confirms: the lower end only counts once the attack has failed there from nothing, too.
     """
 
     outputs: Sequence[int]
@@ -53,6 +80,8 @@ class BisectionPlan:
     probes: int
     precision: float
     least: float
+    retries: Sequence[float] = ()
+    confirms: bool = False
 
     def succeeds(self, seen: Seen) -> bool:
         """Whether Dice has fallen enough."""
@@ -70,50 +99,74 @@ class Bisection:
         tell: told of each image that was looked at.
 
     Attributes:
-        lower: the largest share at which the attack has failed; 0: at none.
         upper: the attempt with the least share that has succeeded; None: there is none.
-        last: the attempt that was made last.
+        made: the attacks that were made, in order.
     """
 
     def __init__(self, plan: BisectionPlan, attempt: Try, shrink: Shrink, look: Look, tell: Callable[[Attempt], None]) -> None:
         self._plan, self._attempt, self._shrink, self._look, self._tell = plan, attempt, shrink, look, tell
-        self.lower = 0.0
         self.upper: Attempt | None = None
-        self.last: Attempt | None = None
+        self.made: list[Attempt] = []
+        self._begin: Attempt | None = None
+        self._is_misled = False
+        """The attack has succeeded from nothing where it had failed on from another one: only what begins anew counts then."""
+
+    @property
+    def lower(self) -> float:
+        """The largest share, below that of `upper`, at which the attack has failed; 0: at none."""
+        below = 1.0 if self.upper is None else self.upper.share
+        failed = (x.share for x in self.made if not self._plan.succeeds(x.seen) and (x.anew or not self._is_misled))
+        return max((x for x in failed if x < below or self.upper is None), default=0.0)
+
+    @property
+    def lowest(self) -> Attempt:
+        """Of the attacks that were made the one that has lowered Dice most."""
+        return min(self.made, key=lambda x: x.seen.mean(self._plan.outputs))
 
     def run(self, begin: Attempt | None = None) -> None:
         """Search; `begin` is an image that may already do, found by another search."""
         plan = self._plan
         if begin is not None and plan.succeeds(begin.seen):
-            self.last = begin
+            self._begin = begin
             self._succeeded(begin)
-        for _ in range(plan.probes):
+        while len(self.made) < plan.probes:
             share = self._next()
             if share is None:
                 return
-            made = self._made(share, self._attempt(share, self.last))
-            self.last = made
+            start = self._start(share)
+            found = self._attempt(share, start)
+            made = Attempt(share, found, self._look(found), anew=start is None)
+            self._tell(made)
+            self.made.append(made)
             if plan.succeeds(made.seen):
+                self._is_misled |= made.anew and any(x.share == share for x in self.made[:-1])
                 self._succeeded(made)
-            else:
-                self.lower = share
-                if self.upper is None:
-                    return
 
     def _next(self) -> float | None:
-        """The share that is tried next; None: the bracket is narrow enough."""
-        plan, upper = self._plan, self.upper
+        """The share that is tried next; None: the bracket is narrow enough, or there is nothing left to try."""
+        plan, upper, lower = self._plan, self.upper, self.lower
         if upper is None:
-            return 1.0
-        if upper.share <= plan.least or upper.share - self.lower <= plan.precision * upper.share:
+            return next(iter([1.0, *plan.retries][len(self.made) :]), None)
+        narrow = upper.share <= plan.least or upper.share - lower <= plan.precision * upper.share
+        if self._is_doubtful and (narrow or len(self.made) == plan.probes - 1):
+            return lower
+        if narrow:
             return None
-        middle = (self.lower * upper.share) ** 0.5 if self.lower else upper.share / 2
+        middle = (lower * upper.share) ** 0.5 if lower else upper.share / 2
         return max(middle, plan.least)
 
-    def _made(self, share: float, found: Found) -> Attempt:
-        attempt = Attempt(share, found, self._look(found))
-        self._tell(attempt)
-        return attempt
+    @property
+    def _is_doubtful(self) -> bool:
+        """Whether the attack has failed at the lower end only where it went on from another one."""
+        lower = self.lower
+        return self._plan.confirms and lower > 0 and not any(x.anew for x in self.made if x.share == lower)
+
+    def _start(self, share: float) -> Attempt | None:
+        """The attempt from which the next one goes on; None: it begins anew."""
+        last = self.made[-1] if self.made else self._begin
+        if last is None or self.upper is not None:
+            return None if share == self.lower or self._is_misled else last
+        return last if last.share <= share else None
 
     def _succeeded(self, made: Attempt) -> None:
         """Keep it, made as small as it may be."""
@@ -123,7 +176,8 @@ class Bisection:
             smaller = self._shrink(made.found, made.share, share)
             if smaller is None:
                 return
-            tried = self._made(share, smaller)
+            tried = Attempt(share, smaller, self._look(smaller), shrunk=True)
+            self._tell(tried)
             if self._plan.succeeds(tried.seen):
                 self.upper = tried
             else:
@@ -136,10 +190,19 @@ def scaled(run: AttackRun, found: Found, ratio: float) -> Found:
     return Found(run.finish(run.project((image - run.original).mul_(ratio).add_(run.original))))
 
 
-def resumed(run: AttackRun, last: Attempt | None, share: float) -> object:
-    """What an attack with a share of the budget begins from, after another one: its state, or its image made to fit."""
+def resumed(run: AttackRun, last: Attempt | None, share: float, has_rivals: bool) -> object:
+    """What an attack with a share of the budget begins from, after another one: its image made to fit, or its state.
+
+    A larger budget has at first no more of a state than there was.
+
+    Args:
+        run: of the attack that begins.
+        last: the one before; None: it begins anew.
+        share: of the budget.
+        has_rivals: see `Resumed`.
+    """
     if last is None:
         return None
     if last.found.state is not None:
-        return last.found.state
+        return Resumed(last.found.state, min(1.0, last.share / share), has_rivals)
     return scaled(run, last.found, share / last.share).image

@@ -21,6 +21,7 @@ from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.objectives import Objective
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.attacks.engine.budget_search import Resumed
     from SegAdversarialLib.attacks.engine.run import AttackRun
 
 Controls = list[torch.Tensor]
@@ -155,21 +156,27 @@ class ChangeSearch:
     def _beginning(self, restart: int) -> Controls:
         """What the steps begin with: the worst of some random draws, as smooth changes have many local optima."""
         plan, run = self._plan, self._run
-        if not plan.steps:
-            return self.start(restart, 1.0)
-        if run.begins_at is not None and restart == 0:  # controls count in units of the budget
-            return [x.project(y.clone()) for x, y in zip(self.transforms, run.begins_at)]
-        worst, lowest = self.start(restart), float("inf")
-        for draw in range(plan.first_draws):
+        worst, lowest = self.start(restart, None if plan.steps else 1.0), float("inf")
+        if run.begins_at is not None and restart == 0:
+            before: Resumed = run.begins_at
+            worst = [x.project(x.rescaled(y, before.share).clone()) for x, y in zip(self.transforms, before.state)]
+            if not (plan.steps and plan.first_draws and before.has_rivals):
+                return worst
+            lowest = self._dice(worst)
+        for draw in range(plan.first_draws if plan.steps else 0):
             run.report(restart / plan.restarts, f"{plan.title}: draw {draw + 1} of {plan.first_draws}")
             drawn = self.start(f"{restart} {draw}", 1.0)
-            with torch.no_grad():
-                change = self._changed(drawn)
-                answer = run.head.predicted(run.ask(run.finish(self._image(change))))
-            dice = DiceMeter(self._wanted.hard(change.displacement), plan.outputs).mean(answer)
-            if dice < lowest:
+            if (dice := self._dice(drawn)) < lowest:
                 worst, lowest = drawn, dice
         return worst
+
+    def _dice(self, controls: Controls) -> float:
+        """The mean Dice that the network's answer has left."""
+        run = self._run
+        with torch.no_grad():
+            change = self._changed(controls)
+            answer = run.head.predicted(run.ask(run.finish(self._image(change))))
+        return DiceMeter(self._wanted.hard(change.displacement), self._plan.outputs).mean(answer)
 
     def _see_and_differentiate(self, step: int, controls: Controls) -> Controls:
         """Write an iteration down; the gradients by the controls."""

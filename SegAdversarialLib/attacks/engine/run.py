@@ -46,7 +46,8 @@ class AttackRun:
         positions: of the channels that may change.
         unit: (C, 1, 1, 1) what epsilon = 1 is in each channel, in intensity units.
         lowest, highest: (C, 1, 1, 1) the ends of each channel's range.
-        begins_at: what a search of the same kind, with another budget, ended with (`Found.state`); None: there was none.
+        begins_at: what a search of the same kind, with another budget, ended with: an image, or `Resumed`; None: there was
+            none.
         is_rough: the last loss and logits were computed in low precision.
         trace, snapshots, gradient_evaluations, forward_evaluations: see `AttackResult`.
     """

@@ -164,6 +164,10 @@ class Transform(ABC):
         """The nearest control of the budget; works in place."""
         return control.clamp_(-1, 1)
 
+    def rescaled(self, control: torch.Tensor, ratio: float) -> torch.Tensor:
+        """The control that does about this share (0 to 1) of what `control` does."""
+        return control * ratio
+
     def own_gradient(self, image: torch.Tensor) -> torch.Tensor | None:
         """The gradient by the image (C, K, J, I), in new memory, of what is climbed beside the loss; None: nothing."""
         return None
@@ -228,6 +232,14 @@ class Spline(Transform):
     def project(self, control: torch.Tensor) -> torch.Tensor:
         """Bounded, although the budget holds anyhow: far out the gradient fades."""
         return control.clamp_(-_REACH, _REACH)
+
+    def rescaled(self, control: torch.Tensor, ratio: float) -> torch.Tensor:
+        """The bent control is that share of what it was."""
+        if ratio == 1:
+            return control
+        length = torch.linalg.vector_norm(control, dim=0, keepdim=True) if self.vectors else control.abs()
+        length = length.clamp_min(1e-6)
+        return control * (torch.atanh(ratio * length.tanh()) / length)
 
     def random(self, generator: torch.Generator, share: float) -> torch.Tensor:
         """Normal draws, scaled so that the field comes close to that share of the budget somewhere."""
