@@ -48,8 +48,9 @@ class PhysicsArtefact(Attack):
     It asks no network: what an artefact of this severity does by chance is what an attack must exceed. Each channel is hit
     by itself, with half to all of the severity, as each is a scan of its own. At severity 5: two movements of 7.5 degrees and
     7.5 mm at most, the first position being right; ghosts of 75 % of k-space's largest value; a wave of a quarter of the
-    largest intensity; 75 % of k-space's radius lost (its corners at any severity); noise of 10 % of the largest intensity; a gamma of 0.47 or 2.1; a
-    Gaussian of 2.5 mm; a third of the resolution. Carried out by MONAI, by SciPy (blur) and by TorchIO (motion and ghosting).
+    largest intensity; 75 % of k-space's radius lost (its corners at any severity); noise of 10 % of the largest intensity; a
+    gamma of 0.47 or 2.1; a Gaussian of 2.5 mm; a third of the resolution. Carried out by MONAI, by SciPy (blur) and by TorchIO
+    (motion and ghosting).
     """
 
     name: ClassVar[str] = "physics-artefact"

@@ -67,6 +67,7 @@ class Evaluation:
         """Whether the attack succeeded on each structure: a relative drop of Dice of 30 % or more (Chen et al. 2019)."""
         return {row["structure"]: row["success"] for row in self.rows if row["metric"] == "Dice"}
 
+    @checked
     def get(self, name: str, metric: str) -> dict[str, Any]:
         """The row of one structure or channel and one metric; capitals do not matter.
 
@@ -95,6 +96,7 @@ class Evaluation:
         blocks.append(format_table([row for row in self.rows if "channel" in row]))
         return "\n\n".join([*blocks, *(f"Note: {note}" for note in self.notes)])
 
+    @checked
     def write_csv(self, path: str | Path) -> Path:
         """Write the rows with the columns `COLUMNS`, whole or not at all; nan and what a row lacks are empty.
 

@@ -229,6 +229,7 @@ class SegmentationModel:
             value, gradient, _ = bound.differentiate(bound.image, objective.bind(self.head, self.device, self.dtype))
             return value, gradient.cpu().numpy()
 
+    @checked
     def prepare(self, case: Case) -> torch.Tensor:
         """The network's input: channels, orientation, spacing and intensities as it wants them, before windows are cut out.
 

@@ -72,6 +72,8 @@ def wrapped(**given: Any) -> SegmentationModel:
         (lambda: Case.read({"A": "a.nii"}, labels="x"), "no argument labels; the nearest name is label"),
         (lambda: CASE.channel(0), "name must be a text; it is 0"),
         (lambda: MODEL.segment(CASE.image), "case must be a Case; it is an array of the shape (2, 14, 16, 18)"),
+        (lambda: MODEL.prepare(None), "case must be a Case; it is None"),
+        (lambda: evaluate(attacks.FGSM()(MODEL, CASE), MODEL).get(1, "Dice"), "name must be a text; it is 1"),
         (lambda: MODEL.value_and_gradient(objectives.SoftDice(CASE.label), CASE), "case and objective are swapped"),
         (lambda: wrapped(network="net.ts"), "a torch module; open_model opens a file; it is 'net.ts'"),
         (lambda: wrapped(channels="A"), "channels must be a list of texts; it is 'A'"),
