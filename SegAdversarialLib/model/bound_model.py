@@ -278,19 +278,25 @@ class BoundModel:
     def _differentiate_at_once(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
 
+        from SegAdversarialLib.volumes.slabs import flip_in_place
+
+        prepared, graphs = self._prepare_by_channels(image.detach(), keeps_all=True)
+        flip_in_place(prepared, self._flips)
         with torch.enable_grad():
-            leaf = image.detach().requires_grad_(True)
-            blended = self._windows(self._prepare(leaf))
-            if not self._windows.scales_gradients:
-                logits = self._steps.restore(blended, self._outside, self._mixes)
-                check_answers(logits.detach(), self._how.name)
-                value = loss(logits)
-                (gradient,) = input_gradient(value, leaf)
-                return float(value.detach()), check_gradient(gradient, self._how.name), logits.detach()
+            leaf = prepared.detach().requires_grad_(True)
+            blended = self._windows(leaf)
         number, logits, upstream = self._upstream(blended.detach(), loss, self._steps)
         scale = self._windows.scale_of(upstream)
-        (gradient,) = input_gradient(blended, leaf, upstream * scale)
-        return number, check_gradient(gradient.div_(scale), self._how.name), logits
+        (gradient,) = input_gradient(blended, leaf, upstream if scale == 1 else upstream * scale)
+        if not graphs:
+            return number, check_gradient(gradient if scale == 1 else gradient.div_(scale), self._how.name), logits
+        del blended
+        # what follows is written into its memory, which must be nobody else's
+        pulled = gradient.clone() if gradient.data_ptr() == upstream.data_ptr() else gradient.contiguous()
+        del gradient, upstream
+        flip_in_place(pulled if scale == 1 else pulled.div_(scale), self._flips)
+        flip_in_place(prepared, self._flips)
+        return number, check_gradient(self._pull_back_preparation(image, pulled, graphs), self._how.name), logits
 
     def _differentiate_by_windows(self, image: torch.Tensor, loss: Loss) -> tuple[float, torch.Tensor, torch.Tensor]:
         import torch
@@ -351,17 +357,17 @@ class BoundModel:
             return image
         return torch.stack([self._steps.forward_channel(x, n) for n, x in enumerate(self._channels(image))])
 
-    def _prepare_by_channels(self, image: torch.Tensor) -> tuple[torch.Tensor, list[_Graph | None]]:
+    def _prepare_by_channels(self, image: torch.Tensor, keeps_all: bool = False) -> tuple[torch.Tensor, list[_Graph | None]]:
         """The image as the network sees it before any flips, outside of any graph, and the graph that made each channel.
 
-        A graph that would hold several volumes is not kept: None stands for it.
+        A graph that would hold several volumes is not kept, unless `keeps_all`: None stands for it.
         """
         if self._is_taken_as_it_is(image):
             return image, []
         prepared, graphs = image.new_empty((len(self._positions), *self._steps.network_shape)), []
         for n, c in enumerate(self._positions):
             graph = self._channel_graph(image[c], n, prepared[n])
-            graphs.append(graph if self._steps.graph_is_small(n) else None)
+            graphs.append(graph if keeps_all or self._steps.graph_is_small(n) else None)
         return prepared, graphs
 
     def _channel_graph(self, channel: torch.Tensor, n: int, out: torch.Tensor | None = None) -> _Graph:
