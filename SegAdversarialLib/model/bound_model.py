@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from SegAdversarialLib.model.how_to_ask import HowToAsk
     from SegAdversarialLib.model.preprocessing_on_grid import PreprocessingOnGrid
     from SegAdversarialLib.model.window_grid import WindowGrid
+    from SegAdversarialLib.model.windows_at_once import Decided
 
     _Graph = tuple[torch.Tensor, torch.Tensor]
     """A channel of the image, and what was made of it with autograd."""
@@ -103,9 +104,9 @@ class BoundModel:
         """How many windows may go through the network at a time, as far as is known."""
         return self._windows.most
 
-    def settle_window_batch(self) -> int | None:
-        """Measure how many windows should go through the network at a time on a CPU, and go on with so many; None: it is not
-        worth the time."""
+    def settle_window_batch(self, decided: Decided) -> int | None:
+        """Measure how many windows should go through the network at a time on a CPU, unless that was `decided`, and go on with
+        so many; None: it is not worth the time."""
         import torch
 
         from SegAdversarialLib.model.windows_at_once import MANY, NUMBERS, WORTH_MEASURING, number_for
@@ -116,7 +117,7 @@ class BoundModel:
         self._look_at(self.image)
         with torch.no_grad():
             crops = self._windows.sample_crops(self._prepare(self.image), NUMBERS[of][-1]).to(self._how.network_dtype)
-        found = number_for(network, crops, network.file_hash)
+        found = number_for(network, crops, network.file_hash, decided)
         self._windows.batch_size = self._windows.most = found
         return found
 

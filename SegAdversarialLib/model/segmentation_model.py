@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from SegAdversarialLib.model.treatment import Said, Treatment
+    from SegAdversarialLib.model.windows_at_once import Decided
 
 __all__ = ["Acceleration", "BoundModel", "Loss", "Prediction", "SegmentationModel"]
 
@@ -99,6 +100,8 @@ class SegmentationModel:
         self.dtype = torch.float64 if self.network_dtype == torch.float64 else torch.float32
         slices = 16 if preprocessing.dimensions == 2 else 1
         self._settled_batch = windows.batch
+        self._measured_batch: int | None = None  # for the last case
+        self._at_once: Decided = {}
         self.window_batch = windows.batch or (slices if self.device.type == "cpu" else 4 * slices)
         fills = windows.batch is None and self.device.type == "cuda"
         self.memory = GpuMemory(self.device) if fills else None
@@ -313,11 +316,12 @@ class SegmentationModel:
             self._accelerated.folded(len(self.channels), self.preprocessing.dimensions, self.windows.size_multiple),
         ):
             bound = self._bound(case, positions, between_windows)
-            if self._settled_batch is None and self.device.type == "cpu" and (found := bound.settle_window_batch()):
-                self._settled_batch = self.window_batch = self.most_windows = found
+            is_open = self._settled_batch is None and self.device.type == "cpu"
+            self._measured_batch = bound.settle_window_batch(self._at_once) if is_open else None
             yield bound
-            self.window_batch = min(self.window_batch, bound.window_batch)
-            self.most_windows = bound.most_windows
+            if self._measured_batch is None:  # else it is this case's own
+                self.window_batch = min(self.window_batch, bound.window_batch)
+                self.most_windows = bound.most_windows
 
     def _bound(self, case: Case, positions: list[int], between_windows: Callable[[float], None] | None = None) -> BoundModel:
         how = HowToAsk(
@@ -370,7 +374,7 @@ class SegmentationModel:
             "preprocessing": self.preprocessing.model_dump(mode="json"),
             **self.windows.settings(),
             "window": list(self.window) if self.window else None,
-            "window_batch": self._settled_batch,
+            "window_batch": self._settled_batch or self._measured_batch,
             "outputs": "probabilities" if outputs.are_probabilities else "logits",
             "output": outputs.key,
             "in_place": self._accelerated.in_place,

@@ -34,24 +34,28 @@ ROUNDS = 3
 _SAME = 1e-3
 """Largest difference of two answers that are the same but for rounding, as a share of what the answer varies by."""
 
-_decided: dict[tuple[str, tuple[int, ...]], int] = {}
-"""What was found in this process: by the hash of the file and the shape of the window."""
+Decided = dict[tuple[str, tuple[int, ...]], int]
+"""What was found, by the hash of the network's file and the shape of the windows."""
+
+_decided: Decided = {}
+"""What was found in this process for networks from files."""
 
 
-def number_for(network: Callable[[torch.Tensor], torch.Tensor], crops: torch.Tensor, file_hash: str = "") -> int:
-    """How many windows go at once, or what was decided for the same file and size of windows in this process.
+def number_for(network: Callable[[torch.Tensor], torch.Tensor], crops: torch.Tensor, file_hash: str, decided: Decided) -> int:
+    """How many windows go at once, or what was decided for the same network and size of windows in this process.
 
     Args:
         network: (B, C, *window) to logits (B, N, *window); frozen.
         crops: windows in the network's own type, as many as may go at once.
         file_hash: of the file that the network is from; "": unknown.
+        decided: what was found for this network, where it is from no file.
     """
-    key = (file_hash, tuple(crops.shape[1:]))
-    if not file_hash or key not in _decided:
+    known, key = _decided if file_hash else decided, (file_hash, tuple(crops.shape[1:]))
+    if key not in known:
         numbers = [n for n in NUMBERS[crops.ndim - 2] if n <= len(crops)]
         with torch.random.fork_rng(devices=[]):  # networks that draw numbers go on as if they had not been asked
-            _decided[key] = quickest(network, crops, numbers)
-    return _decided[key]
+            known[key] = quickest(network, crops, numbers)
+    return known[key]
 
 
 def quickest(

@@ -41,7 +41,7 @@ def _measure(what: str, batch: int | None, threads: int) -> dict[str, Any]:
         started = time.process_time()
         model.value_and_gradient(case, objective)
         seconds.append(time.process_time() - started)
-    row = {"volume": what, "window_batch": batch or "chosen", "at once": model.window_batch}
+    row = {"volume": what, "window_batch": batch or "chosen", "at once": model.describe()["window_batch"]}
     return {**row, "first s": seconds[0], "second s": seconds[1], "peak MiB": memory.used() / 2**20}
 
 
