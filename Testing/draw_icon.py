@@ -18,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 ICONS = ROOT / "SegAdversarial" / "Resources" / "Icons"
 SIZE = 128
 OVERSAMPLING = 4
+ZOOM = 4
+"""Pixels of the thumbnail for each voxel, along both axes."""
+OUTLINE = 2
+"""Pixels, half as wide as the icon's lines."""
 
 SKULL = QtGui.QColor("#e8ecf1")
 BRAIN = QtGui.QColor("#7d8a99")
@@ -52,14 +56,15 @@ def thumbnail() -> QtGui.QImage:
 
     case = phantom.subject(seed=7, shape=(64, 64, 64))
     tumour = case.label > 0
-    slice_ = int(tumour.sum((1, 2)).argmax())
-    grey = case.image[case.channels.index("T1ce"), slice_]
+    largest = int(tumour.sum((1, 2)).argmax())
+    grey = case.image[case.channels.index("T1ce"), largest]
     low, high = np.percentile(grey, (1, 99.5))
     grey = np.clip((grey - low) / (high - low), 0, 1) * 255
-    pixels = np.repeat(grey[..., None], 3, axis=2).repeat(4, 0).repeat(4, 1)
-    inside = tumour[slice_].repeat(4, 0).repeat(4, 1)
-    padded = np.pad(inside, 2)
-    eroded = padded[:-4, 2:-2] & padded[4:, 2:-2] & padded[2:-2, :-4] & padded[2:-2, 4:]
+    pixels = np.repeat(grey[..., None], 3, axis=2).repeat(ZOOM, 0).repeat(ZOOM, 1)
+    inside = tumour[largest].repeat(ZOOM, 0).repeat(ZOOM, 1)
+    n = OUTLINE
+    padded = np.pad(inside, n)
+    eroded = padded[: -2 * n, n:-n] & padded[2 * n :, n:-n] & padded[n:-n, : -2 * n] & padded[n:-n, 2 * n :]
     pixels[inside & ~eroded] = TUMOUR.getRgb()[:3]
     data = np.ascontiguousarray(pixels.astype(np.uint8))
     height, width = data.shape[:2]

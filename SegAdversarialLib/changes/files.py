@@ -17,7 +17,8 @@ from SegAdversarialLib.volumes.writing import stored, write_volume
 DISPLACEMENT, LOG_BIAS, ADDITIVE = "displacement", "log-bias", "perturbation"
 """What the files are named after, with the channel's name where there is one for each."""
 
-_LPS_FROM_RAS = np.array([-1, -1, 1], np.float32)
+_LPS_RAS = np.array([-1, -1, 1], np.float32)
+"""Signs that turn displacements in RAS to LPS, as files hold them, and back."""
 
 
 def own_names(channel: str) -> set[str]:
@@ -89,7 +90,7 @@ def write_displacement(path: Path, displacement: np.ndarray, affine: np.ndarray,
     Raises:
         InputError: the file cannot be written.
     """
-    return write_volume(path, np.moveaxis(displacement, 0, -1) * _LPS_FROM_RAS, affine, space)
+    return write_volume(path, np.moveaxis(displacement, 0, -1) * _LPS_RAS, affine, space)
 
 
 def read_displacement(path: Path, case: Case) -> np.ndarray:
@@ -98,4 +99,4 @@ def read_displacement(path: Path, case: Case) -> np.ndarray:
     Raises:
         InputError: the file is missing or no displacement field, or lies on another grid.
     """
-    return read_values(path, case.grid, 3, "displacement") * _LPS_FROM_RAS.reshape(3, 1, 1, 1)
+    return read_values(path, case.grid, 3, "displacement") * _LPS_RAS.reshape(3, 1, 1, 1)

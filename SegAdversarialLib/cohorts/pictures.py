@@ -46,6 +46,7 @@ def _files(folder: Path, endings: tuple[str, ...] = ENDINGS) -> dict[str, Path]:
 
 
 def _in_two_folders(root: Path, images: Path, masks: Path) -> list[Entry]:
+    """The images in one folder, and below, with the masks at the same places in the other; `root` is the cohort's."""
     found = []
     for place in folders_below(images):
         inside = place.relative_to(images)
@@ -57,12 +58,14 @@ def _in_two_folders(root: Path, images: Path, masks: Path) -> list[Entry]:
 
 
 def _side_by_side(root: Path, place: Path) -> list[Entry]:
+    """The images directly in a folder, with the masks beside them."""
     files = _files(place, (*PICTURES, *DICOM))
     masks = {match["image"]: path for x, path in files.items() if (match := _MASK.fullmatch(x))}
     return [_entry(place.relative_to(root), x, path, masks.get(x)) for x, path in files.items() if path not in masks.values()]
 
 
 def _entry(start: Path, stem: str, image: Path, mask: Path | None) -> Entry:
+    """A case; its name is made of the folders from the cohort's on (`start`) and of the file's name without ending."""
     name = "_".join([*start.parts, stem])
     match = _SLICE.fullmatch(stem)
     patient = "_".join([*start.parts, *([match["patient"]] if match else [])]) or stem

@@ -93,12 +93,7 @@ class Architecture:
             arguments |= {"norm_op": _of_dimensions("batchnorm.BatchNorm", planned)}
             arguments |= {"norm_op_kwargs": {"eps": 1e-5, "affine": True}}
             imported = (*imported, "norm_op")
-        for what in (name, *(arguments[x] for x in imported if arguments.get(x) is not None)):
-            if not (isinstance(what, str) and _IMPORTED.fullmatch(what)):
-                raise InputError(
-                    f"The plans of {place} name {what} to be imported, which could run programs; layers of torch and networks "
-                    f"of {PACKAGE} would be right."
-                )
+        _check_imported(f"The plans of {place} name", name, arguments, imported)
         warnings: tuple[str, ...] = ()
         if not _OWN_TRAINER.fullmatch(trainer):
             warnings = (
@@ -133,12 +128,7 @@ def made_of(name: str, arguments: Mapping[str, Any], imported: Collection[str]) 
         InputError: the package is not installed or has no such network, its arguments do not fit, or something else than a
             layer of torch or a network is named.
     """
-    for what in (name, *(arguments[x] for x in imported if arguments.get(x) is not None)):
-        if not (isinstance(what, str) and _IMPORTED.fullmatch(what)):
-            raise InputError(
-                f"The network's settings name {what} to be imported, which could run programs; layers of torch and networks "
-                f"of {PACKAGE} would be right."
-            )
+    _check_imported("The network's settings name", name, arguments, imported)
     made = _class(name)
     try:
         network: torch.nn.Module = made(**{key: _class(x) if key in imported else x for key, x in arguments.items()})
@@ -181,6 +171,16 @@ def _fold(architecture: Architecture, path: Path) -> torch.nn.Module:
     check_shapes(weights, expected, f"The weights in {path} do not belong to the network in its plans", trained_by)
     network.load_state_dict(weights.tensors)
     return network
+
+
+def _check_imported(who: str, name: str, arguments: Mapping[str, Any], imported: Collection[str]) -> None:
+    """Refuse to import what is neither a layer of torch nor a network of the package; `who` begins the sentence."""
+    for what in (name, *(arguments[x] for x in imported if arguments.get(x) is not None)):
+        if not (isinstance(what, str) and _IMPORTED.fullmatch(what)):
+            raise InputError(
+                f"{who} {what} to be imported, which could run programs; layers of torch and networks of {PACKAGE} would be "
+                "right."
+            )
 
 
 def _described(planned: dict[str, Any]) -> tuple[str, dict[str, Any], tuple[str, ...]]:

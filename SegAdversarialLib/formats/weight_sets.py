@@ -46,6 +46,7 @@ def weight_sets(path: Path) -> list[WeightSet]:
 
 
 def _set(place: str, tensors: dict[str, Any]) -> WeightSet | None:
+    """What is to be said of tensors by name; None: there is no convolution among them."""
     convolutions = [name for name, x in tensors.items() if x.ndim in (4, 5) and name.endswith("weight")]
     if not convolutions:
         return None

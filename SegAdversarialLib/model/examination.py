@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 _SMALL = {2: 64, 3: 16}
 """Sizes of a first question; a network that takes no such size is asked at its own, or at larger ones."""
 _LARGER = {2: (128, 256, 512), 3: (32, 64, 96, 128)}
+"""Those that are tried in turn where nothing says what its own size is."""
 
 _SAME = 1e-3
 """Largest difference of two answers that are the same but for rounding, as a share of what the answer varies by."""
@@ -164,21 +165,22 @@ class _Examination:
                 break
         else:
             return None
-        answers, agrees, fits = [first], False, self._question.in_batches
-        if fits:
+        answers, agrees, takes_two = [first], False, self._question.in_batches
+        if takes_two:
             try:
                 other, beside = self._ask(torch.cat([unusual, usual])).split(1)
                 agrees = self._same(beside, first)
                 answers.append(other)
             except Exception as error:
                 _log.debug("The network takes no two windows at once (%s).", detail_of(error))
-                fits = not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error))
+                # too little memory for two says nothing of the network
+                takes_two = not (isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error))
         # who says in company what was said alone says the same twice
         random = not agrees and not self._same(self._ask(usual), first)
         lowest, highest, kind = self._kind(answers, unusual)
         return Nature(
             in_place=self._in_place,
-            alone=fits and not agrees and not random,
+            alone=takes_two and not agrees and not random,
             random=random,
             key=self._outputs.key,
             several=self._several,
@@ -258,6 +260,7 @@ class _Examination:
         return self._outputs.chosen(self._given(batch), batch).clone()
 
     def _given(self, batch: torch.Tensor) -> Any:
+        """What the network hands out for a copy of the input; whether it has changed the copy is remembered."""
         lent = batch.clone()
         version = lent._version
         given = self._network(lent)
@@ -294,9 +297,9 @@ def _final(network: torch.nn.Module, full: Mapping[OutputKey, torch.Tensor]) -> 
         return keys[0]
     if getattr(network, "original_name", type(network).__name__) in _LAST_IS_FINAL:
         return keys[-1]
-    named = [x for x in _FINAL_NAMES if x in full]
-    if len(named) == 1:
-        return named[0]
+    final = [x for x in _FINAL_NAMES if x in full]
+    if len(final) == 1:
+        return final[0]
     if all(torch.equal(x, full[keys[0]]) for x in full.values()):
         return keys[0]
     raise InputError(several(full))

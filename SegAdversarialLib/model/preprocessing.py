@@ -25,6 +25,7 @@ from SegAdversarialLib.model.strict_settings import StrictSettings
 from SegAdversarialLib.volumes.geometry import Reorientation, check_orientation, orientation_of, spacing_of
 
 _SAME_PLACE = 1e-6
+"""Voxels within which the first of two grids' voxels lie at one place."""
 _SAME_SPACING = 1e-3
 """mm within which MONAI's Spacing leaves an axis as it is."""
 
@@ -103,7 +104,7 @@ class Preprocessing(StrictSettings):
         return order
 
     @model_validator(mode="after")
-    def _one_resampling(self) -> Preprocessing:
+    def _sizes_fit_together(self) -> Preprocessing:
         if self.spacing is not None and self.size is not None:
             raise ValueError("give a spacing or a size, not both")
         if self.spacing is not None and any(x is not None and x <= 0 for x in self.spacing):

@@ -64,8 +64,7 @@ class WindowGrid:
     ) -> None:
         self.shape, self.dimensions, self._blending = shape, dimensions, blending
         wanted = list(window) if window is not None else list(shape[-dimensions:])
-        wanted = [1] * (3 - dimensions) + [-(-size // multiple) * multiple for size in wanted]
-        self.window = tuple(wanted)
+        self.window = (*[1] * (3 - dimensions), *(-(-size // multiple) * multiple for size in wanted))
         missing = [max(0, size - have) for size, have in zip(self.window, shape)]
         self._before = tuple(gap // 2 for gap in missing)
         self.padded = tuple(have + gap for have, gap in zip(shape, missing))
@@ -83,7 +82,7 @@ class WindowGrid:
     def share(self, place: Slices, out: torch.Tensor) -> torch.Tensor:
         """What a view has to say about its voxels, in `out` (*window): its importance over that of all views there.
 
-        Importance is MONAI's: a Gaussian with a sigma of 1/8 of the window, or the same for all voxels.
+        A voxel's importance is what the blending says, see `_importance`.
         """
         if self._weights is None:
             weights = _importance(self.window[3 - self.dimensions :], self._blending).to(out).reshape(self.window)
@@ -113,6 +112,7 @@ class WindowGrid:
         return volumes[(slice(None), *inner)]
 
     def _places(self, overlap: float) -> list[Slices]:
+        """Windows at MONAI's steps, the last one along each axis moved back into the volume."""
         from monai.data.utils import dense_patch_slices
 
         steps = [

@@ -98,7 +98,7 @@ class FileStates:
         return self._known[path]
 
 
-def chosen_cases(entry: Entry) -> tuple[Any, ...]:
-    """What tells whether two entries are the same images."""
+def same_images(entry: Entry) -> tuple[Any, ...]:
+    """What is equal of two entries if and only if their images are the same."""
     phantom = None if entry.phantom is None else (entry.phantom.seed, entry.phantom.shape)
     return (phantom, *sorted(entry.channels.values()))

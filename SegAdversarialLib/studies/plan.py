@@ -11,7 +11,7 @@ from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
 from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.formats.trust import Trust
-from SegAdversarialLib.studies.cases import Cases, FileStates, chosen_cases
+from SegAdversarialLib.studies.cases import Cases, FileStates, same_images
 from SegAdversarialLib.studies.configurations import Configuration, configurations
 from SegAdversarialLib.studies.network_plan import NetworkPlan, Use, trains_on
 from SegAdversarialLib.studies.reading import Misplaced
@@ -184,9 +184,9 @@ class _Planner:
         asked, used = self._study.cohort.cases, len(entries)
         if isinstance(asked, int) and used < asked:
             yield f"{asked:,} cases of {self._study.cohort.cohort} were asked for; {used:,} can be used."
-        attacked = {chosen_cases(x) for x in entries}
+        attacked = {same_images(x) for x in entries}
         for name, network in self._study.networks.items():
-            shared = attacked & {chosen_cases(x) for x in trains_on(network, self._cohorts, ("networks", name))}
+            shared = attacked & {same_images(x) for x in trains_on(network, self._cohorts, ("networks", name))}
             if shared:
                 yield (
                     f"{name} learns from {len(shared)} of the {len(attacked)} cases that it is attacked on: what is measured "

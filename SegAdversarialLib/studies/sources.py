@@ -84,9 +84,7 @@ class CohortSource(Strict):
 class FileNetwork(ModelSource):
     """A network from a file, or a built-in one."""
 
-    path: Text = Field(
-        description="Network file, or the name of a built-in network or of one of the catalogue.", min_length=1
-    )
+    path: Text = Field(description="Network file, or the name of a built-in network or of one of the catalogue.", min_length=1)
     attacked: bool = Field(True, description="Whether it is attacked and audited; otherwise others use it.")
 
     @field_validator("changes")

@@ -13,6 +13,7 @@ import numpy as np
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.volumes.dicom_frames import ACQUISITION, FILE, TRAITS, Frame, Place
+from SegAdversarialLib.volumes.geometry import RAS_FROM_LPS
 
 _SAME_DIRECTION = 5e-4
 """How far the components of two slices' directions may differ: 0.1 mm at the edge of 200 mm."""
@@ -22,8 +23,6 @@ _SHARE_OF_VOXEL = 0.1
 
 _TILT = 1e-3
 """How far a stack may lean, as mm sideways for each mm (0.06 degrees): scanners round directions."""
-
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 Stack = list[Frame]
 
@@ -85,7 +84,7 @@ def affine_of(stack: Stack) -> np.ndarray:
     if min(between_rows, between_columns) <= 0:
         raise InputError(f"{_name(first)} has a PixelSpacing of {[between_rows, between_columns]}; the header is damaged.")
     if first.place is None:
-        return _LPS_FROM_RAS @ np.diag([between_columns, between_rows, abs(first.thickness or 1.0), 1.0])
+        return RAS_FROM_LPS @ np.diag([between_columns, between_rows, abs(first.thickness or 1.0), 1.0])
     row, column, normal = _axes(first.place, _name(first))
     if len(stack) == 1:
         step = abs(first.thickness or 0.0) or 1.0
@@ -93,7 +92,7 @@ def affine_of(stack: Stack) -> np.ndarray:
         step = _even_step(stack, normal, min(between_rows, between_columns))
     affine = np.eye(4)
     affine[:3] = np.stack([row * between_columns, column * between_rows, normal * step, first.place.position], axis=1)
-    return _LPS_FROM_RAS @ affine
+    return RAS_FROM_LPS @ affine
 
 
 def _belongs(frame: Frame, other: Frame, always: Sequence[str]) -> bool:
@@ -125,6 +124,7 @@ def _kept_apart(stack: Stack) -> list[Stack]:
 
 
 def _most_at_one_place(stack: Stack) -> int:
+    """The largest number of slices of a sorted stack that lie on each other; 0: some say nothing of their place."""
     heights = _heights(stack)
     if heights is None:
         return 0
@@ -133,6 +133,7 @@ def _most_at_one_place(stack: Stack) -> int:
 
 
 def _parts(stack: Stack, name: str) -> list[Stack]:
+    """The slices of a stack by their value of a trait, each part in the stack's order."""
     found: dict[Any, Stack] = {}
     for frame in stack:
         found.setdefault(frame.traits[name], []).append(frame)
@@ -231,6 +232,7 @@ def _check_straight(stack: Stack, places: np.ndarray, normal: np.ndarray, pixel:
 
 
 def _unevenness(stack: Stack, gaps: np.ndarray) -> str:
+    """The sentence on a stack whose slices have these distances in mm: some are missing, or all vary."""
     widest, usual = int(np.argmax(gaps)), float(np.median(gaps))
     if gaps[widest] > 1.5 * usual:
         missing = round(gaps[widest] / usual) - 1

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 _OPPOSITE = {"R": "L", "L": "R", "A": "P", "P": "A", "S": "I", "I": "S"}
-_LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+LPS_FROM_RAS = RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+"""Affines to LPS, SimpleITK's and DICOM's, from those to RAS, and back: the turn is its own inverse."""
 
 
 class Grid(NamedTuple):
@@ -225,7 +226,7 @@ def affine_of_itk(image: SimpleITK.Image) -> np.ndarray:
     origin[:shown], spacing[:shown] = image.GetOrigin()[:shown], image.GetSpacing()[:shown]
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = direction * spacing, origin
-    return _LPS_FROM_RAS @ affine
+    return RAS_FROM_LPS @ affine
 
 
 def itk_image(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
@@ -233,7 +234,7 @@ def itk_image(array: np.ndarray, affine: np.ndarray) -> SimpleITK.Image:
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array))
-    lps = _LPS_FROM_RAS @ affine
+    lps = LPS_FROM_RAS @ affine
     spacing = spacing_of(affine)
     image.SetSpacing(spacing)
     image.SetOrigin(lps[:3, 3].tolist())

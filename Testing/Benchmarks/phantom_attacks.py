@@ -1,4 +1,4 @@
-"""Mean Dice of the built-in network on unseen phantoms, clean and under every attack: the README's table.
+"""Mean Dice of the built-in network on unseen phantoms, clean and under every attack: a table of docs/figures.md.
 
 python Testing/Benchmarks/phantom_attacks.py [--subjects 10] [--output table.csv]
 """

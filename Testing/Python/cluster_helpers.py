@@ -48,9 +48,7 @@ class Machines:
             _until(lambda: _answers(self._port))
         self._workers = [x for x in self._workers if x.poll() is None]
         while len(self._workers) < workers:
-            self._workers.append(
-                self._run("worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--no-dashboard")
-            )
+            self._workers.append(self._run("worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--no-dashboard"))
 
     def run_client(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Run a Python program beside them."""

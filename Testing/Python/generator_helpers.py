@@ -55,4 +55,5 @@ def bound_to(generator: Generator, case: Case) -> BoundGenerator:
 
 
 def drawn(makes: BoundGenerator, xi: float = 2.0, seed: int = 0) -> Any:
+    """One random variation of the case that a generator is bound to."""
     return makes.decode(makes.encode(xi), makes.noise(torch.Generator().manual_seed(seed)), xi)

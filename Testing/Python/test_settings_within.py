@@ -32,9 +32,7 @@ def saved(path: Path, **extra: Any) -> Path:
 
 
 @pytest.mark.parametrize("name", ["model_json", "metadata_json", "network_json"])
-def test_a_program_that_says_all_needs_no_file_beside_it(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_program_that_says_all_needs_no_file_beside_it(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "net.ts", **{name: OURS})
     load = torch.jit.load
     monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("it was opened"))

@@ -54,7 +54,7 @@ def study(scale: Scale, cohort: CohortLike | None) -> Data:
     """The study file's content."""
     size = _SIZES[scale]
     learned, attacked = parts(scale, cohort, size.phantoms, 0.2, channels=OTHER_CHANNELS)
-    networks = dict(zip(MEMBERS, map(lambda x: _trained(x, learned, size), _architectures(size))))
+    networks = {name: _trained(x, learned, size) for name, x in zip(MEMBERS, _architectures(size))}
     return {
         "study": "cheng2020",
         "description": _DESCRIPTION,
@@ -75,6 +75,7 @@ def study(scale: Scale, cohort: CohortLike | None) -> Data:
 
 
 def _architectures(size: _Size) -> list[Data]:
+    """The three networks, in the order of `MEMBERS`."""
     unet = {
         "name": "UNet",
         "arguments": {"channels": list(size.unet), "strides": [2] * (len(size.unet) - 1), "norm": "instance"},

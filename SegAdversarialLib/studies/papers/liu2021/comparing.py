@@ -24,31 +24,31 @@ def compare(measured: Measured) -> list[Table]:
     return [beside(table, here) for table in TABLES]
 
 
-def _attack(m: Measured, attack: str, column: str) -> Found:
+def _attack(measured: Measured, attack: str, column: str) -> Found:
     """Table 1, on the network without defence."""
     if column in _REGION:
         region = (_REGION[column],)
-        values = left(m, NOTHING, region, _USUAL, attack) if attack in ATTACKS else clean(m, NOTHING, region)
+        values = left(measured, NOTHING, region, _USUAL, attack) if attack in ATTACKS else clean(measured, NOTHING, region)
         return by_patient(values)
-    return by_patient(_of_channels(m, attack, column.lower())) if attack in ATTACKS else None
+    return by_patient(_of_channels(measured, attack, column.lower())) if attack in ATTACKS else None
 
 
-def _of_channels(m: Measured, attack: str, column: str) -> Values:
+def _of_channels(measured: Measured, attack: str, column: str) -> Values:
     """PSNR, SSIM or RMSE, the latter as a share of the range."""
 
     def chosen(row: Row) -> bool:
         return row["network"] == NOTHING and row["attack"] == attack and is_setting(row, "epsilon", _USUAL)
 
-    return m.quality(chosen, column)
+    return measured.quality(chosen, column)
 
 
-def _defence(m: Measured, table: PrintedTable, row: tuple[str, ...], column: str) -> Found:
+def _defence(measured: Measured, table: PrintedTable, row: tuple[str, ...], column: str) -> Found:
     """Tables 2 and 3."""
     region, defence = (_REGION[row[0]],), row[1]
     networks = [in_2d(x) if table is TABLE_3 else x for x in (defence, NOTHING)]
     tested, _, size = column.rpartition("ε = ")
     epsilon = float(size)
-    ours, undefended = (left(m, x, region, epsilon) if epsilon else clean(m, x, region) for x in networks)
+    ours, undefended = (left(measured, x, region, epsilon) if epsilon else clean(measured, x, region) for x in networks)
     if not tested:
         return by_patient(ours)
     if defence == NOTHING or not set(ours) & set(undefended):
