@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from SegAdversarialLib.structures.output_head import OutputHead
 
 if TYPE_CHECKING:
     import torch
+
+_Made = TypeVar("_Made")
 
 Temperature = float | Literal["auto", "deviation"]
 
@@ -103,7 +105,7 @@ class BoundObjective:
         temperature: measured on the first logits where it is to be "auto" or "deviation".
         progress: how much of its gradients an attack has behind it, from 0 to 1; some weightings change with it.
         sharpness: the logits are multiplied by it; the higher, the more a probability is like a vote.
-        kept: what the objective has made of the targets and need not make again as long as they are the same.
+        kept: what was made of targets, with these; see `made_of_targets`.
     """
 
     objective: Objective
@@ -114,7 +116,7 @@ class BoundObjective:
     temperature: float | None = None
     progress: float = 0.0
     sharpness: float = 1.0
-    kept: object = None
+    kept: dict[str, tuple[torch.Tensor, Any]] = field(default_factory=dict)
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """The loss, a scalar tensor; differentiable in the logits (N, K, J, I).
@@ -131,6 +133,15 @@ class BoundObjective:
             self.temperature = self._measured(logits.detach())
         factor = self.sharpness / self.temperature
         return self.objective.loss(logits if factor == 1 else logits * factor, self)
+
+    def made_of_targets(self, what: str, make: Callable[[], _Made]) -> _Made:
+        """What `make` makes of the targets; the same again as long as they are the same, and nobody differentiates by them."""
+        if self.targets.requires_grad:
+            return make()
+        if what not in self.kept or self.kept[what][0] is not self.targets:
+            self.kept[what] = self.targets, make()
+        made: _Made = self.kept[what][1]
+        return made
 
     @property
     def structures(self) -> tuple[int, ...]:

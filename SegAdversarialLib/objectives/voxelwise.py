@@ -55,14 +55,6 @@ class _FewWeights:
         return cls(voxels, weights.flatten(1)[:, voxels], targets.flatten(1)[:, voxels])
 
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """Weights, and the targets that they were made for."""
-
-    targets: torch.Tensor
-    weights: torch.Tensor | _FewWeights | None
-
-
 class VoxelwiseObjective(Objective):
     """The weighted mean over voxels of `lost`.
 
@@ -81,7 +73,7 @@ class VoxelwiseObjective(Objective):
 
     def loss(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """The weighted mean for logits (N, K, J, I)."""
-        weights = self._weights(bound)
+        weights = bound.made_of_targets("weights", lambda: self._weights(bound))
         if weights is None:
             return self.lost(logits, bound).mean()
         if not isinstance(weights, _FewWeights):
@@ -93,13 +85,10 @@ class VoxelwiseObjective(Objective):
         return whole.sum()
 
     def _weights(self, bound: BoundObjective) -> torch.Tensor | _FewWeights | None:
-        """What is made anew only for targets that have moved."""
-        if bound.targets.requires_grad:
-            return _balanced_weights(bound) if self.balanced else _equal_weights(bound)
-        if not isinstance(bound.kept, _Kept) or bound.kept.targets is not bound.targets:
-            weights = _balanced_weights(bound) if self.balanced else _equal_weights(bound)
-            bound.kept = _Kept(bound.targets, None if weights is None else _FewWeights.of(weights, bound.targets))
-        return bound.kept.weights
+        weights = _balanced_weights(bound) if self.balanced else _equal_weights(bound)
+        if weights is None or bound.targets.requires_grad:
+            return weights
+        return _FewWeights.of(weights, bound.targets)
 
 
 class CrossEntropy(VoxelwiseObjective):
@@ -239,11 +228,8 @@ class CosPGDWeighted(VoxelwiseObjective):
 
     def lost(self, logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
         """The weighted cross-entropy of each voxel."""
-        import torch.nn.functional as functional
-
-        agreement = functional.cosine_similarity(
-            _log_probabilities(logits.detach(), bound).exp(), _distributions(bound), dim=1
-        )
+        wanted = bound.made_of_targets("direction", lambda: _direction(_distributions(bound)))
+        agreement = (_direction(_log_probabilities(logits.detach(), bound).exp()) * wanted).sum(1)
         return agreement * _cross_entropy(logits, bound)
 
 
@@ -271,6 +257,14 @@ def _distributions(bound: BoundObjective) -> torch.Tensor:
     import torch
 
     return torch.stack([bound.targets, 1 - bound.targets], 1) if bound.head.kind == "sigmoid" else bound.targets[None]
+
+
+def _direction(distributions: torch.Tensor) -> torch.Tensor:
+    """(P, answers, K, J, I) with the Euclidean norm 1 over the answers, as torch's cosine similarity makes them."""
+    import torch
+
+    scaled = distributions / torch.linalg.vector_norm(distributions, dim=1, keepdim=True).clamp_min_(1e-8)
+    return distributions if torch.equal(scaled, distributions) else scaled  # as where it is all in one answer
 
 
 def _still_right(logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:

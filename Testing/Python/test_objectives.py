@@ -378,3 +378,16 @@ def test_joint_objective_is_the_plain_sum_to_the_last_bit(progress: float) -> No
     assert torch.equal(gradient, pull) and torch.equal(value, linear + (mean - linear))
     (thrice,) = torch.autograd.grad(3 * joint(leaf), leaf)
     assert torch.equal(thrice, 3 * pull)
+
+
+@pytest.mark.parametrize("head", [SOFTMAX, SIGMOID])
+def test_cospgd_weighs_by_torchs_cosine_to_the_last_bit(head: OutputHead) -> None:
+    """Its targets' half of the cosine is worked out once."""
+    logits, label = few_voxels((9, 10, 11), 2, len(head.labels))
+    targets = torch.softmax(few_voxels((9, 10, 11), 3, len(head.labels))[0], 0)
+    bound = objectives.CosPGDWeighted(label).bind(head, "cpu", torch.float32)
+    for bound.targets in (bound.targets, targets, targets.flip(1)):
+        for step in (logits, logits.flip(1)):
+            shares = voxelwise._log_probabilities(step, bound).exp()
+            agreement = torch.nn.functional.cosine_similarity(shares, voxelwise._distributions(bound), dim=1)
+            assert torch.equal(bound(step), (agreement * voxelwise._cross_entropy(step, bound)).mean())
