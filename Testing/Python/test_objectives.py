@@ -386,7 +386,8 @@ def test_cospgd_weighs_by_torchs_cosine_to_the_last_bit(head: OutputHead) -> Non
     logits, label = few_voxels((9, 10, 11), 2, len(head.labels))
     targets = torch.softmax(few_voxels((9, 10, 11), 3, len(head.labels))[0], 0)
     bound = objectives.CosPGDWeighted(label).bind(head, "cpu", torch.float32)
-    for bound.targets in (bound.targets, targets, targets.flip(1)):
+    for wanted in (bound.targets, targets, targets.flip(1)):
+        bound.targets = wanted
         for step in (logits, logits.flip(1)):
             shares = voxelwise._log_probabilities(step, bound).exp()
             agreement = torch.nn.functional.cosine_similarity(shares, voxelwise._distributions(bound), dim=1)
