@@ -22,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from common import machine  # noqa: E402
+from common import FLOAT32, machine  # noqa: E402
+from measuring import memory_bytes  # noqa: E402
 
 from SegAdversarialLib import Case, SegmentationModel, open_model  # noqa: E402
 from SegAdversarialLib.attacks import make_attack  # noqa: E402
@@ -75,6 +76,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", action="append", help="attacks, by their names")
+    parser.add_argument("--alone", action="append", help="only the rows of these channels, each alone")
+    parser.add_argument("--search", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="in which precision")
     parser.add_argument("--output", type=Path, default=Path("whole-case-results"))
     return parser.parse_args()
 
@@ -91,16 +94,35 @@ def opened(given: argparse.Namespace) -> SegmentationModel:
         preprocessing={"normalization": {"kind": "zscore", "mask": "positive", "background": 0.0}},
         window=[int(x) for x in given.window.split(",")],
         overlap=given.overlap,
+        acceleration=FLOAT32 if given.search == "float32" else {"mixed_precision": given.search},
     )
+
+
+class Told:
+    """Says once a minute how far an attack is: on a processor a gradient takes minutes."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, fraction: float, text: str) -> None:
+        """What attacks call."""
+        if time.monotonic() - self._last >= 60:
+            self._last = time.monotonic()
+            print(f"    {fraction:.0%}: {text}", file=sys.stderr, flush=True)
 
 
 def attacked(model: SegmentationModel, case: Case, name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What an attack leaves, and what it took."""
-    began = time.perf_counter()
-    result = make_attack(name, settings)(model, case)
-    row = {"seconds": round(time.perf_counter() - began, 2), "Dice": whole_tumour(model, result.adversarial.image, case)}
+    began, used = time.perf_counter(), time.process_time()
+    result = make_attack(name, settings)(model, case, progress=Told())
+    row: dict[str, Any] = {"seconds": round(time.perf_counter() - began, 2)}
+    row["processor seconds"] = round(time.process_time() - used, 1)
+    row["mixed precision"] = str(model.settled_acceleration.mixed_precision)
+    row["Dice"] = whole_tumour(model, result.adversarial.image, case)
     if torch.cuda.is_available():
         row["peak MiB"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    elif Path("/proc/self/status").exists():
+        row["peak MiB"] = round(memory_bytes("VmHWM") / 2**20)
     return row
 
 
@@ -117,7 +139,8 @@ def main() -> int:
     rows: list[dict[str, Any]] = [{"attack": "none", "channels": "all", "Dice": whole_tumour(model, case.image, case)}]
     print(f"Clean: {rows[0]['Dice']:.4f}", flush=True)
     end = time.monotonic() + given.seconds
-    wanted: list[list[str] | None] = [None, *([x] for x in case.channels)]
+    alone: list[list[str] | None] = [[x] for x in given.alone or case.channels]
+    wanted = alone if given.alone else [None, *alone]
     for title, name, settings in ATTACKS:
         for channels in wanted if given.only is None or name in given.only else ():
             row: dict[str, Any] = {"attack": title, "channels": "all" if channels is None else channels[0]}
