@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from draw_spectrum import draw_spectrum
 from environment import ROOT, python_with
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -177,6 +178,7 @@ def draw_attacks(folder: Path) -> None:
                 size = (WIDTH, round(WIDTH * picture.height / picture.width))
                 picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(folder / f"{name}.png", optimize=True)
         print(folder / f"{name}.png", flush=True)
+    draw_spectrum(folder / "frequency.png")
 
 
 def main() -> int:

@@ -77,7 +77,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", action="append", help="attacks, by their names")
     parser.add_argument("--alone", action="append", help="only the rows of these channels, each alone")
-    parser.add_argument("--search", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="in which precision")
+    parser.add_argument(
+        "--search", choices=("auto", "float32", "float16", "bfloat16"), default="auto", help="in which precision"
+    )
     parser.add_argument("--output", type=Path, default=Path("whole-case-results"))
     return parser.parse_args()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import toy_case
+from conftest import ROOT, toy_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transform_helpers import SHAPE, case_, model_, searching
@@ -244,3 +244,20 @@ def test_slices_and_thick_slices() -> None:
         result = made(least_ssim=0.9)(model_(), replace(case, image=np.abs(case.image)))
         assert (result.adversarial.image != result.original.image).any()
         assert min(ssim(x, y) for x, y in zip(result.original.image, result.adversarial.image)) >= 0.9
+
+
+def test_what_the_ablation_compares_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one window holds the volume, its own gradient is the whole volume's; one step for all keeps the similarity."""
+    monkeypatch.syspath_prepend(str(ROOT / "Testing" / "Benchmarks"))
+    import frequency_ablation as ablation
+
+    case, model = case_(), model_(0.02, window=SHAPE)
+    settings = {"steps": 3, "block_mm": 6.0, "least_ssim": 0.95}
+    whole, single = (kind(**settings)(model, case) for kind in (attacks.FrequencyAttack, ablation.WindowByWindow))
+    np.testing.assert_allclose(single.adversarial.image, whole.adversarial.image, atol=1e-3)
+    parts = model_(0.02, window=(8, 8, 8))
+    images = [kind(**settings)(parts, case).adversarial.image for kind in (attacks.FrequencyAttack, ablation.WindowByWindow)]
+    assert np.abs(images[0] - images[1]).max() > 1
+    rounded = ablation.fixed(case, 0.95, 4)
+    for before, after in zip(case.image, rounded):
+        assert 0.95 <= ssim(before, after) < 0.97
