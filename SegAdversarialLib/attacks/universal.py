@@ -153,7 +153,7 @@ class UniversalPerturbation(AdditiveAttack):
         super().check(model, case)
         if shape != case.shape:
             raise InputError(
-                f"The perturbation {self._source} was learned on {_sizes(shape)} voxels, the case {case.name} has "
+                f"The perturbation {self._source} was learned on {_sizes(shape)} voxels, {case.called} has "
                 f"{_sizes(case.shape)}; it fits cases of its own size only: resample them, or learn another one."
             )
 
@@ -179,7 +179,7 @@ class UniversalPerturbation(AdditiveAttack):
         if not positions:
             raise InputError(
                 f"The perturbation {self._source} is for {', '.join(self.pattern().channels)}, of which the network takes, or "
-                f"the case {case.name} has, none."
+                f"{case.called} has, none."
             )
         return positions
 
@@ -207,7 +207,7 @@ class UniversalPerturbation(AdditiveAttack):
         if not pattern.channels:
             if len(pattern.values) != len(case.channels):
                 raise InputError(
-                    f"The perturbation has {len(pattern.values)} channel(s) without names, the case {case.name} "
+                    f"The perturbation has {len(pattern.values)} channel(s) without names, {case.called} "
                     f"{len(case.channels)}; both must agree."
                 )
             return {n: n for n in range(len(case.channels))}

@@ -83,7 +83,7 @@ class AgainstReference(CountsStructures):
         super().check(model, case)
         if self.needs_reference and case.label is None:
             raise InputError(
-                f"{self.title} works against the reference, but the case {case.name} has no label map; give one, or attack "
+                f"{self.title} works against the reference, but {case.called} has no label map; give one, or attack "
                 "against the network's own prediction (against=prediction)."
             )
         if self.needs_reference and model is not None and self._needs_structures(model.head):

@@ -350,7 +350,7 @@ class SegmentationModel:
         except InputError:
             raise InputError(
                 f"The network {self.name} takes {len(self.channels)} channel(s), {', '.join(self.channels)}; "
-                f"the case {case.name} has {len(case.channels)}: {', '.join(case.channels)}."
+                f"{case.called} has {len(case.channels)}: {', '.join(case.channels)}."
             ) from None
 
     def describe(self) -> dict[str, Any]:

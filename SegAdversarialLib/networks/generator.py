@@ -171,7 +171,7 @@ class Generator:
         lacking = [name for name in self.settings.channels if name.lower() not in known]
         if lacking:
             raise InputError(
-                f"The generator takes {', '.join(self.settings.channels)}, of which the case {case.name} lacks "
+                f"The generator takes {', '.join(self.settings.channels)}, of which {case.called} lacks "
                 f"{', '.join(lacking)}; it has {', '.join(case.channels)}."
             )
         return [case.channel_index(name) for name in self.settings.channels]

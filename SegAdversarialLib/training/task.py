@@ -97,11 +97,13 @@ class Task:
         lacking = [x for x in self.channels if x.lower() not in there]
         if lacking:
             raise InputError(
-                f"The network learns from {', '.join(self.channels)}; the case {case.name} lacks {', '.join(lacking)}, "
+                f"The network learns from {', '.join(self.channels)}; {case.called} lacks {', '.join(lacking)}, "
                 f"it has {', '.join(case.channels)}."
             )
         if case.label is None:
-            raise InputError(f"The case {case.name} has no reference labels; give it some, or leave it out of the training.")
+            raise InputError(
+                f"A network learns from references: {case.called} has no reference labels; give it some, or leave it out."
+            )
         try:
             self.head.check_label(case.label)
         except InputError as error:
@@ -112,7 +114,7 @@ def _classes_of(case: Case, softmax: bool) -> dict[int, str]:
     """The classes that a case names."""
     if not case.label_names:
         raise InputError(
-            f"It is not known which classes the network has to learn, as the case {case.name} does not name its label values; "
+            f"It is not known which classes the network has to learn, as {case.called} does not name its label values; "
             'say so (classes), such as {0: "background", 1: "tumour"}.'
         )
     names = {value: name for value, name in sorted(case.label_names.items()) if value or softmax}

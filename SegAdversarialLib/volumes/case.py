@@ -88,6 +88,11 @@ class Case:
         return f"<Case{name}: {', '.join(self.channels)}; {sizes(self.shape)} voxels of {spacing} mm; {reference}>"
 
     @property
+    def called(self) -> str:
+        """What messages call it: "the case NAME", or "the case" where it has no name."""
+        return f"the case {self.name}" if self.name else "the case"
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(K, J, I): slices, rows, columns."""
         _, k, j, i = self.image.shape

@@ -155,7 +155,7 @@ class _Learner:
         self._attack.region_mask(case)
         if self._how.against == "label" and case.label is None:
             raise InputError(
-                f"Learning works against the reference, but the case {case.name} has no label map; give one, or learn against "
+                f"Learning works against the reference, but {case.called} has no label map; give one, or learn against "
                 "the network's own prediction (against=prediction)."
             )
         if case.label is not None:
@@ -164,9 +164,9 @@ class _Learner:
             for structure in self._how.classes or ():
                 self._model.head.output(structure)
             self._channels = [case.channels[n] for n in self._attack.attacked_channels(self._model, case)]
-            self._first = case.name, case.shape
+            self._first = case.called, case.shape
         elif case.shape != self._first[1]:
             raise InputError(
-                f"A universal perturbation is learned on one grid: the case {self._first[0]} has the shape "
-                f"{self._first[1]}, the case {case.name} {case.shape}; resample them to one size."
+                f"A universal perturbation is learned on one grid: {self._first[0]} has the shape "
+                f"{self._first[1]}, {case.called} {case.shape}; resample them to one size."
             )
