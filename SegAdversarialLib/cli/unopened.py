@@ -36,13 +36,14 @@ def unopened(found: NotOpened) -> dict[str, Any]:
         "not_run": found.spared,
         "open_with": line_for(found, weights),
     }
-    return {key: value for key, value in shown.items() if value not in ("", None, []) or key in ("missing", "could_run")}
+    known = ("could_run",) if found.never else ("missing", "could_run")
+    return {key: value for key, value in shown.items() if value not in ("", None, []) or key in known}
 
 
 def line_for(found: NotOpened, weights: Sequence[WeightSet] = ()) -> str:
     """The one line that would open it, with capitals for what only its makers know; where no command does, what would."""
     path = shlex.quote(str(found.path))
-    if "image" in found.what.partition("(")[0]:
+    if any(x in found.what.partition("(")[0] for x in ("image", "picture")):
         return f"segadversarial segment --channel NAME={path} --model NETWORK --output FOLDER"
     if not found.missing or not set(found.missing) <= set(_SETTINGS):
         return found.way_out
@@ -64,8 +65,8 @@ def line_for(found: NotOpened, weights: Sequence[WeightSet] = ()) -> str:
 
 
 def _weights(found: NotOpened) -> tuple[list[WeightSet], str]:
-    """The sets of weights in a file, and what is wrong with it; nothing in it runs."""
+    """The sets of weights in a file, and what is wrong with them or it; nothing in it runs."""
     try:
-        return weight_sets(found.path), ""
+        return weight_sets(found.path)
     except InputError as error:
         return [], str(error)

@@ -2,7 +2,8 @@
 
 RESULTS/Dataset501_Name/Trainer__Plans__configuration/fold_0/checkpoint_final.pth: any of these places is taken, where there is
 but one network below it. A checkpoint holds plans and labels as well, so that it opens alone. Folds are chosen by their names
-joined, as in CONFIGURATION/fold_0+fold_2; unless chosen, all are taken, as nnU-Net does.
+joined, as in CONFIGURATION/fold_0+fold_2; unless chosen, all are taken, as nnU-Net does. A checkpoint beside plans.json and
+dataset.json, without the folder of its fold, is taken for the only one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from SegAdversarialLib.formats.unopened import NotOpened, described_as
 from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.json_data import read_object
 
-_MARKS = (b"network_weights", b"init_args", b"trainer_name")
+_MARKS = (b"network_weights", b"trainer_name")
 """What every checkpoint of nnU-Net has, and together nobody else's."""
 
 _FOLD = re.compile(r"fold_(\d+|all)")
@@ -76,7 +77,8 @@ def describe(path: Path) -> Described | None:
     from SegAdversarialLib.formats.nnunet_plans import Plans
 
     folds = " and ".join(x for x in (", ".join(found.folds[:-1]), found.folds[-1]) if x)
-    what = f"a network trained with nnU-Net ({found.configuration}, {'folds' if len(found.folds) > 1 else 'fold'} {folds})"
+    word = "folds " if len(found.folds) > 1 else "fold " if _FOLD.fullmatch(found.checkpoints[0].parent.name) else ""
+    what = f"a network trained with nnU-Net ({found.configuration}, {word}{folds})"
     with described_as(path, what):
         plans = Plans.of(found.plans, found.dataset, found.configuration, found.mirrored, found.place)
         architecture = Architecture.of(plans.planned, found.trainer, len(plans.channels), len(plans.classes), found.place)
@@ -120,7 +122,9 @@ def _at(path: Path) -> Trained | None:
 
 def _of_checkpoint(path: Path) -> Trained | None:
     said = _header(path)
-    return None if said is None or not said.get("init_args") else _trained(path, (path,), said)
+    # one that says nothing of its plans is a file of weights, unless they lie beside it
+    known = said is not None and (said.get("init_args") or is_file(_configuration_of(path) / "plans.json"))
+    return _trained(path, (path,), said) if said is not None and known else None
 
 
 def _of_fold(folder: Path) -> Trained | None:
@@ -140,7 +144,7 @@ def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> T
     beside = tuple(x for x in (folder / "plans.json", folder / "dataset.json") if is_file(x))
     found = _folds_in(folder)
     folds = chosen or [x for x in found if x.name != "fold_all"] or found
-    checkpoints = tuple(x for x in map(_best_of, folds) if x is not None)
+    checkpoints = tuple(x for x in map(_best_of, folds or ([folder] if beside else [])) if x is not None)
     plans = _json(folder / "plans.json") if folder / "plans.json" in beside else {}
     if not checkpoints:
         if {"configurations", "plans_name"} <= set(plans) and (len(beside) == 2 or found):
@@ -253,16 +257,47 @@ def _header(path: Path) -> dict[str, Any] | None:
 def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -> Trained:
     """The network of some checkpoints, from what the first says of itself."""
     given = said.get("init_args")
-    given = given if isinstance(given, dict) else {}
+    given, beside = given if isinstance(given, dict) else {}, ()
     plans, dataset, configuration = (given.get(x) for x in ("plans", "dataset_json", "configuration"))
     if not (isinstance(plans, dict) and isinstance(dataset, dict) and isinstance(configuration, str)):
-        raise InputError(
-            f"{checkpoints[0]} is a checkpoint of nnU-Net that does not say its plans, data set and configuration "
-            "(init_args); one that nnU-Net has saved itself would be right."
-        )
+        plans, dataset, configuration, beside = _said_beside(checkpoints[0])
     mirrored = said.get("inference_allowed_mirroring_axes")
     axes = tuple(x for x in mirrored if isinstance(x, int)) if isinstance(mirrored, (tuple, list)) else ()
-    return Trained(place, plans, dataset, checkpoints, configuration, str(said.get("trainer_name")), axes)
+    return Trained(place, plans, dataset, checkpoints, configuration, str(said.get("trainer_name")), axes, beside)
+
+
+def _configuration_of(checkpoint: Path) -> Path:
+    """The folder of the configuration that a checkpoint belongs to: above that of its fold, or its own."""
+    parent = checkpoint.absolute().parent
+    return parent.parent if _FOLD.fullmatch(parent.name) else parent
+
+
+def _said_beside(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any], str, tuple[Path, ...]]:
+    """Plans, data set and configuration of a checkpoint that does not say them (init_args), from the files beside it.
+
+    Raises:
+        NotOpened: these do not say them either.
+    """
+    folder = _configuration_of(checkpoint)
+    files = (folder / "plans.json", folder / "dataset.json")
+    lacking = [x.name for x in files if not is_file(x)]
+    if not lacking:
+        plans, dataset = map(_json, files)
+        known = plans.get("configurations")
+        names = list(known) if isinstance(known, dict) else []
+        named = folder.name.rpartition("__")[2]
+        if named in names or len(names) == 1:
+            return plans, dataset, named if named in names else names[0], files
+        lacking = [f"the configuration ({' or '.join(names) or 'none is in plans.json'})"]
+    way_out = "put it into a folder Trainer__Plans__CONFIGURATION/fold_0, with plans.json and dataset.json above that"
+    raise NotOpened(
+        f"{checkpoint} is a checkpoint of nnU-Net that does not say its plans, data set and configuration (init_args), and "
+        f"{' and '.join(lacking)} cannot be told from {folder}; {way_out}.",
+        checkpoint,
+        "a checkpoint of nnU-Net, without its plans, data set and configuration",
+        lacking,
+        way_out,
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -91,8 +91,8 @@ _MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"n+2\0", "an image (NIfTI)", _AN_IMAGE),
     (128, b"DICM", "an image (DICOM)", _AN_IMAGE),
     (0, b"ObjectType = Image", "an image (MetaImage)", _AN_IMAGE),
-    (0, b"\x89PNG", "a picture (PNG)", _NO_NETWORK),
-    (0, b"\xff\xd8\xff", "a picture (JPEG)", _NO_NETWORK),
+    (0, b"\x89PNG", "a picture (PNG)", _AN_IMAGE),
+    (0, b"\xff\xd8\xff", "a picture (JPEG)", _AN_IMAGE),
     (0, b"MATLAB 5.0 MAT-file", "a MATLAB file", "save its weights from Python as safetensors"),
     (257, b"ustar", "a tar archive", "unpack it and give the network's file"),
     (0, b"\xfd7zXZ", "a compressed file (xz)", "unpack it and give the network's file"),
@@ -208,6 +208,9 @@ def _of_zip(path: Path) -> Content:
                 return Content("other", "a Keras network", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
             if any(name.endswith(".npy") for name in names):
                 return Content("other", "an archive of NumPy arrays (.npz)", "save its weights as safetensors")
+            if (inside := next((x.rpartition("/")[0] for x in names if x.endswith("/plans.json")), None)) is not None:
+                what = "a zip archive of nnU-Net's, as nnUNetv2_export_model_to_zip writes it"
+                return Content("other", what, f"unpack it and give the folder {inside} in it")
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             return Content("other", f"a zip archive ({shown or 'empty'})", "unpack it and give the network's file or folder")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError):
@@ -296,7 +299,7 @@ def recognise_folder(folder: Path) -> Content | None:
     if there("job.json") or there("result.json"):
         return Content("other", "a folder of this software's results", "the network that made them is named in its job.json")
     first = next((x for x in sorted(folder.iterdir()) if x.is_file() and not x.name.startswith(".")), None)
-    if first is not None and (found := recognise(first)).what.startswith("an image"):
+    if first is not None and (found := recognise(first)).way_out == _AN_IMAGE:
         return Content("other", f"a folder of images ({first.name} is {found.what})", _AN_IMAGE)
     return None
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_OF_DETECTION = re.compile(r"(?:^|[._])(?:rpn|rpn_head|roi_heads?|box_predictor|bbox\w*|box_head|anchor\w*)\.")
+"""Parts of networks that find boxes, as torchvision, Detectron2, MMDetection, DETR and MONAI call them."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,9 @@ class WeightSet:
         return f"{place}{self.tensors} tensors, {self.parameters:,} numbers; {takes}, the last one gives {self.outputs}"
 
 
-def weight_sets(path: Path) -> list[WeightSet]:
-    """All sets of weights with convolutions in a file, of which nothing runs.
+def weight_sets(path: Path) -> tuple[list[WeightSet], str]:
+    """All sets of weights with convolutions in a file, of which nothing runs; and a sentence where they look like another kind
+    of network's than one that segments.
 
     Raises:
         InputError: it holds more than weights, or is damaged.
@@ -42,7 +47,16 @@ def weight_sets(path: Path) -> list[WeightSet]:
     from SegAdversarialLib.formats.checkpoints import sets_of_tensors
     from SegAdversarialLib.formats.weights_file import checkpoint
 
-    return [x for place, tensors in sets_of_tensors(checkpoint(path)) if (x := _set(place, tensors)) is not None]
+    known = list(sets_of_tensors(checkpoint(path)))
+    found = [x for place, tensors in known if (x := _set(place, tensors)) is not None]
+    detecting = next((name for _, tensors in known for name in tensors if _OF_DETECTION.search(name)), None)
+    if detecting is not None:
+        return found, (
+            f"These look like the weights of a network that finds boxes ({detecting}); one that gives each voxel or pixel a "
+            "class would be right."
+        )
+    none = "" if found else "No tensor in it is a convolution's, as networks that segment images have them."
+    return found, none
 
 
 def _set(place: str, tensors: dict[str, Any]) -> WeightSet | None:

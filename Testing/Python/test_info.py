@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,16 @@ def first_version(path: Path) -> None:
     torch.save({**entries, "plot_stuff": ([], [], []), "best_stuff": (None, 1.0, 2.0)}, path)
 
 
+FOLDER = "nnUNetTrainer__nnUNetPlans__3d_fullres"
+
+
+def exported_by_nnunet(path: Path) -> None:
+    """As `nnUNetv2_export_model_to_zip` of nnU-Net 2.8 names its members."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("dataset.json", "plans.json", "fold_0/checkpoint_final.pth"):
+            archive.writestr(f"Dataset501_Tumour/{FOLDER}/{name}", "{}")
+
+
 KINDS: dict[str, tuple[Callable[[Path], Any], str, list[str]]] = {
     "plain.pt": (lambda p: torch.save(STATE, p), "a file that holds weights alone", NEEDS_ALL),
     "plain.safetensors": (lambda p: safetensors.torch.save_file(STATE, p), "weights alone (safetensors)", NEEDS_ALL),
@@ -110,6 +121,13 @@ OTHER: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "an image (NIfTI), compressed",
         "segment --channel NAME=",
     ),
+    "slice.pt": (lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99)), "a picture (PNG)", "segment --channel NAME="),
+    "slices": (
+        lambda p: (p.mkdir(), (p / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))),
+        "a folder of images (0.png is a picture (PNG))",
+        "segment --channel NAME=",
+    ),
+    "nnunet.zip": (exported_by_nnunet, "a zip archive of nnU-Net's", f"give the folder Dataset501_Tumour/{FOLDER} in it"),
     "scans": (lambda p: shutil.copytree(NETWORKS / "monai-cases", p), "a folder of images", "segment --channel NAME="),
 }
 """What does not open here: what it is, and what would help."""
@@ -216,6 +234,17 @@ def test_several_sets_of_weights_are_listed(tmp_path: Path, capsys: pytest.Captu
     assert "--weights-within student" in found["open_with"]
     assert "2 sets of weights" in info(tmp_path / "net.pt", *words, status=2, capsys=capsys)["message"]
     assert info(tmp_path / "net.pt", *words, "--weights-within", "teacher", capsys=capsys)["parameters"] > 0
+
+
+def test_weights_of_another_kind_of_network_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["backbone.body.conv1.weight", "rpn.head.cls_logits.weight", "roi_heads.box_predictor.cls_score.weight"]
+    torch.save({name: torch.zeros(2, 3, 1, 1) for name in names}, tmp_path / "boxes.pth")
+    torch.save({"fc.weight": torch.zeros(2, 3)}, tmp_path / "layer.pth")
+    found = info(tmp_path / "boxes.pth", capsys=capsys)
+    assert "a network that finds boxes (rpn.head.cls_logits.weight); one that gives each voxel" in found["problem"]
+    assert "No tensor in it is a convolution's" in info(tmp_path / "layer.pth", capsys=capsys)["problem"]
+    torch.save(STATE, tmp_path / "net.pt")
+    assert "problem" not in info(tmp_path / "net.pt", capsys=capsys)
 
 
 def test_more_than_weights_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

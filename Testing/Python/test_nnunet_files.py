@@ -56,7 +56,7 @@ def test_a_checkpoint_alone_says_all(folder: Path, tmp_path: Path) -> None:
     found = describe(alone)
     assert found is not None
     assert (found.files, found.settings["channels"]) == ((alone,), ["T1"])
-    assert found.content.what.endswith("(3d_fullres, fold liver.pth)")
+    assert found.content.what.endswith("(3d_fullres, liver.pth)")
     assert describe_file(alone).channels == ("T1",)
 
 
@@ -130,8 +130,38 @@ def test_what_is_missing_or_damaged_is_said(folder: Path, tmp_path: Path) -> Non
     (folder / "plans.json").write_text("[]")
     with pytest.raises(InputError, match=r"plans\.json must hold one JSON object; it holds a list"):
         describe(folder)
-    with pytest.raises(InputError, match="does not say its plans, data set and configuration"):
+    with pytest.raises(InputError, match="and plans.json and dataset.json cannot be told from .*; put it into a folder"):
         describe(write_checkpoint(tmp_path / "odd.pth", init_args={"plans": 3}))
+
+
+@pytest.mark.parametrize("init_args", [{"init_args": {}}, {"init_args": None}, {}])
+def test_a_checkpoint_beside_its_plans(init_args: dict[str, Any], tmp_path: Path) -> None:
+    """It need not lie in the folder of its fold, nor say its plans itself."""
+    for name, content in (("plans.json", PLANS), ("dataset.json", DATASET)):
+        (tmp_path / name).write_text(json.dumps(content))
+    alone = write_checkpoint(tmp_path / "checkpoint_best.pth", **init_args)
+    for path in (alone, tmp_path, tmp_path / "plans.json"):
+        found = describe(path)
+        assert found is not None and found.data == alone
+        assert found.content.what == "a network trained with nnU-Net (3d_fullres, checkpoint_best.pth)"
+        assert found.settings["channels"] == ["T1"] and {tmp_path / "plans.json", tmp_path / "dataset.json"} <= {
+            *found.files,
+            *((tmp_path / "plans.json", tmp_path / "dataset.json") if path == alone and not init_args else ()),
+        }
+
+
+def test_the_configuration_is_told_by_the_folder(tmp_path: Path) -> None:
+    """Where plans have several and the checkpoint does not say which."""
+    two = plans_with("2d")
+    for folder in (tmp_path / NAME, tmp_path / "unnamed"):
+        write_checkpoint(folder / "fold_0" / "checkpoint_final.pth", init_args={})
+        for name, content in (("plans.json", two), ("dataset.json", DATASET)):
+            (folder / name).write_text(json.dumps(content))
+    assert what(tmp_path / NAME).endswith("(3d_fullres, fold 0)")
+    with pytest.raises(
+        InputError, match=r"and the configuration \(3d_fullres or 2d\) cannot be told from .*unnamed; put"
+    ):
+        describe(tmp_path / "unnamed")
 
 
 def test_networks_of_the_first_version(tmp_path: Path) -> None:
