@@ -45,7 +45,7 @@ def line_for(found: NotOpened, weights: Sequence[WeightSet] = ()) -> str:
     path = shlex.quote(str(found.path))
     if any(x in found.what.partition("(")[0] for x in ("image", "picture")):
         return f"segadversarial segment --channel NAME={path} --model NETWORK --output FOLDER"
-    if not found.missing or not set(found.missing) <= set(_SETTINGS):
+    if found.what.startswith("a checkpoint of nnU-Net") or not found.missing or not set(found.missing) <= set(_SETTINGS):
         return found.way_out
     known = weights[0] if weights else None
     words = ["segadversarial", "info", path]

@@ -294,7 +294,7 @@ def _said_beside(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any], str,
         f"{checkpoint} is a checkpoint of nnU-Net that does not say its plans, data set and configuration (init_args), and "
         f"{' and '.join(lacking)} cannot be told from {folder}; {way_out}.",
         checkpoint,
-        "a checkpoint of nnU-Net, without its plans, data set and configuration",
+        "a checkpoint of nnU-Net that does not say its own plans (init_args)",
         lacking,
         way_out,
     )

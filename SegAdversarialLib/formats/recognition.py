@@ -228,8 +228,8 @@ def _of_pickle(found: PickleContent, archived: bool = False) -> Content:
     if {"plot_stuff", "lr_scheduler_state_dict", "optimizer_state_dict"} <= found.strings:
         way_out = "networks of version 2 open; train it again, or wrap it in Python (SegmentationModel.from_network)"
         return Content("other", "a checkpoint of nnU-Net's first version, whose plans are a Python pickle beside it", way_out)
-    if {"network_weights", "init_args", "trainer_name"} <= found.strings:
-        way_out = "it opens by itself once it says plans and data set (init_args), as those that nnU-Net's own trainers write"
+    if {"network_weights", "trainer_name"} <= found.strings:
+        way_out = "put it beside its plans.json and dataset.json: it does not say them, as those of nnU-Net's own trainers do"
         return Content("weights", "a checkpoint of nnU-Net, which holds weights alone", way_out)
     if found.network_class and not lightning:
         what = f"a whole pickled network ({found.network_class}), not weights alone"

@@ -21,7 +21,7 @@ from fault_helpers import assert_sentence
 from monai.networks.nets import UNet
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.formats.fetching import store
+from SegAdversarialLib.formats.fetching import catalogue, store
 from SegAdversarialLib.formats.fetching.catalogue import Entry
 from SegAdversarialLib.formats.fetching.getting import get
 from SegAdversarialLib.formats.fetching.transfer import Patience
@@ -63,6 +63,24 @@ def bundle(seed: int = 0, extra: int = 0) -> bytes:
         for name, content in files.items():
             opened.writestr(f"{NAME}/{name}", content)
     return archive.getvalue()
+
+
+@pytest.fixture(scope="module", name="content")
+def content_fixture() -> bytes:
+    """The archive that servers send."""
+    return bundle(extra=60_000)
+
+
+@pytest.fixture(name="folder")
+def folder_fixture(tmp_path: Path) -> Path:
+    """Where downloads go."""
+    return tmp_path / "networks"
+
+
+@pytest.fixture(autouse=True)
+def catalogued(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue knows the archive, in the files of tests that import this."""
+    monkeypatch.setitem(catalogue._BY_NAME, NAME, entry_of(content))
 
 
 def entry_of(content: bytes, address: str = "http://127.0.0.1:9/nobody.zip", **more: Any) -> Entry:

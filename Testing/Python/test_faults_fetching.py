@@ -16,26 +16,24 @@ from typing import Any
 
 import pytest
 from fault_helpers import in_child, needs_fork
-from fetching_helpers import HALF, NAME, assert_there, bundle, entry_of, fetched, refused, sends, serving
+from fetching_helpers import (  # noqa: F401
+    HALF,
+    NAME,
+    assert_there,
+    bundle,
+    catalogued,
+    content_fixture,
+    entry_of,
+    fetched,
+    folder_fixture,
+    refused,
+    sends,
+    serving,
+)
 
 from SegAdversarialLib.errors import Cancelled, InputError
-from SegAdversarialLib.formats.fetching import catalogue, store
+from SegAdversarialLib.formats.fetching import store
 from SegAdversarialLib.formats.fetching.part import Part
-
-
-@pytest.fixture(scope="module", name="content")
-def _content() -> bytes:
-    return bundle(extra=60_000)
-
-
-@pytest.fixture(name="folder")
-def _folder(tmp_path: Path) -> Path:
-    return tmp_path / "networks"
-
-
-@pytest.fixture(autouse=True)
-def _catalogued(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalogue._BY_NAME, NAME, entry_of(content))
 
 
 def test_cancelled_in_the_middle(content: bytes, folder: Path) -> None:

@@ -9,29 +9,30 @@ from typing import Any
 
 import pytest
 from fault_helpers import assert_sentence
-from fetching_helpers import HALF, HASTY, NAME, Answer, assert_there, bundle, entry_of, fetched, refused, says, sends, serving
+from fetching_helpers import (  # noqa: F401
+    HALF,
+    HASTY,
+    NAME,
+    Answer,
+    assert_there,
+    bundle,
+    catalogued,
+    content_fixture,
+    entry_of,
+    fetched,
+    folder_fixture,
+    refused,
+    says,
+    sends,
+    serving,
+)
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.formats.fetching import catalogue, store
+from SegAdversarialLib.formats.fetching import store
 from SegAdversarialLib.formats.fetching.getting import get
 
 MARK = '"one"'
 LATER = "Sat, 28 Nov 2026 10:00:00 GMT"
-
-
-@pytest.fixture(scope="module", name="content")
-def _content() -> bytes:
-    return bundle(extra=60_000)
-
-
-@pytest.fixture(name="folder")
-def _folder(tmp_path: Path) -> Path:
-    return tmp_path / "networks"
-
-
-@pytest.fixture(autouse=True)
-def _catalogued(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalogue._BY_NAME, NAME, entry_of(content))
 
 
 def test_in_one_go(content: bytes, folder: Path) -> None:

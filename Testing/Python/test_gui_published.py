@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fetching_helpers import HALF, NAME, Server, bundle, entry_of, says, sends, serving
+from fetching_helpers import HALF, NAME, Server, bundle, content_fixture, entry_of, says, sends, serving  # noqa: F401
 from gui_helpers import putAway, waitUntil
 
 from SegAdversarialLib.formats.fetching import catalogue, store
@@ -82,11 +82,6 @@ class Stage:
         """Press the button, and wait until it has ended."""
         self.find("downloadNetworkButton").click()
         waitUntil(self.host, lambda: not self.fetcher.name, "the download ended")
-
-
-@pytest.fixture(scope="module", name="content")
-def _content() -> bytes:
-    return bundle(extra=60_000)
 
 
 @pytest.fixture(name="server")

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from conftest import ROOT
 from monai.networks.nets import UNet
-from nnunet_helpers import DATASET, PLANS, plans_with, write_folder
+from nnunet_helpers import DATASET, PLANS, plans_with, write_checkpoint, write_folder
 
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import InputError
@@ -329,3 +329,9 @@ def test_a_package_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_bundle_says_what_monai_would_run(capsys: pytest.CaptureFixture[str]) -> None:
     found = info(NETWORKS / "monai-softmax", capsys=capsys)
     assert found["could_run"] == [] and found["not_run"] == "10 expressions ($...), which MONAI would run"
+
+
+def test_a_checkpoint_of_nnunet_without_its_plans(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = info(write_checkpoint(tmp_path / "alone.pth", init_args=None), capsys=capsys)
+    assert found["file"] == "a checkpoint of nnU-Net, which holds weights alone"
+    assert found["open_with"].startswith("put it beside its plans.json and dataset.json")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, toy_case
-from fetching_helpers import NAME, bundle, entry_of, sends, serving
+from fetching_helpers import NAME, bundle, catalogued, entry_of, sends, serving  # noqa: F401
 
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import InputError
@@ -25,11 +25,6 @@ REAL = tuple(catalogue.CATALOGUE)
 @pytest.fixture(scope="module", name="content")
 def _content() -> bytes:
     return bundle()
-
-
-@pytest.fixture(autouse=True)
-def _catalogued(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(catalogue._BY_NAME, NAME, entry_of(content))
 
 
 @pytest.fixture(name="archive")
