@@ -170,11 +170,14 @@ def title(network: PublishedNetwork) -> str:
 
 
 def _inWords(network: PublishedNetwork) -> str:
+    # its whole task, too: the list above shows as much of it as there is room for
     lines = [
+        _("{task}.").format(task=_(network.task)),
         _("{name} {version}, of MONAI's model zoo.").format(name=network.name, version=network.version),
         _("Licence: {licence}.").format(licence=network.licence),
         _("Trained on {data}.").format(data=_(network.data)),
     ]
     if not network.there:
-        lines.insert(1, _("Takes {channels}.").format(channels=", ".join(network.channels)))
+        takes = _("Takes the channel {channels}.") if len(network.channels) == 1 else _("Takes the channels {channels}.")
+        lines.insert(2, takes.format(channels=", ".join(network.channels)))
     return "\n".join(lines)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_FOLDERS = "SegAdversarial-task-"
+"""What the names of tasks' folders begin with."""
+
 _LET_WORK = 0.02
 """Seconds of each turn that the background thread gets, which works only then: see `done_within`."""
 
@@ -302,15 +305,17 @@ def _removeLater(folder: Path) -> None:
 
 
 def _privateFolder(parent: str) -> Path:
-    """A new folder that nobody else may enter.
+    """A new folder that nobody else may enter. Those of Slicers that were killed go: what lies in them are somebody's images.
 
     Raises:
         InputError: it cannot be made.
     """
     from SegAdversarialLib.errors import InputError
+    from SegAdversarialLib.volumes.interrupted import new_mark, remove_left
 
+    remove_left(Path(parent), _FOLDERS)
     try:
-        return Path(tempfile.mkdtemp(prefix="SegAdversarial-", dir=parent))
+        return Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{new_mark()}-", dir=parent))
     except OSError as error:
         raise InputError(
             _(

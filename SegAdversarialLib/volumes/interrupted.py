@@ -22,7 +22,7 @@ PARTIAL, REPLACED = ".partial-", ".replaced-"
 PLAN = ".plan"
 """In a folder of what is replaced: the paths that go, as JSON; once it is there, what comes is whole."""
 
-_MARK = re.compile(r"\.(?:partial|replaced)-([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}")
+_MARK = re.compile(r"([0-9a-f]{8})-([0-9]+)-[0-9a-f]{8}")
 
 
 def new_mark() -> str:
@@ -50,6 +50,20 @@ def recover(folder: Path, name: str = "") -> None:
             if name and not (folder / name).exists():
                 os.replace(replaced, folder / name)
             _remove(replaced)
+
+
+def remove_left(folder: Path, beginning: str) -> None:
+    """Take away what processes that are no more left in a folder.
+
+    Args:
+        folder: such as that for temporary files.
+        beginning: of its name, before a `new_mark`.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            mark = _MARK.match(name, len(beginning)) if name.startswith(beginning) else None
+            if mark is not None and _is_nobodys(mark):
+                _remove(folder / name)
 
 
 def exchange(folder: Path, earlier: Iterable[str], partial: Path, replaced: Path, moved: list[tuple[Path, Path]]) -> None:
@@ -94,10 +108,14 @@ def _plan(path: Path) -> list[str] | None:
 
 def _is_left(found: str, name: str) -> bool:
     """Whether an entry of a folder is being written by nobody any more, and is of that name."""
-    mark = _MARK.match(found)
-    if mark is None or found[mark.end() :].removeprefix("-") != name or mark[1] != _machine():
-        return False
-    return os.name == "posix" and not _lives(int(mark[2]))
+    kind = next((x for x in (PARTIAL, REPLACED) if found.startswith(x)), None)
+    mark = None if kind is None else _MARK.match(found, len(kind))
+    return mark is not None and found[mark.end() :].removeprefix("-") == name and _is_nobodys(mark)
+
+
+def _is_nobodys(mark: re.Match[str]) -> bool:
+    """Whether the process of a mark is no more; where that cannot be told, it is."""
+    return mark[1] == _machine() and os.name == "posix" and not _lives(int(mark[2]))
 
 
 def _lives(process: int) -> bool:

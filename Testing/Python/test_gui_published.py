@@ -111,7 +111,13 @@ def test_download_and_use(stage: Stage, content: bytes) -> None:
     assert stage.state.settings.network == NAME and stage.section.entry() is None
     assert stage.section.problem() == stage.text("networkProblemNote") == "This network is not downloaded yet."
     note = stage.text("publishedNote")
-    assert f"{NAME} 1.0.0" in note and "Takes A, B." in note and "Apache-2.0." in note and "Trained on nobody's data." in note
+    assert note.startswith("Toys.\n")
+    assert (
+        f"{NAME} 1.0.0" in note
+        and "Takes the channels A, B." in note
+        and "Apache-2.0." in note
+        and "Trained on nobody's data." in note
+    )
     assert stage.shown("downloadNetworkButton") and not stage.shown("downloadBar") and not stage.shown("networkFileLine")
     stage.download()
     assert store.place_of(catalogue.entry(NAME)).read_bytes() == content

@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -215,3 +216,57 @@ def test_two_slicers_at_once_in_one_temporary_folder(slicerHost: Any, tmp_path: 
     finally:
         for worker in workers:
             worker.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="what a killed process leaves stays there on Windows")
+def test_two_processes_of_slicer_of_which_one_is_killed(tmp_path: Path) -> None:
+    """With the real worker and panel: the other one goes on, and of the killed one neither worker nor images stay."""
+    command = [sys.executable, str(Path(__file__).with_name("slicer_process.py")), str(tmp_path)]
+    environment = {**os.environ, "SEGADVERSARIAL_EARLY_WORKER": "0"}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, **pipes) as one, subprocess.Popen(command, **pipes) as other:
+        try:
+            workers = []
+            for process in (one, other):  # held while both are at work
+                workers.append(int(told(process, "working")[0]))
+                os.kill(workers[-1], signal.SIGSTOP)
+            assert workers[0] != workers[1] and len(list(tmp_path.iterdir())) == 2
+            os.kill(one.pid, signal.SIGKILL)
+            one.wait()
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
+            segmentations = int(told(other, "ended")[0])
+            within(30, lambda: len(list(tmp_path.iterdir())) == 1, "the folder of what has ended goes, in the background")
+            (left,) = tmp_path.iterdir()  # nobody was there who could have taken it away
+            assert any(left.iterdir()) and segmentations >= 1
+            tell(other)
+            assert told(other, "working") == [str(workers[1])] and not left.exists()
+            assert int(told(other, "ended")[0]) > segmentations
+            tell(other)
+            assert other.wait(60) == 0
+            within(30, lambda: not any(Path(f"/proc/{x}").exists() for x in workers), "workers end with their Slicer")
+            assert not list(tmp_path.iterdir())
+        finally:
+            for process in (one, other):
+                process.kill()
+
+
+def told(process: Any, word: str) -> list[str]:
+    """What a process says after a word; it says nothing else before, but for Qt's own."""
+    for line in process.stdout:
+        if line.startswith(word):
+            return str(line).split()[1:]
+    raise AssertionError(f"the process ended before it was {word}")
+
+
+def within(seconds: float, condition: Any, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def tell(process: Any) -> None:
+    process.stdin.write("\n")
+    process.stdin.flush()
