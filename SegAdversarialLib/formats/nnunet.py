@@ -257,7 +257,8 @@ def _header(path: Path) -> dict[str, Any] | None:
 def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -> Trained:
     """The network of some checkpoints, from what the first says of itself."""
     given = said.get("init_args")
-    given, beside = given if isinstance(given, dict) else {}, ()
+    given = given if isinstance(given, dict) else {}
+    beside: tuple[Path, ...] = ()
     plans, dataset, configuration = (given.get(x) for x in ("plans", "dataset_json", "configuration"))
     if not (isinstance(plans, dict) and isinstance(dataset, dict) and isinstance(configuration, str)):
         plans, dataset, configuration, beside = _said_beside(checkpoints[0])
