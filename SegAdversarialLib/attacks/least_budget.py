@@ -34,9 +34,9 @@ LIKELY = 0.45
 LIKELY_ANSWERS = 0.5
 """The same of its answers (0.3 to 0.8)."""
 
-GROWING = (0.25, 0.5, 1.0, 0.125, 0.25, 0.5)
-"""The shares of the budget that smooth changes are tried with where the first try with all of it fails: they have many local
-optima, and long steps miss what short ones find. A larger one goes on from the one before, a smaller one begins anew."""
+GROWING = (0.25, 0.5, 1.0, 0.125, 0.25, 0.5, 1.0)
+"""The shares of the budget that smooth changes are tried with until one does: they have many local optima, and the long steps
+of a large budget miss what short ones find. A larger one goes on from the one before, a smaller one begins anew."""
 
 GRADIENTS = 15
 """Of `worst-case` with each budget, unless more are asked for: it goes on where the one before has ended."""
@@ -45,9 +45,9 @@ GRADIENTS = 15
 class LeastBudget(AsItsMethod, AgainstReference):
     """Least budget: the smallest budget of another attack with which the mean Dice falls by a given share.
 
-    The attack (`method`) is first made with its own budget, the largest that is allowed. Where that does not do, one along
-    gradients goes on once more from where it ended, and one of smooth changes is tried with small budgets that grow, each from
-    the one before; if none of these do, the answer is "not within" the budget. Then budgets are halved and bisected, each
+    The attack (`method`) is first made with its own budget, the largest that is allowed; one along gradients goes on once more
+    from where it ended. One of smooth changes is tried with small budgets that grow to the largest, each from the one before,
+    twice. If none of that does, the answer is "not within" the budget. Then budgets are halved and bisected, each
     attack beginning where the one before ended if it can, until the bracket is narrow enough or `probes` attacks have been
     made. The result is the adversarial image at the bracket's upper end. That is an upper bound of what the network tolerates:
     a stronger attack may need less. Where several settings bound the attack, all of them shrink in proportion.
@@ -188,9 +188,9 @@ class LeastBudget(AsItsMethod, AgainstReference):
         return isinstance(self.method, GradientAttack) or self._is_smooth
 
     @property
-    def _retries(self) -> tuple[float, ...]:
-        """With which shares of the budget it is tried again where all of it did not do."""
-        return GROWING if self._is_smooth else (1.0,) if self._can_shrink else ()
+    def _shares(self) -> tuple[float, ...]:
+        """With which shares of the budget it is tried until one does."""
+        return GROWING if self._is_smooth else (1.0, 1.0) if self._can_shrink else (1.0,)
 
     def _search(self, run: AttackRun) -> Found:
         return _Search(self, run).found()
@@ -293,7 +293,7 @@ class _Search:
             probes=attack.probes,
             precision=attack.precision,
             least=least_share(attack.method),
-            retries=attack._retries,
+            shares=attack._shares,
             confirms=attack._is_smooth,
         )
         search = Bisection(plan, attempt, shrink, self._look, tell)

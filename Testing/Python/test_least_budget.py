@@ -163,13 +163,13 @@ def bisection(succeeds: Callable[[float, Attempt | None], bool], **plan: Any) ->
     return search, asked
 
 
-def test_where_the_largest_budget_fails_smaller_ones_that_grow_are_tried() -> None:
-    search, asked = bisection(lambda share, last: last is not None and share == 0.5, retries=GROWING, probes=4)
-    assert asked == [(1.0, 0.0), (0.25, 0.0), (0.5, 0.25), (pytest.approx(0.125**0.5), 0.5)]
+def test_budgets_grow_until_one_does() -> None:
+    search, asked = bisection(lambda share, last: last is not None and share == 0.5, shares=GROWING, probes=3)
+    assert asked == [(0.25, 0.0), (0.5, 0.25), (pytest.approx(0.125**0.5), 0.5)]
     assert search.upper is not None and search.upper.share == 0.5 and search.lower == pytest.approx(0.125**0.5)
-    search, asked = bisection(lambda share, last: False, retries=GROWING)
+    search, asked = bisection(lambda share, last: False, shares=GROWING)
     assert search.upper is None and search.lower == 1.0
-    assert asked == [(1.0, 0), (0.25, 0), (0.5, 0.25), (1.0, 0.5), (0.125, 0), (0.25, 0.125), (0.5, 0.25)]
+    assert asked == [(0.25, 0), (0.5, 0.25), (1.0, 0.5), (0.125, 0), (0.25, 0.125), (0.5, 0.25), (1.0, 0.5)]
 
 
 def test_a_lower_end_counts_once_the_attack_has_failed_there_from_nothing() -> None:

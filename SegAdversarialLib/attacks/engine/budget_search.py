@@ -2,8 +2,8 @@
 
 Budgets are shares of the largest that is allowed. An attack that succeeds may use less of its budget than it was given, and
 its change can often be made smaller still: the network is asked how much smaller. An attack that fails raises the lower end.
-Where the one with the largest budget fails, others are made before the search gives up: with smaller budgets that grow again,
-each from where the one before ended. What was found within a smaller budget is within the largest, too.
+It begins with the largest budget, or with smaller ones that grow until an attack succeeds, each from where the one before
+ended. What was found within a smaller budget is within the largest, too.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class BisectionPlan:
         probes: how many attacks there may be.
         precision: how wide the bracket may be in the end, as a share of its upper end.
         least: the least share with which the attack can be made.
-        retries: the shares that are tried, one after another, where the attack with all of its budget has failed.
+        shares: those that are tried, one after another, until the attack succeeds.
         confirms: the lower end only counts once the attack has failed there from nothing, too.
     """
 
@@ -80,7 +80,7 @@ class BisectionPlan:
     probes: int
     precision: float
     least: float
-    retries: Sequence[float] = ()
+    shares: Sequence[float] = (1.0,)
     confirms: bool = False
 
     def succeeds(self, seen: Seen) -> bool:
@@ -146,7 +146,7 @@ class Bisection:
         """The share that is tried next; None: the bracket is narrow enough, or there is nothing left to try."""
         plan, upper, lower = self._plan, self.upper, self.lower
         if upper is None:
-            return next(iter([1.0, *plan.retries][len(self.made) :]), None)
+            return next(iter(plan.shares[len(self.made) :]), None)
         narrow = upper.share <= plan.least or upper.share - lower <= plan.precision * upper.share
         if self._is_doubtful and (narrow or len(self.made) == plan.probes - 1):
             return lower
