@@ -96,7 +96,7 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
             self._climb(run, bound, watch, restart)
             if watch.is_enough:
                 break
-        return watch.result()
+        return watch.result().image
 
     def _objective(self, run: AttackRun) -> Objective | JointObjective:
         kind = OBJECTIVES[self.loss_name]

@@ -120,7 +120,7 @@ class WorstOfK(AsItsMethod, AgainstReference):
             watch.see(0, 1 - seen.mean(counted), seen.logits, seen.image, last=True, targets=seen.targets)
             if watch.best != before:
                 kept = drawn
-        image = watch.result()
+        image = watch.result().image
         assert kept is not None
         moved = kept.perturbation.displacement is not None
         return Found(image, kept.perturbation, kept.adversarial.label if moved else None)

@@ -127,7 +127,7 @@ def watched(run: Run, rough: dict[float, float], enough: float | None = None) ->
 
 def test_close_candidates_are_judged_again() -> None:
     run = Run({1.0: 0.45, 2.0: 0.50, 3.0: 0.90})
-    image = watched(run, {3.0: 0.20, 2.0: 0.49, 1.0: 0.50}).result()
+    image = watched(run, {3.0: 0.20, 2.0: 0.49, 1.0: 0.50}).result().image
     assert float(image) == 2.0 and run.asked == [1.0, 2.0]  # 3 is further behind than the search was wrong
     assert [row["says"] for row in run.trace] == pytest.approx([0.20, 0.50, 0.45])
     assert run.trace[1]["loss"] == pytest.approx(0.50)
@@ -144,7 +144,7 @@ def test_an_early_end_is_confirmed() -> None:
     run = Run({1.0: 0.4, 2.0: 0.6})
     assert not watched(run, {1.0: 0.55}, enough=0.5).is_enough
     watch = watched(run, {1.0: 0.55, 2.0: 0.56}, enough=0.5)
-    assert watch.is_enough and float(watch.result()) == 2.0
+    assert watch.is_enough and float(watch.result().image) == 2.0
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 5, 6, 7), (2, 3, 5, 6, 7), (2, 3, 6, 7)])

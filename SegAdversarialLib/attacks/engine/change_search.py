@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.momentum import Momentum
 from SegAdversarialLib.attacks.engine.moving import Extent, MovedLoss, MovedMasks
 from SegAdversarialLib.attacks.engine.transforms import Bias, Change, Transform
-from SegAdversarialLib.attacks.engine.watch import Score, Watch
+from SegAdversarialLib.attacks.engine.watch import Score, Seen, Watch
 from SegAdversarialLib.changes.fields import limited_displacement
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.objectives import Objective
@@ -89,14 +90,14 @@ class ChangeSearch:
         self._loss = MovedLoss(self._bound)
         self._watch = Watch(
             run,
-            self._score,
+            lambda loss, logits: self._score(self._targets, loss, logits),
             best_step=True,
             enough=plan.enough,
             steps=plan.steps,
             snapshot_every=plan.snapshot_every,
         )
-        self._change = self._kept = Change()
-        self._kept_controls: Controls | None = None
+        self._targets = self._wanted.hard(None)
+        """What Dice counts against, where the last image has it."""
 
     def found(self) -> Found:
         """What the search comes back with."""
@@ -106,14 +107,15 @@ class ChangeSearch:
             self._climb(restart)
             if self._watch.is_enough:
                 break
-        image = self._watch.result()
+        seen = self._watch.result()
+        change, controls = seen.state
         displacement, log_bias = (
-            None if x is None else x.to("cpu", torch.float32).numpy() for x in (self._kept.displacement, self._kept.log_bias)
+            None if x is None else x.to("cpu", torch.float32).numpy() for x in (change.displacement, change.log_bias)
         )
-        adversarial = run.case.with_image(run.finished_image(image))
+        adversarial = run.case.with_image(run.finished_image(seen.image))
         perturbation = Perturbation.between(run.case, adversarial, log_bias=log_bias, displacement=displacement)
         label = Perturbation(displacement=displacement).apply(run.case, warp_label=True).label if self._moves else None
-        return Found(image, perturbation, label, state=self._kept_controls)
+        return Found(seen.image, perturbation, label, state=controls)
 
     def start(self, which: object, share: float | None = None) -> Controls:
         """Random controls that use a share of each budget (None: what suits it); each restart and each draw has its own."""
@@ -129,15 +131,14 @@ class ChangeSearch:
         return [Momentum(x.decay) for x in self.transforms]
 
     def step(self, step: int, controls: Controls, momenta: list[Momentum]) -> None:
-        """Differentiate, write the iteration down, and move the controls, in place."""
+        """Differentiate, write the iteration down, and move: new controls in the list, as what was found is known by the old."""
         gradients = self._see_and_differentiate(step, controls)
         if self._watch.is_enough:
             return
         with torch.no_grad():
-            for transform, control, gradient, momentum in zip(self.transforms, controls, gradients, momenta):
+            for n, (transform, gradient, momentum) in enumerate(zip(self.transforms, gradients, momenta)):
                 length = transform.pace * self._plan.length(step)
-                control += length * transform.direction(momentum(gradient))
-                transform.project(control)
+                controls[n] = transform.project((length * transform.direction(momentum(gradient))).add_(controls[n]))
 
     def _climb(self, restart: int) -> None:
         """One restart."""
@@ -193,8 +194,8 @@ class ChangeSearch:
                 self._bound.targets = self._wanted.around(soft, box)
         seen = run.finish(image)
         loss = self._loss if change.displacement is not None else self._bound
-        value, gradient, logits = run.differentiate(seen, loss, exactly=True)
-        self._see(step, value, logits, seen, change.detached(), controls)
+        value, gradient, logits = run.differentiate(seen, loss)
+        self._see(step, value, logits, seen, change, controls)
         for transform in self.transforms:
             if (own := transform.own_gradient(seen)) is not None:
                 gradient = own.add_(gradient)
@@ -209,12 +210,9 @@ class ChangeSearch:
         with torch.no_grad():
             change = self._changed(controls)
             image = run.finish(self._image(change))
-            if change.displacement is not None:
-                box = self._wanted.extent.box(change.displacement)
-                self._bound.targets = self._wanted.around(self._wanted.soft(change.displacement, box), box)
             self._bound.progress = 1.0
             logits = run.ask(image)
-            self._see(iteration, float(self._bound(logits)), logits, image, change, controls, last=True)
+            self._see(iteration, self._loss_of(change, 1.0, logits), logits, image, change, controls, last=True)
 
     def _changed(self, controls: Controls) -> Change:
         """What the controls do. Where that would fold, those that move the anatomy are made smaller, in place."""
@@ -264,16 +262,38 @@ class ChangeSearch:
         controls: Controls,
         last: bool = False,
     ) -> None:
-        self._change, before = change, self._watch.best
-        traced = self._traced.hard(change.displacement)
-        self._targets = traced if self._traced is self._wanted else self._wanted.hard(change.displacement)
-        self._watch.see(iteration, loss, logits, image, last=last, targets=traced if self._moves else None)
-        if self._watch.best != before:
-            self._kept, self._kept_controls = change, [x.clone() for x in controls]
+        traced, self._targets = self._masks_of(change)
+        again = partial(self._again, self._bound.progress, list(controls))
+        self._watch.see(iteration, loss, logits, image, last=last, targets=traced, again=again)
 
-    def _score(self, loss: float, logits: torch.Tensor) -> Score:
-        """How well an image serves: one minus the mean Dice against the reference where it lies now."""
+    def _again(self, progress: float, controls: Controls) -> Seen:
+        """What was seen with these controls, made anew: they are mostly few, where an image is a volume."""
+        with torch.no_grad():
+            change = self._joined(controls)
+            image = self._run.finish(self._image(change))
+        traced, targets = self._masks_of(change)
+        return Seen(
+            image, partial(self._loss_of, change, progress), partial(self._score, targets), traced, state=(change, controls)
+        )
+
+    def _masks_of(self, change: Change) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Where a change leaves what the trace counts against (None: where it was), and what the search does."""
+        traced = self._traced.hard(change.displacement)
+        targets = traced if self._traced is self._wanted else self._wanted.hard(change.displacement)
+        return traced if self._moves else None, targets
+
+    def _loss_of(self, change: Change, progress: float, logits: torch.Tensor) -> float:
+        """The loss of logits, where a change leaves the reference."""
+        with torch.no_grad():
+            if change.displacement is not None:
+                box = self._wanted.extent.box(change.displacement)
+                self._bound.targets = self._wanted.around(self._wanted.soft(change.displacement, box), box)
+            self._bound.progress = progress
+            return float(self._bound(logits))
+
+    def _score(self, targets: torch.Tensor, loss: float, logits: torch.Tensor) -> Score:
+        """How well an image serves: one minus the mean Dice against the reference where it lies in it."""
         run, plan = self._run, self._plan
         if plan.against_label or run.case.label is None:  # the trace has counted it
             return 1 - run.traced_dice(plan.outputs), loss
-        return 1 - DiceMeter(self._targets, plan.outputs).mean(run.head.predicted(logits)), loss
+        return 1 - DiceMeter(targets, plan.outputs).mean(run.head.predicted(logits)), loss

@@ -145,22 +145,22 @@ class AttackRun:
         return 0.0 if self._bound is None else _share(self._windows_before, self._bound.windows_asked)
 
     def differentiate(
-        self, image: torch.Tensor, loss: Loss, *, exactly: bool = False, looks_everywhere: bool = True
+        self, image: torch.Tensor, loss: Loss, *, exactly: bool | None = None, looks_everywhere: bool = True
     ) -> tuple[float, torch.Tensor, torch.Tensor]:
         """Loss, gradient (C, K, J, I) and logits at an image; counted.
 
-        All but a run's first may be of low precision (`is_rough`), unless they are wanted exactly: what a search begins with
-        is told as the network says it, and an attack of one step gains nothing.
+        All but a run's first may be of low precision (`is_rough`): what a search begins with is told as the network says it,
+        and an attack of one step gains nothing.
 
         Args:
             image: the same as the original where nothing may change.
             loss: of logits (N, K, J, I).
-            exactly: not of low precision.
+            exactly: not of low precision; None: the run's first one.
             looks_everywhere: False: the gradient may come out as 0 where nothing may change, which spares windows.
         """
         assert self._bound is not None
         self._bound.expect(self.allowed, looks_everywhere)
-        exactly |= self.gradient_evaluations == 0
+        exactly = self.gradient_evaluations == 0 if exactly is None else exactly
         self.gradient_evaluations += 1
         if not exactly:
             self._progress.weigh(self._bound.settle_search(image))

@@ -67,10 +67,6 @@ class Change:
         """Something is added."""
         return replace(self, added=added if self.added is None else self.added + added)
 
-    def detached(self) -> Change:
-        """The same without a graph."""
-        return Change(*(None if x is None else x.detach() for x in (self.displacement, self.log_bias, self.added)))
-
     def of(self, image: torch.Tensor, affine: np.ndarray, box: Box | None = None) -> torch.Tensor:
         """An image (C, K, J, I) with the change carried out, differentiable; with a box, only this part is moved."""
         if self.displacement is not None and box is None:

@@ -99,6 +99,7 @@ class _Learner:
         self._step = 0.1 if how.step_size is None else how.step_size / max(attack.epsilon, torch.finfo(torch.float32).tiny)
         self._channels: list[str] = []
         self._first: tuple[str, tuple[int, int, int]] | None = None
+        self._is_first = True
         self._values = self._direction = torch.empty(0)
 
     def step(self, case: Case, remaining: float) -> float:
@@ -130,7 +131,9 @@ class _Learner:
         loss = OBJECTIVES[self._how.loss](self._reference(run), classes=self._how.classes)
         image = run.original.clone()
         image[positions] += self._values * (self._attack.epsilon * unit)
-        value, gradient, _ = run.differentiate(run.project(image), loss.bind(run.head, run.device, run.original.dtype))
+        bound_loss = loss.bind(run.head, run.device, run.original.dtype)
+        value, gradient, _ = run.differentiate(run.project(image), bound_loss, exactly=self._is_first)
+        self._is_first = False
         slope = gradient[positions] * unit
         if run.allowed is not None:
             slope *= run.allowed[positions]

@@ -8,8 +8,9 @@ behind than twice what the search was wrong by about the best one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,18 +31,36 @@ CLOSE = 3
 """So many images of a search in low precision are judged again at most."""
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the network was asked at an iteration, and by what its answer is judged.
+
+    Attributes:
+        image: (C, K, J, I).
+        loss_at: the loss of logits at that iteration.
+        judge: how well the image serves.
+        targets: (N, K, J, I) bool, the reference where it lies in this image; None: where it was.
+        state: what the search itself wants to know of the image that is handed out.
+    """
+
+    image: torch.Tensor
+    loss_at: Callable[[torch.Tensor], float]
+    judge: Judge
+    targets: torch.Tensor | None = None
+    state: Any = None
+
+
 @dataclass
 class _Kept:
-    """An image that may be handed out; `loss_at`: the loss of logits at that iteration."""
+    """An image that may be handed out; `again` gives what was seen."""
 
     score: Score
-    image: torch.Tensor
+    again: Callable[[], Seen]
     restart: int
     iteration: int
     loss: float
     row: int
     snapshots: list[Snapshot]
-    loss_at: Callable[[torch.Tensor], float]
 
 
 class Watch:
@@ -98,6 +117,7 @@ class Watch:
         counts: bool = True,
         targets: torch.Tensor | None = None,
         loss_at: Callable[[torch.Tensor], float] | None = None,
+        again: Callable[[], Seen] | None = None,
     ) -> None:
         """Write down an iteration, and judge it where there is a reason to.
 
@@ -108,6 +128,8 @@ class Watch:
             counts: it may be handed out; not so the image that an attack starts from, or one outside the budget.
             targets: (N, K, J, I) bool, the reference where it lies in this image; None: where it was.
             loss_at: the loss of other logits at this iteration; None: what was given stands.
+            again: makes once more what was seen, for searches that need less memory to know it than an image takes; None: the
+                image is kept.
         """
         self._run.record(self._restart, iteration, loss, logits, image, targets)
         if self._snapshot_every and (last or iteration % self._snapshot_every == 0):
@@ -118,21 +140,23 @@ class Watch:
         reached = self._enough is not None and score[0] >= self._enough
         if not counts or not (last or self._best_step or reached):
             return
+        again = again or partial(_itself, Seen(image, loss_at or (lambda logits: loss), self._judge, targets))
         if self._run.is_rough:
-            self._note(self._candidate(score, iteration, loss, logits, image, loss_at), reached)
+            self._note(self._candidate(score, iteration, loss, logits, image, again), reached)
         elif self._kept is None or score > self._kept.score:
-            self._kept = self._candidate(score, iteration, loss, logits, image, loss_at)
+            self._kept = self._candidate(score, iteration, loss, logits, image, again)
 
-    def result(self) -> torch.Tensor:
-        """The image that is handed out, finished; the run's snapshots, trace row, restart and iteration are made to fit it."""
+    def result(self) -> Seen:
+        """What is handed out, its image finished; the run's snapshots, trace row, restart and iteration are made to fit it."""
         self._judge_again()
         kept, run = self._kept, self._run
         assert kept is not None
         run.kept_restart, run.kept_iteration, run.snapshots = kept.restart, kept.iteration, kept.snapshots
-        image = run.finish(kept.image)
-        if not torch.equal(image, kept.image):  # rounding may change what the network says
-            self._ask(kept, image, lambda logits: kept.loss)
-        return image
+        seen = kept.again()
+        finished = replace(seen, image=run.finish(seen.image))
+        if not torch.equal(finished.image, seen.image):  # rounding may change what the network says
+            self._ask(kept, replace(finished, loss_at=lambda logits: kept.loss))
+        return finished
 
     def _note(self, found: _Kept, reached: bool) -> None:
         """Remember what a search in low precision has judged; where that says it is enough, the network itself is asked."""
@@ -154,30 +178,31 @@ class Watch:
 
     def _confirm(self, found: _Kept) -> None:
         """Keep it if it is the best by what the network itself says of it as it is saved."""
-        found.image = self._run.finish(found.image)
-        logits = self._ask(found, found.image, found.loss_at)
-        found.score = self._judge_row(found, logits)
+        seen = found.again()
+        seen = replace(seen, image=self._run.finish(seen.image))
+        logits = self._ask(found, seen)
+        found.score = self._judge_row(found, seen.judge, logits)
         if self._kept is None or found.score > self._kept.score:
-            self._kept = found
+            self._kept, found.again = found, partial(_itself, seen)
 
-    def _judge_row(self, found: _Kept, logits: torch.Tensor) -> Score:
+    def _judge_row(self, found: _Kept, judge: Judge, logits: torch.Tensor) -> Score:
         """The score, with the row of `found` as the trace's last one, as a judge expects it."""
         trace = self._run.trace
         trace.append(trace[found.row])
         try:
-            return self._judge(found.loss, logits)
+            return judge(found.loss, logits)
         finally:
             trace.pop()
 
-    def _ask(self, kept: _Kept, image: torch.Tensor, loss_at: Callable[[torch.Tensor], float]) -> torch.Tensor:
+    def _ask(self, kept: _Kept, seen: Seen) -> torch.Tensor:
         """The network's logits for the image; the row and the snapshot are made to fit them."""
         run = self._run
-        logits = run.ask(image)
-        kept.loss = loss_at(logits)
-        run.record(kept.restart, kept.iteration, kept.loss, logits, image)
+        logits = run.ask(seen.image)
+        kept.loss = seen.loss_at(logits)
+        run.record(kept.restart, kept.iteration, kept.loss, logits, seen.image, seen.targets)
         run.trace[kept.row] = run.trace.pop()
         if kept.snapshots and kept.snapshots[-1].iteration == kept.iteration:
-            kept.snapshots[-1] = run.keep_snapshot(kept.iteration, image, logits)
+            kept.snapshots[-1] = run.keep_snapshot(kept.iteration, seen.image, logits)
         return logits
 
     def _candidate(
@@ -187,10 +212,13 @@ class Watch:
         loss: float,
         logits: torch.Tensor,
         image: torch.Tensor,
-        loss_at: Callable[[torch.Tensor], float] | None,
+        again: Callable[[], Seen],
     ) -> _Kept:
         snapshots = list(self._snapshots)  # those on the way to it, and itself
         if self._snapshot_every and snapshots[-1].iteration != iteration:
             snapshots.append(self._run.keep_snapshot(iteration, image, logits))
-        row = len(self._run.trace) - 1
-        return _Kept(score, image, self._restart, iteration, loss, row, snapshots, loss_at or (lambda logits: loss))
+        return _Kept(score, again, self._restart, iteration, loss, len(self._run.trace) - 1, snapshots)
+
+
+def _itself(seen: Seen) -> Seen:
+    return seen
