@@ -82,8 +82,9 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     @property
     def cost(self) -> Cost:
         """The first draws, the steps and the end of all restarts, and what the reference takes."""
-        draws = self.first_draws if self.steps else 0
-        return Cost(self.steps, draws + 1).times(self.restarts) + self._cost_of_reference
+        draws, steps = self.first_draws if self.steps else 0, self.steps * self.restarts
+        answers = Cost(answers=(draws + 1) * self.restarts)
+        return answers + Cost(steps, searched=max(0, steps - 1)) + self._cost_of_reference
 
     @property
     def moves(self) -> bool:

@@ -7,7 +7,6 @@ and the norms and activations that torch is slow with in half precision are aske
 
 from __future__ import annotations
 
-import copy
 import platform
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +14,9 @@ from typing import Any
 import torch
 import torch.nn.functional as functional
 from torch.overrides import TorchFunctionMode
+
+from SegAdversarialLib.model.cast_program import cast_program
+from SegAdversarialLib.model.frozen_prelu import frozen_prelu
 
 _WEIGHTED = {
     torch.conv1d,
@@ -54,7 +56,7 @@ class LowPrecision:
         self._copy: torch.nn.Module | None = None
         self._weights: tuple[tuple[int, int], ...] | None = None
         if isinstance(network, torch.jit.ScriptModule) and device.type == "cpu":
-            self._copy, self._weights = _cast_program(network, low), _weights_of(network)
+            self._copy, self._weights = cast_program(network, low), _weights_of(network)
 
     @property
     def may_stay(self) -> bool:
@@ -81,11 +83,6 @@ def _weights_of(network: torch.nn.Module) -> tuple[tuple[int, int], ...]:
     return tuple((x.data_ptr(), x._version) for x in (*network.parameters(), *network.buffers()))
 
 
-def _cast_program(network: torch.jit.ScriptModule, low: torch.dtype) -> torch.nn.Module:
-    """A copy of a TorchScript network with weights of that type, as autocast would cast them at each call."""
-    return copy.deepcopy(network).to(low)
-
-
 class _Quick(TorchFunctionMode):
     """What a network asks of torch, where there is a quicker way to the same.
 
@@ -109,8 +106,8 @@ class _Quick(TorchFunctionMode):
             return function(args[0], self._cast(args[1]), *rest, **kwargs)
         if function is functional.instance_norm:
             return _instance_norm(*args, **kwargs)
-        if function is torch.prelu and args[1].numel() == 1 and not args[1].requires_grad:
-            return functional.leaky_relu(args[0], float(args[1]))
+        if function is torch.prelu and not args[1].requires_grad:
+            return frozen_prelu(*args)
         return function(*args, **kwargs)
 
     def _cast(self, weight: Any) -> Any:
