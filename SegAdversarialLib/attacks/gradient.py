@@ -39,6 +39,8 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     groups: ClassVar[tuple[Group, ...]] = ("gradient",)
     ascends: ClassVar[bool] = True
     """Whether the loss is climbed (to break the segmentation) or descended."""
+    exact_end: ClassVar[float] = 0.0
+    """The share of each try's last steps that are not searched in low precision."""
 
     restarts: int = parameter(
         1, "Independent tries; all but the first start at a random point of the budget.", advanced=True, ge=1, le=1000
@@ -57,8 +59,8 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
     @property
     def cost(self) -> Cost:
         """The steps of all restarts, and an answer at the end of each."""
-        steps = sum(map(self._steps, range(self.restarts)))
-        return Cost(steps, self.restarts, searched=max(0, steps - 1))
+        steps = list(map(self._steps, range(self.restarts)))
+        return Cost(sum(steps), self.restarts, searched=max(0, sum(map(self._searched, steps)) - 1))
 
     @property
     def loss_name(self) -> str:
@@ -119,7 +121,8 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         for step in range(steps):
             run.report((restart * steps + step) / (self.restarts * steps), self._progress_text(restart, step))
             loss.progress = done + (1 - done) * step / steps
-            value, gradient, logits = run.differentiate(image, loss, looks_everywhere=self.looks_everywhere)
+            exactly = True if step >= self._searched(steps) else None
+            value, gradient, logits = run.differentiate(image, loss, exactly=exactly, looks_everywhere=self.looks_everywhere)
             watch.see(step, value, logits, image, counts=step > 0 or resumed, loss_at=loss_at(loss))
             if watch.is_enough:
                 return
@@ -135,6 +138,10 @@ class GradientAttack(KeepsSnapshots, ScalesLogits, CountsStructures, AdditiveAtt
         image = run.finish(image)
         logits = run.ask(image)
         watch.see(iteration, float(loss(logits)), logits, image, last=True)
+
+    def _searched(self, steps: int) -> int:
+        """How many of a restart's steps may be of low precision, as long as one was exact before."""
+        return steps - int(self.exact_end * steps)
 
     def _steps(self, restart: int) -> int:
         """How many steps a restart has."""

@@ -25,7 +25,9 @@ def cast_program(network: torch.jit.ScriptModule, low: torch.dtype) -> torch.nn.
     """
     plain = copy.deepcopy(network)
     try:
-        frozen: torch.jit.ScriptModule = torch.jit.freeze(plain)  # which folds batch norms in single precision, before the cast
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(
+            plain
+        )  # which folds batch norms in single precision, before the cast
         _rewrite(frozen.graph, low)
     except Exception as error:  # a stranger's program may hold anything
         _log.debug("A program is not frozen: %s", detail_of(error))

@@ -1,7 +1,7 @@
 """PReLU whose weights stay as they are, for the search of an attack.
 
-PyTorch's own works out the gradient by the weight at each voxel as well, whether it is wanted or not, one number at a time: on a
-processor that computes in bfloat16 that takes longer than the convolutions. This one gives the same answer and the same
+PyTorch's own works out the gradient by the weight at each voxel as well, whether it is wanted or not, one number at a time: on
+a processor that computes in bfloat16 that takes longer than the convolutions. This one gives the same answer and the same
 gradient by the input, in passes of which each goes over many numbers at once.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,16 +16,15 @@ import torch
 from acceleration_helpers import answers, difference, searched, wrapped
 from conftest import tiny_network, toy_case
 from torch import nn
-from torch.nn import functional
 
 from SegAdversarialLib import Case, attacks, open_model, phantom
+from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.watch import CLOSE, Watch
 from SegAdversarialLib.jobs.running import run as run_job
 from SegAdversarialLib.jobs.specification import AttackJob
 from SegAdversarialLib.model import low_precision, search_precision
 from SegAdversarialLib.model.acceleration import Acceleration
 from SegAdversarialLib.model.bound_model import BoundModel
-from SegAdversarialLib.model.low_precision import LowPrecision
 from SegAdversarialLib.objectives import SoftDice
 
 BUILT_IN = "builtin:brain-tumour-phantom"
@@ -91,6 +91,80 @@ def test_what_is_handed_out_is_judged_by_the_network_itself(attack: Any) -> None
     np.testing.assert_array_equal(again.adversarial.image, result.adversarial.image)
 
 
+def counted_searches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that grows by one with each gradient that is asked for in the precision of searches."""
+    calls, plain = list[str](), BoundModel.search
+
+    def search(self: BoundModel, *arguments: Any) -> Any:
+        calls.append("search")
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(BoundModel, "search", search)
+    return calls
+
+
+CHANGES = [
+    attacks.AdversarialBiasField(steps=4, first_draws=2, restarts=2),
+    attacks.AdversarialDeformation(steps=4, first_draws=1, against="prediction", stop_at_drop=0.9),
+    attacks.AdversarialAffine(steps=4, first_draws=1),
+    attacks.AdversarialChain(steps=4, first_draws=1, epsilon=0.05),
+    attacks.FrequencyAttack(steps=4, q_max=40),
+]
+
+
+@pytest.mark.parametrize("attack", CHANGES, ids=lambda x: x.name)
+def test_what_changes_an_image_as_a_whole_is_searched_for_in_low_precision_and_judged_by_the_network(
+    monkeypatch: pytest.MonkeyPatch, attack: Any
+) -> None:
+    calls, case = counted_searches(monkeypatch), toy_case((9, 16, 18))
+    model = wrapped(tiny_network().float(), LOW)
+    result = attack(model, case)
+    assert len(calls) == attack.cost.searched == attack.steps * attack.restarts - 1
+    assert result.kept_row["dice mean"] == pytest.approx(mean_dice(model, result.adversarial), abs=1e-12)
+    assert attack.cost.answers <= result.forward_evaluations <= attack.cost.answers + CLOSE
+    again = attack(wrapped(tiny_network().float(), LOW), case)
+    np.testing.assert_array_equal(again.adversarial.image, result.adversarial.image)
+
+
+@pytest.mark.parametrize("attack", CHANGES, ids=lambda x: x.name)
+def test_their_searches_are_those_of_single_precision_where_that_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch, attack: Any
+) -> None:
+    case, model = toy_case((9, 16, 18)), wrapped(tiny_network().float(), {"mixed_precision": False})
+    found = attack(model, case)
+    monkeypatch.setattr(BoundModel, "search", BoundModel.differentiate)
+    expected = attack(model, case)
+    np.testing.assert_array_equal(found.adversarial.image, expected.adversarial.image)
+    assert found.trace == expected.trace and found.forward_evaluations == attack.cost.answers
+    with model.on(found.adversarial) as bound:  # the row is of the image that is handed out
+        logits = bound.logits(bound.image)
+    moved = found.adversarial.label
+    assert moved is not None
+    meter = DiceMeter(model.head.masks(torch.from_numpy(moved)), model.head.foreground)
+    assert found.kept_row["dice mean"] == pytest.approx(meter.mean(model.head.predicted(logits)), abs=1e-12)
+
+
+def test_the_last_steps_of_the_worst_case_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, attack = counted_searches(monkeypatch), attacks.WorstCase(gradient_budget=20, restarts=2, epsilon=0.1)
+    attack(wrapped(tiny_network().float(), LOW), scaled_case())
+    assert len(calls) == attack.cost.searched == 2 * (10 - 1) - 1
+
+
+def test_a_universal_perturbation_is_learned_in_low_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [scaled_case().with_image(scaled_case().image * x) for x in (1.0, 0.9)]
+    learned = {}
+    for precision in (False, "bfloat16"):
+        calls = counted_searches(monkeypatch)
+        model = wrapped(tiny_network().float(), {"mixed_precision": precision})
+        found = attacks.UniversalPerturbation.learn(model, cases, epochs=3, epsilon=0.1)
+        learned[precision] = found.perturbation
+        assert len(calls) == 5 and found.perturbation.learned["searches_in"] == (precision or "full")
+    plain, low = (x.values for x in learned.values())
+    assert 0 < np.mean(np.sign(plain) != np.sign(low)) < 0.1
+    rows = [x.learned["by_epoch"] for x in learned.values()]
+    assert rows[0][0] != rows[1][0] and rows[0][0]["loss"] == pytest.approx(rows[1][0]["loss"], abs=0.02)
+
+
 class Run:
     """An attack at work whose search says one thing of an image, and whose network another."""
 
@@ -145,75 +219,6 @@ def test_an_early_end_is_confirmed() -> None:
     assert not watched(run, {1.0: 0.55}, enough=0.5).is_enough
     watch = watched(run, {1.0: 0.55, 2.0: 0.56}, enough=0.5)
     assert watch.is_enough and float(watch.result().image) == 2.0
-
-
-@pytest.mark.parametrize("shape", [(1, 3, 5, 6, 7), (2, 3, 5, 6, 7), (2, 3, 6, 7)])
-@pytest.mark.parametrize("affine", [False, True])
-def test_a_norm_in_another_memory_order_is_the_same_norm(shape: tuple[int, ...], affine: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
-    weight, bias = (torch.randn(3, generator=generator).double() if affine else None for _ in range(2))
-    image = torch.randn(shape, generator=generator).double().requires_grad_(True)
-    seed = torch.randn(shape, generator=generator).double()
-    found = low_precision._instance_norm(image, weight=weight, bias=bias)
-    expected = functional.instance_norm(image, weight=weight, bias=bias)
-    torch.testing.assert_close(found, expected)
-    gradients = [torch.autograd.grad(x, image, seed)[0] for x in (found, expected)]
-    torch.testing.assert_close(*gradients)
-
-
-class Mixture(nn.Module):
-    """Layers that have another way in low precision, and weights that are no parameters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down = nn.Conv3d(2, 8, 3, stride=2, padding=1)
-        self.norm, self.act = nn.InstanceNorm3d(8, affine=True), nn.PReLU(init=0.1)
-        self.up, self.many = nn.ConvTranspose3d(8, 3, 2, stride=2), nn.PReLU(3)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        found = self.many(self.up(self.act(self.norm(self.down(image)))))
-        return functional.conv3d(found, self.up.weight.mean((0, 2, 3, 4)).diag()[..., None, None, None])
-
-
-@pytest.mark.parametrize("scripted", [False, True])
-def test_low_precision_says_nearly_the_same(scripted: bool) -> None:
-    torch.manual_seed(0)
-    network = Mixture().eval().requires_grad_(False)
-    image = torch.randn(2, 2, 8, 10, 12).requires_grad_(True)
-    asked = torch.jit.trace(network, image.detach()) if scripted else network
-    low = LowPrecision(asked, torch.bfloat16, torch.device("cpu"))
-    found, expected = low(image), network(image)
-    assert found.dtype == torch.bfloat16
-    seed = torch.randn(expected.shape)
-    gradients = [torch.autograd.grad((x.float() * seed).sum(), image)[0] for x in (found, expected)]
-    for a, b in ((found.detach().float(), expected.detach()), gradients):
-        assert 1e-5 < float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b)) < 0.05
-
-
-def test_a_layer_that_wants_single_precision_has_it() -> None:
-    class Careful(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.last = nn.Conv3d(2, 3, 1), nn.Conv3d(3, 2, 1)
-
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            found = self.first(image)
-            with torch.autocast("cpu", enabled=False):
-                return self.last(found.float())
-
-    network = Careful().requires_grad_(False)
-    image = torch.randn(1, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    found = LowPrecision(network, torch.bfloat16, torch.device("cpu"))(image)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, network(image), rtol=0.05, atol=0.05)
-
-
-def test_weights_that_move_are_cast_anew() -> None:
-    network = nn.Conv3d(2, 2, 1, bias=False).requires_grad_(False)
-    low = LowPrecision(network, torch.bfloat16, torch.device("cpu"))
-    before = low(torch.ones(1, 2, 4, 4, 4)).clone()
-    network.weight.mul_(2)
-    torch.testing.assert_close(low(torch.ones(1, 2, 4, 4, 4)), 2 * before)
 
 
 def clock_of(*needed: float) -> Callable[[], float]:
@@ -328,9 +333,26 @@ def test_a_processor_that_emulates_bfloat16_is_not_measured(monkeypatch: pytest.
     assert search_precision.that_may_do(torch.device("cpu")) == []
     monkeypatch.setattr(search_precision, "computes_in_bfloat16", lambda: True)
     assert search_precision.that_may_do(torch.device("cpu")) == ["bfloat16"]
-    known = SimpleNamespace(get_capabilities=lambda: {"avx512_bf16": True})
-    monkeypatch.setattr(torch, "cpu", known)
-    assert low_precision.computes_in_bfloat16()
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    for flags, computes in (
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"avx512_f": True}, False),
+        ({}, False),
+    ):
+        known = SimpleNamespace(get_capabilities=lambda flags=flags: flags)
+        monkeypatch.setattr(torch, "cpu", known)
+        assert low_precision.computes_in_bfloat16() is computes
+
+
+def test_on_a_processor_without_bfloat16_an_attack_is_that_of_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_precision, "computes_in_bfloat16", lambda: False)
+    monkeypatch.setattr(search_precision, "WORTH_MEASURING", 1)
+    case, attack = scaled_case(), attacks.PGD(steps=4, epsilon=0.1)
+    model = wrapped(tiny_network().float())
+    found, expected = (attack(x, case) for x in (model, wrapped(tiny_network().float(), {"mixed_precision": False})))
+    assert model.describe()["acceleration"]["searches_in"] == "full"
+    np.testing.assert_array_equal(found.adversarial.image, expected.adversarial.image)
 
 
 def test_a_programs_copy_stays_while_its_weights_are_the_same() -> None:

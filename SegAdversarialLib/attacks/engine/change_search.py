@@ -131,7 +131,7 @@ class ChangeSearch:
         return [Momentum(x.decay) for x in self.transforms]
 
     def step(self, step: int, controls: Controls, momenta: list[Momentum]) -> None:
-        """Differentiate, write the iteration down, and move: new controls in the list, as what was found is known by the old."""
+        """Differentiate, write the iteration down, and move: new controls in the list, as the old ones say what was found."""
         gradients = self._see_and_differentiate(step, controls)
         if self._watch.is_enough:
             return
