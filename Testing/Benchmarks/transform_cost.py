@@ -3,8 +3,9 @@
     python Testing/Benchmarks/transform_cost.py [--sizes 64 96] [--rounds 9] [--time-only | --memory-only]
 
 Prints ratios of numbers measured in one run, and exits with status 1 if a promise is broken: a step, its trace row included,
-at most 1.3 (bias field) and 2.0 (deformation) times the bare forward and input gradient of the same network where one window
-holds the volume; peak memory of a step on a whole volume at most one window's graph and 20 volumes of the image's own size.
+in single precision at most 1.3 (bias field) and 2.0 (deformation) times the bare forward and input gradient of the same
+network where one window holds the volume; peak memory of a step on a whole volume at most one window's graph and 20 volumes of
+the image's own size. Beside it, where the processor computes in bfloat16, a step as attacks search in that.
 """
 
 from __future__ import annotations
@@ -12,54 +13,61 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from common import machine
+from common import FLOAT32, machine
 from measuring import PeakMemory, in_own_process, interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.change_search import ChangeSearch
+from SegAdversarialLib.model.low_precision import computes_in_bfloat16
 
 LIMITS = {"bias-field": 1.3, "deformation": 2.0, "affine": None, "chain": None, "frequency": None}
 VOLUMES_LIMIT = 20
 
 
 def step_cost(name: str, size: int, rounds: int) -> float:
-    """Seconds of one step of an attack over those of the bare forward and input gradient of the same network.
-
-    Measured on images that the network takes as they are.
-    """
+    """Seconds of one step of an attack in single precision over those of the bare forward and input gradient of the same
+    network, on images that the network takes as they are."""
     found = in_own_process(__file__, {"what": "time", "name": name, "size": size, "rounds": rounds})
     ratio = float(found["step"] / found["bare"])
+    searched = f"; a search's in bfloat16 {found['searched'] / found['bare']:.2f}" if "searched" in found else ""
     print(
-        f"{name}, 4x{size}^3: step {found['step']:.3f} s, bare gradient {found['bare']:.3f} s, ratio {ratio:.2f}", flush=True
+        f"{name}, 4x{size}^3: step {found['step']:.3f} s, bare gradient {found['bare']:.3f} s, ratio {ratio:.2f}{searched}",
+        flush=True,
     )
     return ratio
 
 
 def _time(name: str, size: int, rounds: int) -> dict[str, Any]:
-    """Seconds of a step and of the bare gradient, each in its quickest round: whatever else there is only adds time."""
+    """Seconds of the steps and of the bare gradient, each in its quickest round: whatever else there is only adds time."""
     case = phantom.subject(seed=100, shape=(size,) * 3)
     model = open_model("builtin:brain-tumour-phantom", device="cpu")
-    plain, case = without_preprocessing(model, case)
+    switches: dict[str, Any] = {"step": FLOAT32}
+    if computes_in_bfloat16():
+        switches["searched"] = {"mixed_precision": "bfloat16"}
     attack: Any = attacks.make_attack(name)
-    with attack.running(plain, case) as run:
+    with ExitStack() as stack:
+        work = {}
+        for key, acceleration in switches.items():
+            plain, scores = without_preprocessing(model, case, acceleration)
+            run = stack.enter_context(attack.running(plain, scores))
+            search = ChangeSearch(attack.plan_on(run), run)
+            controls, momenta = search.start(0), search.momenta()
+            search.step(1, controls, momenta)  # a run's first gradient is exact
+            work[key] = partial(search.step, 1, controls, momenta)
         loss = objectives.SoftDice(case.label).bind(plain.head, "cpu", torch.float32)
-        search = ChangeSearch(attack.plan_on(run), run)
-        controls = search.start(0)
-        momenta = search.momenta()
 
         def bare() -> None:
             leaf = run.original.detach().requires_grad_(True)
             torch.autograd.grad(loss(plain.network(leaf[None])[0]), leaf)
 
-        def step() -> None:
-            search.step(1, controls, momenta)
-
-        ours, alone = (float(x) for x in interleaved([step, bare], rounds).min(0))
-    return {"step": ours, "bare": alone}
+        least = interleaved([*work.values(), bare], rounds).min(0)
+    return dict(zip([*work, "bare"], map(float, least)))
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
