@@ -53,6 +53,11 @@ class _FrozenPrelu(torch.autograd.Function):
         return where_positive.addcmul_(elsewhere, weight.view(-1, *(1,) * (input.ndim - 2))), None
 
 
-_library = torch.library.Library(OPERATOR.partition("::")[0], "DEF")
-_library.define(f"{OPERATOR.rpartition(':')[2]}(Tensor input, Tensor weight) -> Tensor")
-_library.impl(OPERATOR.rpartition(":")[2], frozen_prelu, "CompositeImplicitAutograd")
+def _is_known() -> bool:
+    namespace, name = OPERATOR.split("::")
+    return hasattr(getattr(torch.ops, namespace), name)
+
+
+if not _is_known():  # it outlives this module where that is imported anew
+    torch.library.define(OPERATOR, "(Tensor input, Tensor weight) -> Tensor")
+    torch.library.impl(OPERATOR, "CompositeImplicitAutograd", frozen_prelu)

@@ -287,11 +287,6 @@ class SegmentationModel:
         return self._accelerated.settings
 
     @property
-    def searches_in(self) -> str:
-        """The precision in which attacks search; "auto": not measured yet."""
-        return self._accelerated.searches_in or "auto"
-
-    @property
     def settled_acceleration(self) -> Acceleration:
         """The same with the precision in which attacks search, once that was measured."""
         return self._accelerated.settled()

@@ -110,10 +110,12 @@ PARTS = {"step": step_part, "volume": volume_part, "search": search_part, "gpu":
 
 
 def draw(tables: dict[str, Rows], path: Path) -> None:
-    """What was measured, in one figure."""
+    """What was measured, in one figure; nothing of what a search costs, which is a few ratios."""
     from matplotlib.figure import Figure
 
     shown = [name for name in ("step_cost", "whole_volume", "gpu_switches") if tables.get(name)]
+    if not shown:
+        return
     figure = Figure(figsize=(5.5 * max(1, len(shown)), 4))
     for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown):
         rows = tables[name]
@@ -167,8 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tables[table] = rows
             save_table([{**row, "machine": machine()} for row in rows], options.output / f"{table}.csv")
             print(f"\n{table}\n{format_table(rows)}\n", flush=True)
-    if tables:
-        draw(tables, options.output / "gradient_cost.png")
+    draw(tables, options.output / "gradient_cost.png")
     print("\n".join(f"Broken: {x}." for x in broken) or "All promises kept.")
     return 1 if broken else 0
 

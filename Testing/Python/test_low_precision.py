@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -149,3 +152,9 @@ def test_weights_that_move_are_cast_anew() -> None:
     before = low(torch.ones(1, 2, 4, 4, 4)).clone()
     network.weight.mul_(2)
     torch.testing.assert_close(low(torch.ones(1, 2, 4, 4, 4)), 2 * before)
+
+
+def test_the_operator_of_programs_outlives_a_module_that_is_imported_anew() -> None:
+    image, weight = torch.randn(1, 3, 4, 4, 4), torch.tensor([0.5, -1.0, 3.0])
+    importlib.reload(sys.modules[frozen_prelu.__module__])
+    assert torch.equal(torch.ops.segadversarial.frozen_prelu(image, weight), torch.prelu(image, weight))

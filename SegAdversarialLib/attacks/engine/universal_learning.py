@@ -117,7 +117,7 @@ class _Learner:
             "epsilon_units": self._attack.epsilon_units,
             "seed": self._attack.seed,
             "cases": cases,
-            "searches_in": self._model.searches_in,
+            "searches_in": self._model.describe()["acceleration"]["searches_in"],
             **self._how.model_dump(mode="json"),
             "by_epoch": rows,
         }
