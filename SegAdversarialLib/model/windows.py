@@ -61,7 +61,7 @@ class Windows:
             raise InputError(f"The size multiple must be at least 1; it is {self.size_multiple}.")
         if len(set(self.mirror)) != len(self.mirror) or set(self.mirror) - set(axes):
             raise InputError(
-                f'Windows are mirrored along different axes of {axes}, those of the network; mirror is "{self.mirror}".'
+                f'mirror must name axes of the network, each once, by letters of "{axes}", or be empty; it is "{self.mirror}".'
             )
 
 

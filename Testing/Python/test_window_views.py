@@ -141,5 +141,5 @@ def test_slices_are_mirrored() -> None:
 
 @pytest.mark.parametrize("mirror", ["x", "kk", "kjij"])
 def test_no_other_axes_are_mirrored(mirror: str) -> None:
-    with pytest.raises(InputError, match=r"mirrored along different axes of kji"):
+    with pytest.raises(InputError, match=r"mirror must name axes of the network, each once, by letters of \"kji\", or"):
         SegmentationModel.from_network(torch.nn.Conv3d(1, 2, 1), channels=["t1"], classes=["a", "b"], mirror=mirror)
