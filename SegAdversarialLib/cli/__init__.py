@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Sequence
 
 COMMANDS = {
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from SegAdversarialLib.cli.console import Console
 
     options = build_parser().parse_args(arguments)
+    options.words = list(sys.argv[1:] if arguments is None else arguments)
     if options.command == "worker":
         from SegAdversarialLib.jobs.worker import serve
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from SegAdversarialLib.cli import readable
@@ -23,7 +23,7 @@ def info(options: argparse.Namespace, console: Console) -> None:
 
     options.model = options.model or options.network
     if options.model is not None:
-        show_network(model_of(options), console)
+        show_network(model_of(options), console, _said_of_it(options))
     elif options.preprocessing is not None:
         show_preprocessing(console)
     else:
@@ -44,9 +44,14 @@ def show_installation(console: Console) -> None:
     _show([found], console)
 
 
-def show_network(source: ModelSource, console: Console) -> None:
+def show_network(source: ModelSource, console: Console, said: Sequence[str] = ()) -> None:
     """What a network is: a program whose source is not trusted is described by its settings alone, and what does not open yet
     by what it is, what is missing, and the line that would open it.
+
+    Args:
+        source: the network.
+        console: where.
+        said: the options with which it was described, which belong into that line.
 
     Raises:
         InputError: there is no such file, it is damaged, or its settings are wrong.
@@ -60,12 +65,12 @@ def show_network(source: ModelSource, console: Console) -> None:
     try:
         known = describe_file(source.path, source.settings, **source.changes)
     except NotOpened as error:
-        _show([unopened(error)], console)
+        _show([unopened(error, said)], console)
         return
-    _show(_described(known, source), console)
+    _show(_described(known, source, said), console)
 
 
-def _described(known: NetworkDescription, source: ModelSource) -> Iterator[dict[str, Any]]:
+def _described(known: NetworkDescription, source: ModelSource, said: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is shown of a network that opens, or would with trust: what its files say, which is there at once; then what is
     found out by opening it, which takes seconds."""
     from SegAdversarialLib.formats.source import open_source
@@ -100,7 +105,18 @@ def _described(known: NetworkDescription, source: ModelSource) -> Iterator[dict[
             yield {"opens": "not yet", "missing": [str(error)], **described}
     path, given = shlex.quote(source.path), " --trust" if known.needs_trust else ""
     images = " ".join(f"--channel {shlex.quote(x)}=FILE" for x in known.channels)
-    yield {"open_with": f"segadversarial segment --model {path}{given} {images} --output FOLDER"}
+    told = "".join(f" {shlex.quote(x)}" for x in said)
+    yield {"open_with": f"segadversarial segment --model {path}{given}{told} {images} --output FOLDER"}
+
+
+def _said_of_it(options: argparse.Namespace) -> list[str]:
+    """The words of the command line without its own name, the network's, and those that the line to type has anyway."""
+    words = [str(x) for x in options.words[1:]]
+    for option in ("--model", "--device"):
+        while option in words:
+            del words[words.index(option) : words.index(option) + 2]
+    words = [x for x in words if not x.startswith(("--model=", "--device="))]
+    return [x for x in words if x not in (str(options.network), "--events", "--trust")]
 
 
 class SettingRow(NamedTuple):

@@ -16,8 +16,8 @@ _WORDS = {"network": "the architecture that its weights belong to"}
 _SETTINGS = ("network", "channels", "classes")
 
 
-def unopened(found: NotOpened) -> dict[str, Any]:
-    """What a file is, by names of what is shown."""
+def unopened(found: NotOpened, said: Sequence[str] = ()) -> dict[str, Any]:
+    """What a file is, by names of what is shown; `said` are the options with which it was described."""
     is_file = found.path.is_file()
     weights, problem = _weights(found) if "network" in found.missing else ([], "")
     programs = list(found.programs)
@@ -34,13 +34,13 @@ def unopened(found: NotOpened) -> dict[str, Any]:
         "scan": verdict(*programs) if programs else "",
         "sha256": [digest(x) for x in programs],
         "not_run": found.spared,
-        "open_with": line_for(found, weights),
+        "open_with": line_for(found, weights, said),
     }
     known = ("could_run",) if found.never else ("missing", "could_run")
     return {key: value for key, value in shown.items() if value not in ("", None, []) or key in known}
 
 
-def line_for(found: NotOpened, weights: Sequence[WeightSet] = ()) -> str:
+def line_for(found: NotOpened, weights: Sequence[WeightSet] = (), said: Sequence[str] = ()) -> str:
     """The one line that would open it, with capitals for what only its makers know; where no command does, what would."""
     path = shlex.quote(str(found.path))
     if any(x in found.what.partition("(")[0] for x in ("image", "picture")):
@@ -48,7 +48,7 @@ def line_for(found: NotOpened, weights: Sequence[WeightSet] = ()) -> str:
     if found.what.startswith("a checkpoint of nnU-Net") or not found.missing or not set(found.missing) <= set(_SETTINGS):
         return found.way_out
     known = weights[0] if weights else None
-    words = ["segadversarial", "info", path]
+    words = ["segadversarial", "info", path, *map(shlex.quote, said)]
     if found.runs:
         words.append("--trust")
     if "network" in found.missing:

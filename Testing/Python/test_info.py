@@ -160,6 +160,8 @@ def test_the_line_opens_it_once_its_capitals_are_filled_in(
         if option in words:
             words[words.index(option) + 1] = given[option]
     opened = info(*words[2:], capsys=capsys)
+    again = shlex.split(opened["open_with"])  # what was said of it stands in the next line, too
+    assert set(words[3:]) <= set(again) and again[:4] == ["segadversarial", "segment", "--model", words[2]]
     assert opened["parameters"] > 0 and "opens" not in opened and opened["channels"] == ["A", "B"]
     if missing == NEEDS_ALL:  # which can be told from weights
         assert '"spatial_dims": 3' in line and "CHANNEL1,CHANNEL2 " in line and line.endswith("0=background,1=NAME1,2=NAME2")
@@ -224,6 +226,13 @@ def test_a_program_is_described_without_torch(tmp_path: Path) -> None:
     assert "not opened here" in out
     loaded = set(ast.literal_eval(out.splitlines()[-1]))
     assert not loaded & {"torch", "monai", "scipy", "matplotlib", "SegAdversarialLib.attacks"}
+
+
+def test_what_was_said_already_stays_in_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save(STATE, tmp_path / "net.pt")
+    words = ["--architecture", ARCHITECTURE, "--model-channels", "A,B"]
+    line = shlex.split(info(tmp_path / "net.pt", *words, capsys=capsys)["open_with"])
+    assert line[3:7] == words and line[7:] == ["--classes", "0=background,1=NAME1"]
 
 
 def test_several_sets_of_weights_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
