@@ -66,7 +66,7 @@ def test_the_cost_is_what_is_counted_afterwards(name: str, settings: dict[str, A
 def test_attacks_inside_others_count() -> None:
     inner = {"attack": "bias-field", "steps": 0, "restarts": 1}
     assert attacks.WorstOfK(method=inner, draws=5).cost == Cost(0, 10)
-    assert attacks.Transfer(method={"attack": "pgd", "steps": 4}).cost == Cost(4, 1)
+    assert attacks.Transfer(method={"attack": "pgd", "steps": 4}).cost == Cost(4, 1, 3)
 
 
 def test_shares_follow_the_costs() -> None:
