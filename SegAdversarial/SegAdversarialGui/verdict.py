@@ -55,7 +55,7 @@ def _thresholdLines(thresholds: Sequence[Any]) -> list[str]:
     head = _("Least {setting} with which Dice falls by {percent:g} %, an upper bound of what the network tolerates:")
     lines = [head.format(setting=first.setting.replace("_", " "), percent=100 * first.drop)]
     for found in thresholds[: 1 + _MOST_STRUCTURES]:
-        name = _("mean Dice") if found.structure == "mean" else found.structure
+        name = _(found.whose) if found.structure == "mean" else found.structure
         lines.append(_("{structure}: {bracket}").format(structure=name, bracket=found.within))
     if len(thresholds) > 1 + _MOST_STRUCTURES:
         lines.append(_("and {n} more structures").format(n=len(thresholds) - 1 - _MOST_STRUCTURES))

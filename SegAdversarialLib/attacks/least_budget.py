@@ -330,4 +330,5 @@ class _Search:
             before=self._clean.mean(outputs),
             after=after,
             searched=searched,
+            chosen=tuple(self._run.head.names[n] for n in self._counted) if self._attack.classes else (),
         )

@@ -10,7 +10,7 @@ SHARE = "share of the intensity"
 """The unit of settings that people say in percent."""
 
 MEAN = "mean"
-"""What answers about the mean over all structures that count are called."""
+"""What answers about the mean Dice are called."""
 
 AT_BUDGET = "at budget"
 """The column of a trace that says with which budget an image was made; its rows are attacks, not steps of one."""
@@ -25,7 +25,7 @@ class Threshold:
     """An upper bound of what a network tolerates, and what the search knows from below.
 
     Attributes:
-        structure: whose Dice it is about; "mean" for that over all structures that count.
+        structure: whose Dice it is about; "mean" for the mean Dice, or for that of the structures in `chosen`.
         setting: the attack's setting that bounds it, such as "epsilon"; where several do, all shrink in proportion.
         unit: what the numbers are measured in.
         lower: the largest budget at which the search has failed; 0: it failed at none.
@@ -36,6 +36,7 @@ class Threshold:
         searched: whether the search was for this structure; False: it is what the images that were tried for the mean
             Dice have shown of it, which costs nothing and may be far above what a search of its own would find.
         tried: what the search has tried, in words, where it did not find anything.
+        chosen: the structures that the attack was told to lower; empty: all that the network has.
     """
 
     structure: str
@@ -49,6 +50,19 @@ class Threshold:
     after: float
     searched: bool = True
     tried: str = ""
+    chosen: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chosen", tuple(self.chosen))  # JSON has lists
+
+    @property
+    def whose(self) -> str:
+        """What has to fall, in words: "mean Dice", "mean Dice of core, oedema", "Dice of core"."""
+        if self.structure != MEAN:
+            return f"Dice of {self.structure}"
+        if len(self.chosen) == 1:
+            return f"Dice of {self.chosen[0]}"
+        return f"mean Dice of {', '.join(self.chosen)}" if self.chosen else "mean Dice"
 
     @property
     def within(self) -> str:
@@ -62,7 +76,7 @@ class Threshold:
     @property
     def sentence(self) -> str:
         """What was found, and what it is: "Mean Dice fell by 30 % or more (0.902 to 0.607): least epsilon ..."."""
-        whose = "Mean Dice" if self.structure == MEAN else f"Dice of {self.structure}"
+        whose = self.whose[0].upper() + self.whose[1:]
         words = self.setting.replace("_", " ")
         if not self.searched:
             whose = f"On the way, {whose}"

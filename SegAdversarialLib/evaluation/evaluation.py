@@ -14,6 +14,7 @@ from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.evaluation.tables import format_table, write_table
+from SegAdversarialLib.metrics import mean_dice
 
 if TYPE_CHECKING:
     import pandas
@@ -46,6 +47,7 @@ class Evaluation:
         attacked: (K, J, I) int16, the label map of the adversarial image.
         reference: what "before" and "after" are measured against: "label", or "prediction" (the one of the original) where
             the case has no labels.
+        regions: the structures that were measured beside the network's own ones: they do not count in the mean Dice.
         notes: the least budgets that were found, where these were searched for, and what makes these figures say less than
             they seem to, one sentence each; empty where nothing does.
     """
@@ -55,6 +57,7 @@ class Evaluation:
     attacked: np.ndarray
     reference: str
     notes: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return notebook.evaluation_line(self.rows, self.reference)
@@ -66,6 +69,12 @@ class Evaluation:
     def success(self) -> dict[str, bool]:
         """Whether the attack succeeded on each structure: a relative drop of Dice of 30 % or more (Chen et al. 2019)."""
         return {row["structure"]: row["success"] for row in self.rows if row["metric"] == "Dice"}
+
+    @property
+    def mean_dice(self) -> tuple[float, float]:
+        """Before and after, the mean Dice (`metrics.mean_dice`): over the network's own structures, without `regions`."""
+        own = [row for row in self.rows if row["metric"] == "Dice" and row["structure"] not in self.regions]
+        return mean_dice(row["before"] for row in own), mean_dice(row["after"] for row in own)
 
     @checked
     def get(self, name: str, metric: str) -> dict[str, Any]:
@@ -108,9 +117,10 @@ class Evaluation:
 
 @checked
 def compare(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
-    """Line up several attacks, one row for each: Dice before and after for each structure, and the mean PSNR.
+    """Line up several attacks, one row for each: Dice before and after for each structure, their means, and the mean PSNR.
 
-    The mean PSNR (dB) is over the channels that were changed; it is infinite if none was.
+    The mean Dice is that of the network's own structures, where it has several. The mean PSNR (dB) is over the channels that
+    were changed; it is infinite if none was.
     """
     rows = []
     for name, evaluation in evaluations.items():
@@ -119,6 +129,8 @@ def compare(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
             if found["metric"] == "Dice":
                 row[f"{found['structure']} Dice before"] = found["before"]
                 row[f"{found['structure']} Dice after"] = found["after"]
+        if sum(x["metric"] == "Dice" and x["structure"] not in evaluation.regions for x in evaluation.rows) > 1:
+            row["mean Dice before"], row["mean Dice after"] = evaluation.mean_dice
         ratios = [x["value"] for x in evaluation.rows if x["metric"] == "PSNR" and x["value"] != math.inf]
         rows.append({**row, "mean PSNR": sum(ratios) / len(ratios) if ratios else math.inf})
     return rows

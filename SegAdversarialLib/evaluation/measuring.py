@@ -63,8 +63,7 @@ def evaluate(
     moved = None if result.moved_label is None else adversarial.label
     found = _evaluate(original, adversarial, moved, model, regions, clean, attacked, result.perturbation, progress)
     if not result.attack.helps:
-        before, after = (_dice(found, when, model.head) for when in ("before", "after"))
-        found = replace(found, notes=(*found.notes, *notes_on_attack(before, after)))
+        found = replace(found, notes=(*found.notes, *notes_on_attack(*found.mean_dice)))
     found = replace(found, notes=(*(x.sentence for x in result.thresholds), *found.notes))
     return _said(found) if warn else found
 
@@ -143,8 +142,8 @@ def _evaluate(
         tell()
     rows += [_channel_row(*row) for row in perturbation.measured(case)]
     labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
-    found = Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label")
-    return replace(found, notes=tuple(notes_on_prediction(clean, head, case.label)))
+    notes = tuple(notes_on_prediction(clean, head, case.label))
+    return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label", notes, tuple(wanted))
 
 
 def _telling(progress: ProgressCallback | None, sizes: Sequence[float]) -> Callable[[], None]:
@@ -184,12 +183,6 @@ def _label_elsewhere(original: Case, adversarial: Case, head: OutputHead) -> np.
         return None
     masks = [wanted_masks(label, head, {}) for label in (before, after)]
     return after if any((masks[0][name] != masks[1][name]).any() for name in masks[0]) else None
-
-
-def _dice(evaluation: Evaluation, when: str, head: OutputHead) -> dict[str, float]:
-    """Dice of each of the network's own structures, "before" or "after"."""
-    own = {head.names[n] for n in head.foreground}
-    return {x["structure"]: x[when] for x in evaluation.rows if x["metric"] == "Dice" and x["structure"] in own}
 
 
 def _check_same(original: Case, adversarial: Case) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from SegAdversarialLib.metrics import dice
+from SegAdversarialLib.metrics import dice, mean_dice
 
 LOW_DICE = 0.5
 """The mean Dice of the unchanged case below which a note asks for the preprocessing.
@@ -41,25 +40,21 @@ def notes_on_answer(answer: Mapping[str, np.ndarray], reference: Mapping[str, np
             "The network finds nothing in the unchanged case, so there is nothing that an attack could remove, and Dice says "
             f"nothing about its robustness; if there is something to find, check {_CAUSES}."
         ]
-    mean = _mean([dice(answer[name], mask) for name, mask in sought.items()])
+    mean = mean_dice(dice(answer[name], mask) for name, mask in sought.items())
     if not mean < LOW_DICE:
         return []
+    which = "" if len(sought) == len(answer) else " (of the structures that the reference holds)"
     return [
-        f"The network's mean Dice on the unchanged case is only {mean:.2f}: it is probably given something else than it was "
-        f"trained on, and attacks then say little; check {_CAUSES}."
+        f"The network's mean Dice on the unchanged case{which} is only {mean:.2f}: it is probably given something else than "
+        f"it was trained on, and attacks then say little; check {_CAUSES}."
     ]
 
 
-def notes_on_attack(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
-    """What is odd about what an attack that should lower Dice has done; Dice of each structure before and after."""
-    first, last = _mean(list(before.values())), _mean(list(after.values()))
+def notes_on_attack(first: float, last: float) -> list[str]:
+    """What is odd about what an attack that should lower Dice has done; the mean Dice before and after."""
     if not last - first > RAISED_DICE:
         return []
     return [
         f"The attack raised the mean Dice from {first:.2f} to {last:.2f} instead of lowering it: the network is wrong on the "
         "unchanged case, or the attack follows another reference, loss or choice of structures than is measured here."
     ]
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

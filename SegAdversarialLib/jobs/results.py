@@ -51,13 +51,13 @@ _TEXTS = ("structure", "channel", "metric", "unit")
 
 def first_dice(clean: Prediction, head: OutputHead, case: Case) -> str:
     """In few words, the Dice of the network's answer for the unchanged case; empty without a reference."""
-    from SegAdversarialLib.metrics import dice
+    from SegAdversarialLib.metrics import dice, mean_dice
 
     if case.label is None:
         return ""
     found = {head.names[n]: dice(clean.masks[n], np.isin(case.label, head.regions[n])) for n in head.foreground}
     single = f" ({', '.join(f'{name} {value:.3f}' for name, value in found.items())})" if 1 < len(found) < 5 else ""
-    return f"mean Dice {sum(found.values()) / len(found):.3f}{single}"
+    return f"mean Dice {mean_dice(found.values()):.3f}{single}"
 
 
 def write_clean(folder: Path, labels: np.ndarray, case: Case, ending: str) -> Path:
@@ -161,7 +161,9 @@ def measured_rows(record: Mapping[str, Any]) -> Evaluation:
     try:
         rows = [{key: x if key in _TEXTS else number(x) for key, x in row.items()} for row in record["evaluation"]]
         nothing = np.zeros((0, 0, 0), np.int16)
-        return Evaluation(rows, nothing, nothing, record["reference"], tuple(record.get("notes", ())))
+        own = {x["name"] for x in record["network"]["classes"]}
+        beside = dict.fromkeys(x["structure"] for x in rows if "structure" in x and x["structure"] not in own)
+        return Evaluation(rows, nothing, nothing, record["reference"], tuple(record.get("notes", ())), tuple(beside))
     except (KeyError, TypeError, AttributeError) as error:
         of = record.get("case") or "a case"
         raise InputError(f"A result of {of} is damaged or of another version ({type(error).__name__}: {error}).") from error

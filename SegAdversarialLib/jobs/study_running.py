@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.jobs.opening import Emit, part_of
 from SegAdversarialLib.jobs.study_job import StudyJob
+from SegAdversarialLib.metrics import mean_dice
 from SegAdversarialLib.studies.budgets import Budgets
+from SegAdversarialLib.studies.grouping import counts_in_mean
 from SegAdversarialLib.volumes.json_data import plain
 
 if TYPE_CHECKING:
@@ -99,14 +100,14 @@ class _Teller:
             self._row(store.cell(key), [], error)
 
     def _row(self, cell: Cell, structures: Iterable[Mapping[str, Any]], error: str = "") -> None:
-        rows = list(structures)
+        rows = [x for x in structures if counts_in_mean(x)]
         row = {
             "key": cell.key,
             "network": cell.network,
             "case": cell.case,
             "attack": self._what(cell),
-            "before": _mean(row["dice_before"] for row in rows),
-            "after": _mean(row["dice_after"] for row in rows),
+            "before": mean_dice(row["dice_before"] for row in rows),
+            "after": mean_dice(row["dice_after"] for row in rows),
             "error": error,
             "entry": cell.work.get("case"),
         }
@@ -121,9 +122,3 @@ class _Teller:
         channels = "" if said["channels"] == "all" else said["channels"]
         repeat = f"repeat {cell.repeat}" if cell.repeat else ""
         return ", ".join(x for x in (cell.attack, budget, said["variant"], channels, repeat) if x)
-
-
-def _mean(values: Iterable[float]) -> float:
-    """Of those that are defined; nan where none is."""
-    known = [x for x in values if x is not None and math.isfinite(x)]
-    return sum(known) / len(known) if known else math.nan

@@ -2,7 +2,7 @@
 
 from SegAdversarialLib.metrics.image_quality import largest_change, perceptibility, psnr, rmse, ssim
 from SegAdversarialLib.metrics.normality import QuantileLine, quantile_line
-from SegAdversarialLib.metrics.overlap import dice, hd95, iou, volume_ml
+from SegAdversarialLib.metrics.overlap import dice, hd95, iou, mean_dice, volume_ml
 
 __all__ = [
     "QuantileLine",
@@ -10,6 +10,7 @@ __all__ = [
     "hd95",
     "iou",
     "largest_change",
+    "mean_dice",
     "perceptibility",
     "psnr",
     "quantile_line",

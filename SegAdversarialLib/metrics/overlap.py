@@ -7,6 +7,7 @@ none (0), and a surface distance is undefined (nan) in both cases.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -23,6 +24,23 @@ def dice(predicted: np.ndarray, reference: np.ndarray) -> float:
     predicted, reference = _masks(predicted, reference)
     total = np.count_nonzero(predicted) + np.count_nonzero(reference)
     return float(2 * np.count_nonzero(predicted & reference) / total) if total else 1.0
+
+
+def mean_dice(values: Iterable[float]) -> float:
+    """What is called the mean Dice wherever it stands: that of the network's own structures in one case.
+
+    These are its outputs but for the background: classes or, of a network that answers so, regions. What is measured beside
+    them (BraTS' WT, TC and ET of a network of classes, regions that somebody named) holds the same voxels once more: it is
+    shown, and does not count. Of an attack on chosen classes, what it is bound by is the mean over these, and is called so.
+
+    Args:
+        values: the Dice of each structure that counts; nan (undefined) is left out.
+
+    Returns:
+        The mean; nan where nothing is defined.
+    """
+    known = [x for x in values if not math.isnan(x)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def iou(predicted: np.ndarray, reference: np.ndarray) -> float:

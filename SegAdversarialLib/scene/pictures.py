@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -129,8 +129,14 @@ def _draw_tiles(
         above = [tile("Original", channel, before), tile("Adversarial", _quality(rows, channel), after)]
         below = [
             tile("Reference", "" if case.label is not None else "none", before, case.label),
-            tile("Network on the original", _dice(rows, "before"), before, evaluation.clean),
-            tile("Network on the adversarial", _dice(rows, "after"), after, evaluation.attacked, result.moved_label),
+            tile("Network on the original", dice_in_words(evaluation, "before"), before, evaluation.clean),
+            tile(
+                "Network on the adversarial",
+                dice_in_words(evaluation, "after"),
+                after,
+                evaluation.attacked,
+                result.moved_label,
+            ),
         ]
     first = max(1, len(done) - 1)
     return [*above, *done[:first], *below, *done[first:]]
@@ -173,16 +179,14 @@ def _draw_what_was_done(place: Stage, result: AttackResult, channel: str, frame:
     return [*tiles, colored("Change", change)] if len(tiles) == 2 else tiles
 
 
-def _dice(rows: Sequence[Mapping[str, Any]], when: str) -> str:
-    """Dice of up to three structures, or their mean."""
-    values = {
-        str(x["structure"]): x.get(when) for x in rows if str(x.get("metric", "")).lower() == "dice" and "structure" in x
-    }
+def dice_in_words(evaluation: Evaluation, when: Literal["before", "after"]) -> str:
+    """Dice of up to three structures, or the mean Dice, which is that of the network's own ones."""
+    values = {str(x["structure"]): x.get(when) for x in evaluation.rows if x.get("metric") == "Dice"}
     known = {name: float(x) for name, x in values.items() if x is not None and np.isfinite(x)}
     if len(known) == 1:
         return f"Dice {next(iter(known.values())):.3f}"
     if len(known) > 3:
-        return f"mean Dice {np.mean(list(known.values())):.3f}"
+        return f"mean Dice {evaluation.mean_dice[when == 'after']:.3f}"
     return "Dice " + ", ".join(f"{name} {value:.2f}" for name, value in known.items()) if known else ""
 
 

@@ -25,7 +25,7 @@ from SegAdversarialLib.studies.records import (
 APPLICATION = 0x5E6AD5
 """What SQLite files of this software call themselves (PRAGMA application_id)."""
 
-VERSION = 1
+VERSION = 2
 """Of the tables (PRAGMA user_version)."""
 
 TABLES = {

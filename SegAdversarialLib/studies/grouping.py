@@ -17,7 +17,7 @@ ALL = "all"
 CLEAN = "No attack"
 
 MEAN = "mean"
-"""In place of a structure: the mean over all."""
+"""In place of a structure: the mean over the network's own ones (`metrics.mean_dice`)."""
 
 SEARCH = "least-budget"
 """The attack that looks for the least budget: each case's image is at a budget of its own, so it has no place by budget."""
@@ -76,6 +76,11 @@ def is_search(row: Row) -> bool:
     return (row.get("settings") or {}).get("attack") == SEARCH
 
 
+def counts_in_mean(row: Row) -> bool:
+    """Whether a row is of one of the network's own structures, not of a region that was measured beside them."""
+    return not row.get("region")
+
+
 def _joined(*parts: str) -> str:
     return ", ".join(x for x in parts if x)
 
@@ -132,7 +137,7 @@ class Results:
         """A metric of each patient; of the unchanged images under `UNCHANGED`, and where the budget is 0 and was not run.
 
         Args:
-            structure: one, or `MEAN` for each patient's mean over all structures.
+            structure: one, or `MEAN` for each patient's mean over the network's own structures.
             metric: "dice", "iou", "hd95" or "volume"; or the name of any column.
         """
         if condition.attack and (condition in self._run or condition.budget != 0):
@@ -156,6 +161,7 @@ class Results:
                 return UNCHANGED if before else self.condition_of(row)
 
             found = patients(self.rows, column, lambda x: (x["network"], condition(x), x["structure"]))
-            found |= patients(self.rows, column, lambda x: (x["network"], condition(x), MEAN))
+            own = (x for x in self.rows if counts_in_mean(x))
+            found |= patients(own, column, lambda x: (x["network"], condition(x), MEAN))
             self._found[column] = found
         return self._found[column]

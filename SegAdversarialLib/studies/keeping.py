@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from SegAdversarialLib import metrics
+from SegAdversarialLib.studies.grouping import counts_in_mean
 from SegAdversarialLib.studies.records import Cell
 from SegAdversarialLib.studies.work import volumes_folder
 from SegAdversarialLib.volumes.files import RESULT_MARKER
@@ -54,12 +56,13 @@ def volumes_missing(store: Kept, folder: Path, keep: Keep) -> list[Cell]:
 
 
 def mean_dice(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """By key of the attack the mean Dice over the structures that it left; a structure that is undefined does not count."""
+    """By key of the attack the mean Dice that it left; infinite where nothing is defined."""
     found: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         value = row["dice_after"]
-        found[row["key"]] += [] if value is None or math.isnan(value) else [float(value)]
-    return {key: sum(values) / len(values) if values else math.inf for key, values in found.items()}
+        found[row["key"]] += [] if value is None or not counts_in_mean(row) else [float(value)]
+    means = {key: metrics.mean_dice(values) for key, values in found.items()}
+    return {key: math.inf if math.isnan(mean) else mean for key, mean in means.items()}
 
 
 def worst(cells: Iterable[Cell], left: dict[str, float]) -> list[Cell]:

@@ -33,7 +33,9 @@ def structure_rows(evaluation: Evaluation) -> list[Row]:
     for row in evaluation.rows:
         if "structure" not in row:
             continue
-        of = found.setdefault(row["structure"], {"structure": row["structure"], "dice_unwarped": math.nan})
+        name = row["structure"]
+        about = {"structure": name, "region": name in evaluation.regions, "dice_unwarped": math.nan}
+        of = found.setdefault(name, about)
         if row["metric"] == UNWARPED:
             of["dice_unwarped"] = float(row["after"])
             continue

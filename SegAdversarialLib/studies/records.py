@@ -13,11 +13,12 @@ from typing import Any, Literal
 CellKind = Literal["train", "generator", "attack", "audit"]
 
 STRUCTURE_COLUMNS = (
-    *("structure", "dice_before", "dice_after", "dice_unwarped", "drop", "success", "iou_before", "iou_after"),
+    *("structure", "region", "dice_before", "dice_after", "dice_unwarped", "drop", "success", "iou_before", "iou_after"),
     *("hd95_before", "hd95_after", "volume_before", "volume_after"),
 )
-"""Of one structure in one case under one attack: overlap in [0, 1], HD95 in mm (inf: missed; nan: neither there nor claimed),
-volume in ml; `dice_unwarped` is nan where no anatomy moved."""
+"""Of one structure in one case under one attack: whether it is a region that was measured beside the network's own structures,
+overlap in [0, 1], HD95 in mm (inf: missed; nan: neither there nor claimed), volume in ml; `dice_unwarped`
+is nan where no anatomy moved."""
 
 CHANNEL_COLUMNS = (
     *("channel", "psnr", "ssim", "rmse", "perceptibility", "largest_change"),

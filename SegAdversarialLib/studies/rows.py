@@ -27,7 +27,7 @@ STATE_COLUMNS = ("state", "tries", "error", "worker", "finished", "seconds", "pr
 TEXTS = {"structure", "channel", "strongest", "check", "verdict", "sentence", "setting", "unit"}
 """Columns of measured rows that are texts."""
 
-BOOLEANS = {"success", "searched"}
+BOOLEANS = {"success", "searched", "region"}
 """Those that are true or false."""
 
 _AT_ONCE = 2000

@@ -234,7 +234,7 @@ def _outcome(source: np.random.Generator, structures: int) -> Outcome:
         return dict(zip(columns, (name, *source.random(len(columns) - 1).tolist())))
 
     return Outcome(
-        structures=[{**row(STRUCTURE_COLUMNS, f"S{n}"), "success": True} for n in range(structures)],
+        structures=[{**row(STRUCTURE_COLUMNS, f"S{n}"), "success": True, "region": False} for n in range(structures)],
         channels=[row(CHANNEL_COLUMNS, f"C{n}") for n in range(4)],
         trace=[{"iteration": n, "loss": source.random(), "dice mean": source.random()} for n in range(2)],
         seconds=1.0,

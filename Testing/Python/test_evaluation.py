@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from SegAdversarialLib import attacks, open_model, phantom
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
@@ -19,8 +20,13 @@ from SegAdversarialLib.evaluation.evaluation import COLUMNS, compare
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair
 from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import format_table, write_table
-from SegAdversarialLib.metrics import dice, hd95, iou, psnr, ssim, volume_ml
+from SegAdversarialLib.jobs.results import first_dice
+from SegAdversarialLib.metrics import dice, hd95, iou, mean_dice, psnr, ssim, volume_ml
+from SegAdversarialLib.scene.pictures import dice_in_words
 from SegAdversarialLib.structures.output_head import OutputHead
+from SegAdversarialLib.studies.grouping import MEAN, UNCHANGED, Results
+from SegAdversarialLib.studies.keeping import mean_dice as mean_dice_by_key
+from SegAdversarialLib.studies.outcomes import structure_rows
 from SegAdversarialLib.volumes.case import Case
 
 AFFINE = np.diag([1.0, 2.0, 4.0, 1.0])
@@ -288,6 +294,51 @@ def test_compare_lines_attacks_up(broken, tmp_path):
     assert lines[5].startswith("nothing  label")
     with write_table(rows, tmp_path / "compare.csv").open(newline="") as file:
         assert [row["mean PSNR"] for row in csv.DictReader(file)] == [repr(rows[0]["mean PSNR"]), "inf"]
+
+
+@pytest.mark.parametrize("regions", [None, {}, {"all of it": (1, 2, 4), "core": (1, 4)}])
+def test_the_mean_dice_is_one_number_wherever_it_stands(regions):
+    """That of the network's three classes, by hand, whatever else is measured: in trace, evaluation, table, picture, study,
+    audit and the words of an attack; regions that were asked for are shown and do not count."""
+    model, case = open_model("builtin:brain-tumour-phantom", device="cpu"), phantom.subject(3, (32, 32, 32))
+    result = attacks.IFGSM(epsilon=0.02, steps=2)(model, case)
+    answers = [model.predict(x) for x in (case, result.adversarial)]
+    before, after = (np.mean([dice(x.labels == n, case.label == n) for n in (1, 2, 4)]) for x in answers)
+    assert after < before - 0.05
+    found = evaluate(result, model, regions, *answers, warn=False)
+    extra = ("WT", "TC", "ET") if regions is None else tuple(regions)
+    assert found.regions == extra and set(extra) < {x.get("structure") for x in found.rows} | {""}
+    assert found.mean_dice == pytest.approx((before, after))
+    assert (result.trace[0]["dice mean"], result.kept_row["dice mean"]) == pytest.approx((before, after))
+    (row,) = compare({"i-FGSM": found})
+    assert (row["mean Dice before"], row["mean Dice after"]) == pytest.approx((before, after))
+    if extra:
+        words = [dice_in_words(found, when) for when in ("before", "after")]
+        assert words == [f"mean Dice {before:.3f}", f"mean Dice {after:.3f}"]
+    assert f"mean Dice {before:.3f} -> {after:.3f}" in repr(result)
+    assert first_dice(answers[0], model.head, case).startswith(f"mean Dice {before:.3f} ")
+    about = {"key": "k", "network": "n", "case": "c", "patient": "p", "attack": "i-FGSM", "settings": {}, "budget": 0.02}
+    rows = [about | x for x in structure_rows(found)]
+    assert mean_dice_by_key(rows) == {"k": pytest.approx(after)}
+    results = Results(rows)
+    assert [*results.values("n", results.conditions[0], MEAN).values()] == [pytest.approx(after)]
+    assert [*results.values("n", UNCHANGED, MEAN).values()] == [pytest.approx(before)]
+
+
+def test_of_a_network_that_answers_in_regions_these_are_the_mean():
+    """The regions are its own structures there, by hand."""
+    head = OutputHead.of({1: "WT", 2: "TC"}, regions={1: (1, 2, 4), 2: (1, 4)}, kind="sigmoid")
+    label = brats_labels()
+    masks = np.stack([np.isin(label, (1, 2, 4)), np.zeros(label.shape, bool)])
+    answer = SimpleNamespace(masks=masks, labels=masks[0].astype(np.int16))
+    result = result_of(label, label, label)
+    model = SimpleNamespace(head=head)
+    found = evaluate(result, model, {"edema": (2,)}, answer, answer, warn=False)
+    assert found.regions == ("edema",) and found.mean_dice == (0.5, 0.5)
+
+
+def test_undefined_structures_do_not_count_in_the_mean():
+    assert mean_dice([0.5, math.nan, 1.0]) == 0.75 and math.isnan(mean_dice([]))
 
 
 def test_table_is_aligned():

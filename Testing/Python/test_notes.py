@@ -101,8 +101,8 @@ def test_structures_that_the_reference_lacks_do_not_count() -> None:
 
 
 def test_an_attack_that_raises_dice_is_named_unless_it_is_meant_to() -> None:
-    assert not notes_on_attack({"a": 0.9}, {"a": 0.905}) and not notes_on_attack({"a": 0.9}, {"a": 0.2})
-    (note,) = notes_on_attack({"a": 0.38, "b": 0.38}, {"a": 0.5, "b": 0.5})
+    assert not notes_on_attack(0.9, 0.905) and not notes_on_attack(0.9, 0.2)
+    (note,) = notes_on_attack(0.38, 0.5)
     assert "from 0.38 to 0.50" in note
     case, model = ball_case(), threshold_network(0.0)  # half of the noise is taken for tumour
     for attack, told in ((attacks.FGSM(epsilon=0.05), False), (attacks.InverseFGSM(epsilon=0.05), False)):

@@ -58,7 +58,7 @@ def rows_of(columns: tuple[str, ...], texts: dict[str, st.SearchStrategy[Any]]) 
 TEXT = st.text(max_size=8)
 OUTCOMES = st.builds(
     Outcome,
-    structures=rows_of(STRUCTURE_COLUMNS, {"structure": TEXT, "success": st.booleans() | st.none()}),
+    structures=rows_of(STRUCTURE_COLUMNS, {"structure": TEXT, "success": st.booleans() | st.none(), "region": st.booleans()}),
     channels=rows_of(CHANNEL_COLUMNS, {"channel": TEXT}),
     audited=rows_of(AUDITED_COLUMNS, {"structure": TEXT, "strongest": TEXT}),
     thresholds=rows_of(THRESHOLD_COLUMNS, {"structure": TEXT, "setting": TEXT, "unit": TEXT, "searched": st.booleans()}),

@@ -11,6 +11,7 @@ from SegAdversarialLib.attacks.attack import Found
 from SegAdversarialLib.attacks.engine.dice import DiceMeter
 from SegAdversarialLib.attacks.engine.moving import MovedMasks
 from SegAdversarialLib.attacks.engine.run import AttackRun
+from SegAdversarialLib.metrics.overlap import mean_dice
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,7 @@ class Seen:
 
     def mean(self, outputs: Sequence[int]) -> float:
         """Mean Dice over some outputs."""
-        return sum(self.dice[n] for n in outputs) / len(outputs)
+        return mean_dice(self.dice[n] for n in outputs)
 
 
 class Look:

@@ -18,6 +18,7 @@ from SegAdversarialLib.attacks.engine.progress import Progress
 from SegAdversarialLib.attacks.engine.trace import TraceWriter
 from SegAdversarialLib.attacks.result import Snapshot
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.metrics.overlap import mean_dice
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 
@@ -245,7 +246,7 @@ class AttackRun:
     def traced_dice(self, outputs: Sequence[int]) -> float:
         """Mean Dice of some outputs in the trace's last row."""
         row, names = self.trace[-1], self.head.names
-        return sum(row[f"dice {names[n]}"] for n in outputs) / len(outputs)
+        return mean_dice(row[f"dice {names[n]}"] for n in outputs)
 
     def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
         """The state at one iteration, on the CPU."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from SegAdversarialLib.metrics.overlap import mean_dice
 from SegAdversarialLib.volumes.slabs import slabs
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class TraceWriter:
                 "loss": loss,
                 "psnr": self._psnr(errors),
                 **{f"dice {name}": value for name, value in dice.items()},
-                "dice mean": sum(dice.values()) / len(dice),
+                "dice mean": mean_dice(dice.values()),
             }
         )
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from SegAdversarialLib.defenses.audit.report import Audit
 from SegAdversarialLib.defenses.audit.settings import AuditSettings
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.evaluation.structures import check_regions, claimed, wanted_masks
-from SegAdversarialLib.metrics import dice
+from SegAdversarialLib.metrics import dice, mean_dice
 from SegAdversarialLib.model.expected_model import ExpectedModel
 from SegAdversarialLib.volumes.case import Case
 
@@ -242,7 +241,7 @@ class _Ruler:
         """The mean over the network's structures, and each, further regions included."""
         head = self._model.head
         scores = {name: dice(mask, self._reference[name]) for name, mask in claimed(answer, head, self._regions).items()}
-        return fmean(scores[head.names[n]] for n in head.foreground), scores
+        return mean_dice(scores[head.names[n]] for n in head.foreground), scores
 
 
 def _several(cases: Case | Sequence[Case]) -> Sequence[Case]:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from SegAdversarialLib.evaluation.statistics import Interval, interval, paired, summary
 from SegAdversarialLib.studies import robustness_tables
-from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order, is_search, patients
+from SegAdversarialLib.studies.grouping import (
+    ALL,
+    MEAN,
+    UNCHANGED,
+    Condition,
+    Results,
+    Row,
+    counts_in_mean,
+    in_order,
+    is_search,
+    patients,
+)
 from SegAdversarialLib.studies.papers.judging import USEFUL
 from SegAdversarialLib.studies.report.audits import warned
 from SegAdversarialLib.studies.report.markup import Markup, element
@@ -145,10 +156,13 @@ def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
 def _extent(results: Results) -> str:
     cases = {row["case"] for row in results.rows}
     attacks = in_order(x.attack for x in results.tried if x.attack)
+    beside = in_order(row["structure"] for row in results.rows if not counts_in_mean(row))
+    counted = in_order(row["structure"] for row in results.rows if counts_in_mean(row))
+    shown = f" {_some(beside)} {'stands' if len(beside) == 1 else 'stand'} beside it, and count in no mean." if beside else ""
     return (
         f"{_several(len(results.networks), 'network')} segmented {_several(len(cases), 'case')} before and after "
-        f"{_several(len(attacks), 'attack')} ({_some(attacks)}). Dice here is the mean of {_some(results.structures)} in each "
-        "case, then over patients."
+        f"{_several(len(attacks), 'attack')} ({_some(attacks)}). Mean Dice is that of the network's own "
+        f"structures ({_some(counted)}) in each case, then over patients.{shown}"
     )
 
 
@@ -183,7 +197,7 @@ def _searches(results: Results) -> list[str]:
 
 def _by_channel(results: Results) -> list[str]:
     """Which channel it hurts most and least to have attacked, of those that were attacked alone."""
-    rows = (row for row in results.rows if not is_search(row))
+    rows = (row for row in results.rows if not is_search(row) and counts_in_mean(row))
     found = patients(rows, "dice_after", lambda row: (results.condition_of(row).channels,))
     means = {name: summary(values).mean for (name,), values in found.items()}
     alone = {name: mean for name, mean in means.items() if name != ALL and "+" not in name and math.isfinite(mean)}
