@@ -33,10 +33,11 @@ def with_share(attack: Attack, share: float, digits: int | None = None) -> Attac
     return smaller if held is attack else attack.model_copy(update={"method": smaller})
 
 
-def unit_of(attack: Attack) -> str:
-    """What the main one of its bounds is measured in."""
-    held, name = _holder(attack), next(iter(bounds_of(attack)), "")
-    extra: Any = type(held).model_fields[name].json_schema_extra if name else None
+def unit_of(attack: Attack, setting: str = "") -> str:
+    """What one of its settings is measured in; of none, the main one of its bounds. Empty where there is no such setting."""
+    held, name = _holder(attack), setting or next(iter(bounds_of(attack)), "")
+    field = type(held).model_fields.get(name)
+    extra: Any = None if field is None else field.json_schema_extra
     unit = str((extra or {}).get("unit", ""))
     if unit == EPSILON_UNIT:
         return "of the largest intensity" if held.is_relative else "scanner units"

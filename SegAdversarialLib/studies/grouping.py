@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from SegAdversarialLib.attacks import make_attack
+from SegAdversarialLib.attacks.bounded import unit_of
+from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.statistics import by_patient
 
 Row = Mapping[str, Any]
@@ -117,10 +120,12 @@ class Results:
         self.rows = list(rows)
         found: dict[Condition, Condition] = {}
         self._conditions: dict[str, Condition] = {}
+        self._settings: dict[Condition, Mapping[str, Any]] = {}
         for row in self.rows:
             if row["key"] not in self._conditions:
                 condition = condition_of(row)
                 self._conditions[row["key"]] = found.setdefault(condition, condition)
+                self._settings.setdefault(condition, row.get("settings") or {})
         self.networks = in_order(row["network"] for row in self.rows)
         self.structures = in_order(row["structure"] for row in self.rows)
         self.tried = list(found)
@@ -144,6 +149,16 @@ class Results:
             column = f"{metric}_after" if metric in _BEFORE_AFTER else metric
             return self._gathered(column).get((network, condition, structure), {})
         return self._gathered(f"{metric}_before").get((network, UNCHANGED, structure), {})
+
+    def unit(self, condition: Condition) -> str:
+        """What a condition's budget is measured in: "of the largest intensity", "mm"; empty where nobody knows."""
+        settings = dict(self._settings.get(condition, {}))
+        if not condition.budget_name or "attack" not in settings:
+            return ""
+        try:
+            return unit_of(make_attack(settings.pop("attack"), settings), condition.budget_name)
+        except InputError:  # made with something that is no longer there, or of another version
+            return ""
 
     def condition_of(self, row: Row) -> Condition:
         """What a row's network was put under."""

@@ -56,7 +56,22 @@ def test_dice_against_budget_with_a_curve_for_each_network_and_intervals() -> No
     np.testing.assert_allclose(plain.get_ydata(), means)
     assert (defended.get_ydata()[1:] > plain.get_ydata()[1:]).all()
     assert len(figure.axes[0].collections) == 2
-    assert {"plain", "defended", "epsilon", "Dice"} <= texts(figure) and not legend_covers(figure)
+    shown = texts(figure)
+    assert {"plain", "defended", "epsilon (of the largest intensity)", "Dice"} <= shown and not legend_covers(figure)
+
+
+def test_the_axis_of_a_budget_says_its_unit() -> None:
+    """As the attack's own setting has it; nothing is guessed where nobody knows."""
+    cheng = {"attack": "universal-random-perturbation", "epsilon": 1.0, "radius": 15.0}
+    for settings, name, unit in (
+        (cheng, "epsilon", " (scanner units)"),
+        (cheng, "radius", " (scanner units)"),
+        ({"attack": "deformation", "max_displacement": 5.0}, "max_displacement", " (mm)"),
+        ({"attack": "fgsm", "epsilon": 1.0, "epsilon_units": "absolute"}, "epsilon", " (scanner units)"),
+        ({"attack": "no such attack", "epsilon": 1.0}, "epsilon", ""),
+    ):
+        made = [row | {"settings": settings, "budget_name": name} for row in rows(("plain",))]
+        assert by_budget(made, families(made)[0]).axes[0].get_xlabel() == name + unit
 
 
 def test_twenty_networks_have_twenty_looks_and_a_legend_below() -> None:

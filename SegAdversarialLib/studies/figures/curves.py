@@ -36,6 +36,7 @@ def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures
     doses = doses_of(results, family)
     known = [x for x in results.networks if any(results.values(x, y, MEAN, metric) for y in doses if y.attack)]
     budgets = [x.budget for x in doses]
+    unit = next((x for x in map(results.unit, doses) if x), "")
     numbers = [float(n if x is None else x) for n, x in enumerate(budgets)]
     with own_style():
         figure, axes = panels(len(shown), curve_handles(known))
@@ -44,7 +45,7 @@ def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures
                 values = [results.values(network, x, structure, metric) for x in doses]
                 _curve(axis, numbers, values, n, len(known))
             axis.set_title(structure)
-            _budget_axis(axis, doses, numbers)
+            _budget_axis(axis, doses, numbers, unit)
         _share_axis(axes, TITLES.get(metric, metric), metric in ("dice", "iou"))
         figure.suptitle(family.label, fontsize=11)
     return figure
@@ -132,11 +133,12 @@ def _curve(
     axis.plot(where, means[there], markevery=max(1, len(where) // 12), clip_on=False, drawstyle=how, **style)
 
 
-def _budget_axis(axis: Any, doses: Sequence[Condition], numbers: Sequence[float]) -> None:
+def _budget_axis(axis: Any, doses: Sequence[Condition], numbers: Sequence[float], unit: str) -> None:
     if any(x.budget is None for x in doses):
         axis.set_xticks(numbers, [x.what if x.attack else CLEAN for x in doses])
         return
-    axis.set_xlabel(next(x.budget_name for x in doses))
+    name = next(x.budget_name for x in doses)
+    axis.set_xlabel(f"{name} ({unit})" if unit else name)
     positive = [x for x in numbers if x > 0]
     if positive and max(positive) >= _WIDE_RANGE * min(positive):
         axis.set_xscale("symlog", linthresh=min(positive), linscale=0.5)
