@@ -108,11 +108,11 @@ def defenses(rows: Rows, *, baseline: str = "", metric: str = "dice", correction
 
 
 def _defense_table(results: Results, family: Condition, baseline: str, metric: str, correction: Correction) -> Table:
-    doses = doses_of(results, family)
-    alone = len(results.networks) < 2
+    doses, networks = doses_of(results, family), networks_under(results, family)
+    alone = len(networks) < 2
     body: list[tuple[Entry, ...]] = []
     for structure in results.structures:
-        for network in results.networks:
+        for network in networks:
             entries = []
             for dose in doses:
                 values = results.values(network, dose, structure, metric)
@@ -132,6 +132,12 @@ def _with_p(table: Table, heads: Sequence[str]) -> Table:
         own = [x for x in row if isinstance(x, Measure)]
         rows.append((*row, *(None if x.p is None else float(f"{x.p:.4g}") for x in own)))
     return replace(table, columns=(*table.columns, *(f"p, {x}" for x in heads)), rows=tuple(rows))
+
+
+def networks_under(results: Results, family: Condition) -> list[str]:
+    """The networks that were put under an attack at all; of the others its tables and figures know nothing."""
+    tried = {(row["network"], replace(results.condition_of(row), budget=None)) for row in results.rows}
+    return [x for x in results.networks if (x, family) in tried]
 
 
 def families(rows: Rows) -> list[Condition]:

@@ -16,8 +16,10 @@ from scipy.stats import wilcoxon
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.statistics import summary
 from SegAdversarialLib.studies import layouts, modality_tables, robustness_tables
+from SegAdversarialLib.studies.figures import by_budget
 from SegAdversarialLib.studies.grouping import UNCHANGED, Condition, Results
 from SegAdversarialLib.studies.marking import measure
+from SegAdversarialLib.studies.report.accounting import settings_in_words
 from SegAdversarialLib.studies.tables import Measure, Table
 
 
@@ -182,3 +184,18 @@ def test_a_study_without_results_makes_tables_without_rows() -> None:
     assert layouts.unattacked([]).rows == () and layouts.defenses([]) == [] and robustness_tables.overview([]).rows == ()
     assert modality_tables.perturbations([]) == [] and robustness_tables.audited([]).rows == ()
     assert Results([]).values("none", UNCHANGED, "TC") == {}
+
+
+def test_tables_and_figures_of_an_attack_know_the_networks_that_it_was_made_on() -> None:
+    """An attack that the study makes on one of two networks: the other has no row of dashes, no curve, and no test."""
+    made = [*rows(attack="fgsm"), *rows(("defended",), attack="pgd")]
+    both, one = layouts.defenses(made)
+    assert {x[1] for x in both.rows} == {"plain", "defended"} and {x[1] for x in one.rows} == {"defended"}
+    assert "no attack" in one.notes[0]
+    counts = [len([x for x in by_budget(made, y).axes[0].get_lines() if len(x.get_xdata())]) for y in layouts.families(made)]
+    assert counts == [2, 1]
+
+
+def test_settings_of_settings_are_words() -> None:
+    told = settings_in_words({"network": {"name": "UNet", "channels": [4, 8], "norm": None}, "epsilon": 0.05})
+    assert told == "network (name UNet, channels 4 8, norm none), epsilon 0.05"

@@ -13,7 +13,7 @@ from SegAdversarialLib.evaluation.statistics import intervals, summary
 from SegAdversarialLib.studies.budget_tables import curves
 from SegAdversarialLib.studies.figures.style import curve_handles, own_style, panels, series_style
 from SegAdversarialLib.studies.grouping import CLEAN, MEAN, Condition, Results, Row, condition_of, in_order, patients
-from SegAdversarialLib.studies.layouts import TITLES, Rows, doses_of
+from SegAdversarialLib.studies.layouts import TITLES, Rows, doses_of, networks_under
 
 MOST_BANDS = 8
 """With more curves in a panel their intervals only cover each other."""
@@ -34,7 +34,7 @@ def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures
     results = Results.of(rows)
     shown = list(structures) or [*results.structures, *([MEAN] if len(results.structures) > 1 else [])]
     doses = doses_of(results, family)
-    known = [x for x in results.networks if any(results.values(x, y, MEAN, metric) for y in doses if y.attack)]
+    known = networks_under(results, family)
     budgets = [x.budget for x in doses]
     unit = next((x for x in map(results.unit, doses) if x), "")
     numbers = [float(n if x is None else x) for n, x in enumerate(budgets)]

@@ -126,6 +126,8 @@ def value_in_words(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, (list, tuple)) and all(isinstance(x, (str, int, float)) for x in value):
         return " ".join(map(str, value))
+    if isinstance(value, Mapping):
+        return f"({settings_in_words(value)})"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -134,7 +134,8 @@ class Grid:
         if id(settings) not in self._seen:
             self._seen.add(id(settings))
             for name, value in settings.items():
-                self.values.setdefault(name, {})[value_in_words(value)] = None
+                said = "all" if name == "channels" and value is None else value_in_words(value)
+                self.values.setdefault(name, {})[said] = None
 
 
 def in_words(row: Row) -> str:
