@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from SegAdversarialLib.errors import ProgressCallback
+from SegAdversarialLib.errors import InputError, ProgressCallback
 from SegAdversarialLib.formats.source import ModelSource, Opener
 from SegAdversarialLib.jobs.results_folder import ResultsFolder
 from SegAdversarialLib.jobs.sources import CaseSource
@@ -68,7 +68,13 @@ class CasesOnDemand(Sequence[Case]):
         return len(self._sources)
 
     def __getitem__(self, number: Any) -> Any:
-        return open_case(self._sources[number], self._head)
+        source = self._sources[number]
+        try:
+            return open_case(source, self._head)
+        except InputError as error:
+            if type(error) is not InputError or not source.name or source.name in str(error):
+                raise
+            raise InputError(f"{source.name}: {error}") from None  # which of many it is
 
 
 def files_read(cases: Iterable[CaseSource], model: ModelSource) -> list[Path]:

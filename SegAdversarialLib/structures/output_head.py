@@ -141,11 +141,13 @@ class OutputHead:
         missing = [int(x) for x in np.unique(label) if int(x) not in known]
         if missing:
             shown = ", ".join(map(str, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            known_name = self.names[self.foreground[0]]
+            first = self.foreground[0]
+            known_name, together = self.names[first], ",".join(map(str, (*self.regions[first], missing[0])))
             raise InputError(
                 f"The reference holds the label value(s) {shown}, which none of the network's classes ({self.describe()}) "
                 f"stands for; say which class each of them is (label_names={{{missing[0]}: {known_name!r}}}, "
-                f'--label-names "{missing[0]}={known_name}") or give another reference.'
+                f'--label-names "{missing[0]}={known_name}", or --stands-for "{known_name}={together}") or give another '
+                "reference."
             )
 
     def masks(self, label: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ import torch
 from SegAdversarialLib.errors import check_cancel
 from SegAdversarialLib.training import randomness
 from SegAdversarialLib.training.cohort import Item
-from SegAdversarialLib.training.failures import check_finite
+from SegAdversarialLib.training.failures import check_finite, check_weights
 from SegAdversarialLib.training.learner import NetworkLearner
 from SegAdversarialLib.training.logs import Row, means
 from SegAdversarialLib.training.plan import Plan
@@ -51,6 +51,7 @@ class Epochs:
                 row = self._means(self._stepper.step(batch))
             check_finite(row, epoch, [self._cohort.names[x.case] for x in items], kept)
             rows.append(row)
+        check_weights(self._learner.network, epoch, kept)
         return means(rows)
 
     def validate(self, model: SegmentationModel) -> Row:

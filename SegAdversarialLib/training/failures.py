@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.model.memory import TooLittleMemory, is_of_memory
+
+if TYPE_CHECKING:
+    import torch
 
 LOSS_HELPS = "a lower learning_rate, clip_gradient or the precision 32-true help"
 MEMORY_HELPS = "a smaller patch, batch_size or network, or the precision bf16-mixed"
@@ -22,11 +26,27 @@ def check_finite(row: Mapping[str, float], epoch: int, names: Sequence[str], kep
     """
     loss = row["loss"]
     if not math.isfinite(loss):
-        stays = " The last checkpoint stays as it was." if kept and epoch else ""
         raise InputError(
             f"The loss became {'infinite' if math.isinf(loss) else 'NaN'} in epoch {epoch + 1}, at {', '.join(names)}; "
-            f"{helps}, unless the images of that case are at fault.{stays}"
+            f"{helps}, unless the images of that case are at fault.{_stays(epoch, kept)}"
         )
+
+
+def check_weights(network: torch.nn.Module, epoch: int, kept: bool, helps: str = LOSS_HELPS) -> None:
+    """Refuse to keep weights that are no finite numbers: a finite loss can have a gradient that is none.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not all(bool(x.isfinite().all()) for x in network.state_dict().values() if x.is_floating_point()):
+        raise InputError(
+            f"The weights became NaN or infinite at the end of epoch {epoch + 1}, although the loss did not; "
+            f"{helps}.{_stays(epoch, kept)}"
+        )
+
+
+def _stays(epoch: int, kept: bool) -> str:
+    return " The last checkpoint stays as it was." if kept and epoch else ""
 
 
 @contextmanager

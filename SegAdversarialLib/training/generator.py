@@ -11,7 +11,7 @@ import numpy as np
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.networks.generator import Generator, GeneratorSettings
 from SegAdversarialLib.training.checkpoints import Checkpoint
-from SegAdversarialLib.training.failures import check_finite, memory_in_words
+from SegAdversarialLib.training.failures import check_finite, check_weights, memory_in_words
 from SegAdversarialLib.training.generator_settings import GeneratorTraining, checked, made_for
 from SegAdversarialLib.training.generator_steps import Trainer
 from SegAdversarialLib.training.logs import Logs, Row, means
@@ -138,4 +138,5 @@ def _epoch(trainer: Trainer, cases: Cases, epoch: int, before: int, said: Remain
         for row in rows:
             check_finite(row, epoch, [case.name], kept, _LOSS_HELPS)
         found += rows
+    check_weights(trainer.generator.network, epoch, kept, _LOSS_HELPS)
     return {"cases": number + 1, **means(found)}

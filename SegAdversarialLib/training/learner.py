@@ -16,6 +16,7 @@ from SegAdversarialLib.model.window_grid import WindowGrid
 from SegAdversarialLib.training.losses import loss_of
 from SegAdversarialLib.training.settings import TrainingSettings
 from SegAdversarialLib.training.task import Task
+from SegAdversarialLib.training.thin_convolutions import ThinConvolutionsInSinglePrecision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -58,7 +59,8 @@ class NetworkLearner:
         """Logits with their graph, and what the network itself adds to the loss, if anything."""
         padded, unpad = self._padding(images)
         try:
-            given = self._wrapped(padded)
+            with ThinConvolutionsInSinglePrecision():
+                given = self._wrapped(padded)
         except RuntimeError as error:
             if is_of_memory(error):
                 raise

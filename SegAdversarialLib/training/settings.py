@@ -39,7 +39,7 @@ class TrainingSettings(BaseModel, metaclass=_Called):
         description="Parts of each case in an epoch; none: one patch, the whole case, or all slices of a 2D network.",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="What moves the weights.")
-    learning_rate: float = Field(1e-3, gt=0, description="The optimiser's; of a schedule the highest.")
+    learning_rate: float = Field(1e-3, gt=0, le=1e6, description="The optimiser's; of a schedule the highest.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Of sgd.")
     weight_decay: float = Field(0.0, ge=0, description="The optimiser's.")
     schedule: Literal["constant", "cosine", "polynomial", "one-cycle"] = Field(

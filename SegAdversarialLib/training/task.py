@@ -101,9 +101,7 @@ class Task:
                 f"it has {', '.join(case.channels)}."
             )
         if case.label is None:
-            raise InputError(
-                f"A network learns from references: {case.called} has no reference labels; give it some, or leave it out."
-            )
+            raise _without_reference(case)
         try:
             self.head.check_label(case.label)
         except InputError as error:
@@ -112,10 +110,18 @@ class Task:
 
 def _classes_of(case: Case, softmax: bool) -> dict[int, str]:
     """The classes that a case names."""
+    if case.label is None:
+        raise _without_reference(case)
     if not case.label_names:
         raise InputError(
             f"It is not known which classes the network has to learn, as {case.called} does not name its label values; "
-            'say so (classes), such as {0: "background", 1: "tumour"}.'
+            'say so (classes={0: "background", 1: "tumour"}, --classes "0=background,1=tumour").'
         )
     names = {value: name for value, name in sorted(case.label_names.items()) if value or softmax}
     return {0: "background", **names} if softmax else names
+
+
+def _without_reference(case: Case) -> InputError:
+    return InputError(
+        f"A network learns from references: {case.called} has no reference labels; give it some, or leave it out."
+    )

@@ -84,8 +84,14 @@ def defences() -> list[Defence]:
 def trained(defence: Defence, options: argparse.Namespace, cases: Sequence[Case]) -> SegmentationModel:
     """The network of a row, from the folder where it has been trained already."""
     longer, faster = (options.distillation_epochs, 2.0) if defence.temperature else (1.0, 1.0)
-    settings = {"epochs": round(options.epochs * longer), "learning_rate": options.learning_rate * faster, "batch_size": 2}
-    settings |= {"schedule": "one-cycle", "augmentation": "axial", "seed": options.seed, "tensorboard": False}
+    settings = {"epochs": round(options.epochs * longer), "learning_rate": options.learning_rate * faster}
+    settings |= {
+        "batch_size": options.batch_size,
+        "schedule": "one-cycle",
+        "augmentation": "axial",
+        "seed": options.seed,
+        "tensorboard": False,
+    }
     return train(
         NETWORK,
         cases,
@@ -205,6 +211,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=48, help="voxels along each side of a phantom")
     parser.add_argument("--part", type=int, help="and of the part around its tumour that is used (the whole phantom)")
     parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=2, help="volumes, or slices, in a step")
     parser.add_argument("--learning-rate", type=float, default=5e-3, help="the schedule's highest; distillation: twice")
     parser.add_argument("--distillation-epochs", type=float, default=1.5, help="as a multiple of --epochs; 4 in the paper")
     parser.add_argument("--steps", type=int, default=10, help="of the audit's iterative attacks; twice as many are tried, too")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,23 @@ def test_trained_from_folders_by_a_command(tmp_path: Path) -> None:
     assert main(["run", str(output / "job.json")]) == 0  # which is finished already
     assert (output / "model.safetensors").read_bytes() == before
     assert main(words[:3] + ["--epochs", "1", *QUICK, "--output", str(tmp_path / "x")]) == 2  # nobody names the classes
+
+
+def test_which_case_is_wrong_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = ",".join(f"{value}={name}" for value, name in CLASSES.items())
+    common = ["--epochs", "1", *QUICK, "--output", str(tmp_path / "x")]
+    bare = subjects(tmp_path / "bare", 2)
+    for n in range(2):
+        (bare / f"subject-{n}" / "label.nii.gz").unlink()
+    assert main(["train", "--cohort", f"folders:{bare}", *common]) == 2
+    assert re.search(r"subject-\d has no reference labels; give it some", capsys.readouterr().err)
+    odd = subjects(tmp_path / "odd")
+    label = block(1).label.copy()
+    label[0, 0, 0] = 9
+    block(1, label=label).write(odd / "subject-1")
+    assert main(["train", "--cohort", f"folders:{odd}", "--validation-share", "0", "--classes", classes, *common]) == 2
+    said = capsys.readouterr().err
+    assert "subject-1: The reference holds the label value(s) 9" in said and '--stands-for "left=1,9"' in said
 
 
 def test_events_of_a_job(tmp_path: Path) -> None:

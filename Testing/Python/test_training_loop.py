@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import os
@@ -24,9 +25,14 @@ from training_helpers import CLASSES, TINY, assert_same, block, cohort, trained
 from SegAdversarialLib import Preprocessing, open_model
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.metrics import dice, iou
+from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training import randomness
 from SegAdversarialLib.training.checkpoints import CHECKPOINT_FILE
+from SegAdversarialLib.training.learner import NetworkLearner
 from SegAdversarialLib.training.loop import train
+from SegAdversarialLib.training.machine import machine
+from SegAdversarialLib.training.settings import TrainingSettings
+from SegAdversarialLib.training.task import Task
 
 
 def own_network() -> torch.nn.Module:
@@ -236,3 +242,34 @@ def test_networks_that_answer_more_than_once() -> None:
     variational["arguments"] |= {"blocks_up": [1], "vae_estimate_std": True}
     trained({"epochs": 1}, network=variational, cases=[case], on_epoch=rows.append)
     assert np.isfinite(rows[-1]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (torch.nn.Conv3d(16, 16, 3, padding=1), (2, 9, 8)),
+        (torch.nn.Conv3d(16, 16, (5, 3, 3), padding="same"), (4, 9, 8)),
+        (torch.nn.Conv3d(16, 16, 3, padding=(2, 1, 1), dilation=(2, 1, 1)), (4, 9, 8)),
+        (torch.nn.ConvTranspose3d(16, 16, 3, padding=1), (2, 9, 8)),
+    ],
+    ids=str,
+)
+def test_gradients_by_the_weights_are_right_in_bfloat16(layer: torch.nn.Module, shape: tuple[int, ...]) -> None:
+    """Also where a kernel is longer than its input, of which torch computes nonsense on some CPUs."""
+    found = []
+    for precision in ("32-true", "bf16-mixed"):
+        settings = TrainingSettings(precision=precision)
+        task = Task(("A", "B"), OutputHead.of(CLASSES), Preprocessing())
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            around = torch.nn.Conv3d(2, 16, 1), torch.nn.Conv3d(16, 3, 1)
+        network = torch.nn.Sequential(around[0], copy.deepcopy(layer), around[1]).train()
+        learner = NetworkLearner(network, task, settings, machine(settings, "cpu"))
+        for seed in range(5):  # what is read wrongly is whatever the memory held
+            images = torch.randn((2, 2, *shape), generator=torch.Generator().manual_seed(seed))
+            logits, _ = learner.ask(images)
+            _ = [torch.full((size,), 1e9) for size in (100, 1000, 10000, 100000)]
+            learner.backward((logits * torch.linspace(-1, 1, logits.numel()).reshape(logits.shape)).sum())
+        found.append(torch.cat([x.grad.flatten() for x in network.parameters()]))
+    assert (found[1] - found[0]).abs().max() < 0.02 * found[0].abs().max()
+    assert found[0].dtype == found[1].dtype == torch.float32

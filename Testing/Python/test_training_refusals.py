@@ -38,6 +38,7 @@ def other_channels() -> Case:
         ({"cases": [block(), other_channels()]}, "lacks B, it has A, C"),
         ({"validation": [block(1, label=None)]}, "case-1 has no reference labels"),
         ({"settings": {"epochs": 0}}, "epochs"),
+        ({"settings": {"learning_rate": 1e39}}, "learning_rate"),
         ({"settings": {"rate": 1}}, "no setting rate"),
         ({"settings": {"patience": 2}}, "without cases to validate on"),
         ({"settings": {"patch": (8, 8)}}, "must have 3 sizes"),
@@ -68,6 +69,30 @@ def test_a_loss_that_is_no_number_leaves_the_last_checkpoint(tmp_path: Path) -> 
         trained({"epochs": 2}, cases=wrong, folder=tmp_path, preprocessing={})
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     open_model(tmp_path, device="cpu")
+
+
+class Broken(torch.nn.Module):
+    """Whose loss is finite, and whose weights' gradient is not: the root of 0 has an infinite slope, times 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv3d(2, 3, 1, bias=False)
+        self.broken = False
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits = self.layer(images)
+        return logits + (0 * logits).sqrt() if self.broken and self.training else logits
+
+
+def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path) -> None:
+    """After an epoch's last step no loss would tell it any more."""
+    network = Broken()
+    trained({"epochs": 1, "batch_size": 3}, network=network, folder=tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in (CHECKPOINT_FILE, "model.safetensors", "training.csv")}
+    network.broken = True
+    with pytest.raises(InputError, match=r"weights became NaN or infinite at the end of epoch 2.* last checkpoint stays"):
+        trained({"epochs": 2, "batch_size": 3}, network=network, folder=tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ class AdversarialTraining(Recipe):
         ge=0,
     )
     beta: float = parameter(
-        0.5, "Weight of the clean loss; 1 is standard training. It does not count for free training.", "share", ge=0, le=1
+        0.5, "Weight of the clean loss; 1 is standard training. Free training knows no other value of it.", "share", ge=0, le=1
     )
     attack: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter("fgsm", ATTACK_DESCRIPTION, choose="attack")
     order: Order = parameter(
