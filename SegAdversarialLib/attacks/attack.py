@@ -75,6 +75,8 @@ class Attack(Documented, ABC):
     """What it belongs to; a list shows it with the first of them."""
     asks_network: ClassVar[bool] = True
     """False for attacks that work without any network."""
+    works_itself: ClassVar[bool] = False
+    """Its steps take much beside what they ask of the network, such as warping: its pace says little of the network's."""
     needs: ClassVar[str] = ""
     """The setting without which it cannot run, such as a file, if there is one; "all attacks" leaves it out unless given."""
     bounds: ClassVar[tuple[str, ...]] = ()

@@ -39,6 +39,7 @@ class GenerativeAttack(Attack):
     name: ClassVar[str] = "generative"
     title: ClassVar[str] = "Learned generator"
     groups: ClassVar[tuple[Group, ...]] = ("paper", "realistic")
+    works_itself: ClassVar[bool] = True
     citation: ClassVar[str] = "Chen et al. 2019, Intelligent image synthesis to attack a segmentation CNN (VAE-GAN)"
     needs: ClassVar[str] = "generator"
     bounds: ClassVar[tuple[str, ...]] = ("xi",)

@@ -34,6 +34,7 @@ class TransformingAttack(KeepsSnapshots, ScalesLogits, StopsAtDrop):
     """
 
     groups: ClassVar[tuple[Group, ...]] = ("realistic",)
+    works_itself: ClassVar[bool] = True
 
     loss: SmoothLoss = parameter(
         "soft_dice",

@@ -34,6 +34,7 @@ class WorstOfK(AsItsMethod, AgainstReference):
     name: ClassVar[str] = "worst-of-k"
     title: ClassVar[str] = "Worst of K"
     groups: ClassVar[tuple[Group, ...]] = ("random",)
+    works_itself: ClassVar[bool] = True
     citation: ClassVar[str] = "Engstrom et al. 2019, ICML (worst-of-k)"
 
     method: Annotated[Any, WithJsonSchema({"type": "string"})] = parameter(

@@ -41,6 +41,8 @@ class Forecast:
     Attributes:
         costs: of each attack by its name, in the order in which they run.
         gradient, answer: seconds of one gradient of the case, and of one answer.
+        own_paces: by name, the attacks from which nothing is learnt of the network's speed, as they work much by themselves or
+            may end early, and what they are: what one took is expected of its kind only.
         search: what a gradient of a search takes, beside another one; less than 1 where searches are of low precision.
         measuring, writing: seconds in which a result is measured and written.
         measured_gradient: whether a gradient was measured.
@@ -57,6 +59,7 @@ class Forecast:
     bounds: Mapping[str, tuple[Cost, Cost]] = field(default_factory=dict)
     needed: Mapping[str, float] = field(default_factory=dict)
     search: float = 1.0
+    own_paces: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def measured(
@@ -93,7 +96,8 @@ class Forecast:
             answer = min(answer, _MOST_OF_GRADIENT * gradient)
         measuring = _measuring_seconds(model, case, clean, regions, clock)
         needed, writing = _needed(attacks, model, case), _writing_seconds(case, clock)
-        return cls(costs, gradient, answer, measuring, writing, measures, bounds, needed, search)
+        own = {name: x.name for name, x in attacks.items() if x.works_itself or name in bounds}
+        return cls(costs, gradient, answer, measuring, writing, measures, bounds, needed, search, own)
 
     @property
     def seconds(self) -> float:

@@ -15,10 +15,9 @@ _DILATION = {torch.conv3d: 3, torch.conv_transpose3d: 5}
 class ThinConvolutionsInSinglePrecision(TorchFunctionMode):
     """Within it, on a CPU, a 3D convolution whose kernel is longer than its input along some axis computes in float32.
 
-    torch 2.13's gradient by such a convolution's weights in bfloat16 (oneDNN, on processors with AVX512-bf16) reads memory
-    that is not its own, a 3^3 kernel over two slices already: it is NaN or off by many orders of magnitude, and a 7^3 kernel
-    over four slices ends the process. The answer and its gradient by the input are right. U-Nets meet it at their lowest
-    level. Those volumes are small, so that single precision costs next to nothing there.
+    torch 2.13's gradient by such a convolution's weights in bfloat16 (oneDNN, on processors with AVX512-bf16) is NaN or off by
+    many orders of magnitude. The answer and its gradient by the input are right. U-Nets meet it at their lowest level. Those
+    volumes are small, so that single precision costs next to nothing there.
     """
 
     def __torch_function__(

@@ -174,6 +174,27 @@ def test_a_machine_that_is_slower_than_when_it_was_measured_is_slower_in_all_tha
             assert forecast == pytest.approx(came, abs=1e-6)
 
 
+def test_an_attack_that_works_by_itself_says_nothing_about_the_network() -> None:
+    """Warping makes a step three times as long: neither measuring and writing nor another attack take longer for that."""
+    seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
+    clock, told = Clock(), list[tuple[float, float]]()
+    expected = Forecast(COSTS, *seconds.values(), measured_gradient=True, own_paces={"first": "deformation"})
+    outlook = Outlook(expected, lambda fraction, message, left: told.append((clock.now, left)), clock)
+    for name, slower in (("first", 3), ("second", 1)):
+        for kind, part in expected.seconds_of(name).items():
+            for step in range(20):
+                clock.now += part / 20 * (slower if kind == "searching" else 1)
+                outlook.within((step + 1) / 20, "")
+            outlook.end()
+    for now, left in told[6:]:  # from three tenths of the first search on
+        assert left == pytest.approx(clock.now - now, abs=1e-6)
+    attacks = {"moved": make_attack("deformation"), "k": make_attack("pgd"), "soon": make_attack("pgd", {"stop_at_drop": 0.3})}
+    model, case = a_model_and_a_case()
+    clean = model.predict(case)  # type: ignore[attr-defined]
+    found = Forecast.measured(attacks, model, case, clean, 0.1)  # type: ignore[arg-type]
+    assert found.own_paces == {"moved": "deformation", "soon": "pgd"}
+
+
 def a_model_and_a_case() -> tuple[object, object]:
     """A threshold on the one channel, and an image around it."""
     import torch
