@@ -15,8 +15,9 @@ PARTS = (SEARCHING, "answering", "measuring", "writing")
 """What an attack of a job goes through: the network answers once more for the changed image before that is measured."""
 
 _TRUSTED = 0.15
-"""The share of a part from which on its own pace says all about its rest, and what was expected nothing; where that was
-measured, twice as much, as the first gradient of an attack also gets memory for the others."""
+"""The share of a part from which on its own pace says all about its rest, and what was expected nothing. Where that was
+measured, it is twice as much, as the first gradient of an attack also gets memory for the others; not of attacks that do much
+by themselves."""
 
 _ALMOST = 0.9999
 
@@ -66,7 +67,7 @@ class Outlook:
         measured = self._left.after(share)
         left = (1 - share) * expected * self._expected_pace
         if measured is not None:
-            trusted = _TRUSTED * (1 + (searches and self._expected.measured_gradient))
+            trusted = _TRUSTED * (1 + (searches and not part.of and self._expected.measured_gradient))
             weight = min(1.0, share / trusted) if expected else 1.0
             left = weight * measured + (1 - weight) * left
             if searches and expected:

@@ -30,6 +30,8 @@ JOBS: Mapping[str, tuple[bool, Sequence[Mapping[str, Any]]]] = {
     "many windows, FGSM": (True, [{"attack": "fgsm"}]),
     "one window, PGD, 3 restarts": (False, [{"attack": "pgd", "steps": 10, "restarts": 3}]),
     "many windows, PGD, 3 restarts": (True, [{"attack": "pgd", "steps": 4, "restarts": 3}]),
+    "one window, deformation": (False, [{"attack": "deformation", "steps": 12}]),
+    "one window, frequency": (False, [{"attack": "frequency"}]),
     "many windows, three attacks": (True, [{"attack": "uniform-noise"}, {"attack": "fgsm"}, {"attack": "ifgsm", "steps": 6}]),
 }
 
