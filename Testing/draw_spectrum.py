@@ -41,8 +41,7 @@ def draw_spectrum(path: Path) -> None:
     model = open_model("builtin:brain-tumour-phantom", device="cpu")
     attack = attacks.FrequencyAttack()
     result = attack(model, case)
-    found = [x for x in evaluate(result, model).rows if x["metric"] == "Dice"]
-    before, after = (float(np.mean([x[when] for x in found])) for when in ("before", "after"))
+    before, after = evaluate(result, model).mean_dice
     channel = most_changed(result)
     original = case.channel(channel).astype(np.float64)
     change, span = result.adversarial.channel(channel) - original, float(original.max() - original.min())
