@@ -189,8 +189,10 @@ class LeastBudget(AsItsMethod, AgainstReference):
 
     @property
     def _shares(self) -> tuple[float, ...]:
-        """With which shares of the budget it is tried until one does."""
-        return GROWING if self._is_smooth else (1.0, 1.0) if self._can_shrink else (1.0,)
+        """With which shares of the budget it is tried until one does; however few, the whole of it is among them."""
+        if not self._is_smooth:
+            return (1.0, 1.0) if self._can_shrink else (1.0,)
+        return GROWING[max(0, GROWING.index(1.0) + 1 - self.probes) :]
 
     def _search(self, run: AttackRun) -> Found:
         return _Search(self, run).found()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -40,3 +41,16 @@ def named_source(data: Any) -> list[Named]:
 def named_files(*paths: Any) -> list[Named]:
     """The networks that settings name by their paths alone; what is no path is passed over."""
     return [(path, None, {}) for path in paths if isinstance(path, str)]
+
+
+def named_in_attack(settings: Any) -> list[Named]:
+    """The networks that an attack's settings name, or those of the attacks in it (`method`), whose name or JSON may stand
+    there; what is neither is passed over."""
+    if isinstance(settings, str):
+        try:
+            settings = json.loads(settings)
+        except (ValueError, RecursionError):
+            return []
+    if not isinstance(settings, Mapping):
+        return []
+    return named_files(settings.get("source")) + named_in_attack(settings.get("method"))

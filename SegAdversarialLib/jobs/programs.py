@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from SegAdversarialLib.formats.programs import named_files, named_source, sums_of_programs
+from SegAdversarialLib.formats.programs import named_files, named_in_attack, named_source, sums_of_programs
 
 
 def programs_of(job: Mapping[str, Any]) -> frozenset[str]:
@@ -19,5 +19,5 @@ def programs_of(job: Mapping[str, Any]) -> frozenset[str]:
     """
     recipe = job.get("recipe") or {}
     sources = (*named_source(job.get("model")), *named_source(job.get("surrogate")))
-    attacked = (x.get("source") for x in job.get("attacks") or ())
-    return sums_of_programs((*sources, *named_files(recipe.get("teacher"), recipe.get("network"), *attacked)))
+    attacked = (found for x in (*(job.get("attacks") or ()), recipe.get("attack")) for found in named_in_attack(x))
+    return sums_of_programs((*sources, *named_files(recipe.get("teacher"), recipe.get("network")), *attacked))

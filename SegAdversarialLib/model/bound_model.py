@@ -204,7 +204,7 @@ class BoundModel:
         from SegAdversarialLib.model.search_precision import WORTH_MEASURING
 
         network = self._network
-        is_open = network.searches_in is None or (measures and network.search_share is None)
+        is_open = network.searches_in is None or (measures and network.search_share is None and not self.searches_exactly)
         if is_open and self._voxels >= WORTH_MEASURING:
             self._look_at(image)
             with torch.no_grad():

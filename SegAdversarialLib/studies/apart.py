@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.formats.programs import Named, named_files, named_source, sums_of_programs
+from SegAdversarialLib.formats.programs import Named, named_files, named_in_attack, named_source, sums_of_programs
 from SegAdversarialLib.studies.records import Cell, Outcome
 from SegAdversarialLib.studies.work import product_of, run_cell, volumes_folder
 from SegAdversarialLib.volumes.own_streams import take_over_streams
@@ -71,9 +71,11 @@ def _named(cell: Cell) -> Iterator[Named]:
         source = sources.pop()
         sources += source.get("members", ()) if isinstance(source, Mapping) else ()
         yield from named_source(source)
+    yield from named_in_attack(cell.settings)
     recipe = cell.settings.get("recipe")
-    asked = (recipe.get("teacher"), recipe.get("network")) if isinstance(recipe, Mapping) else ()
-    yield from named_files(cell.settings.get("source"), *asked)
+    if isinstance(recipe, Mapping):
+        yield from named_files(recipe.get("teacher"), recipe.get("network"))
+        yield from named_in_attack(recipe.get("attack"))
 
 
 class _Processes:

@@ -172,6 +172,19 @@ def test_budgets_grow_until_one_does() -> None:
     assert asked == [(0.25, 0), (0.5, 0.25), (1.0, 0.5), (0.125, 0), (0.25, 0.125), (0.5, 0.25), (1.0, 0.5)]
 
 
+@pytest.mark.parametrize("probes", [1, 2])
+def test_few_attempts_still_try_the_largest_budget(probes: int) -> None:
+    """That the least budget is not within the largest is only said where that was tried."""
+
+    def within(largest: float) -> Threshold:
+        method = {"attack": "bias-field", "max_bias": largest, "spacing_mm": 8}
+        return attacks.LeastBudget(method=method, drop=0.2, probes=probes)(*toy()).thresholds[0]
+
+    small = within(0.7 / 4)
+    assert small.upper is None and small.lower == pytest.approx(small.largest)
+    assert within(0.7).upper is not None
+
+
 def test_a_lower_end_counts_once_the_attack_has_failed_there_from_nothing() -> None:
     """What goes on from elsewhere fails below 0.8; from nothing it does from 0.3 on."""
     search, asked = bisection(lambda share, last: share >= (0.3 if last is None else 0.8), confirms=True, probes=30)

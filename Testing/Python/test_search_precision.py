@@ -328,6 +328,18 @@ def test_a_single_gradient_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> N
     assert model.describe()["acceleration"]["searches_in"] == "auto"
 
 
+@pytest.mark.parametrize("switched", [False, "tf32"])
+def test_a_search_that_is_as_the_network_stands_is_not_measured(switched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_precision, "WORTH_MEASURING", 0)
+    asked = []
+    network = tiny_network().float()
+    network.register_forward_hook(lambda *_: asked.append(1))
+    model = wrapped(network, {"mixed_precision": switched})
+    with model.on(scaled_case()) as bound:
+        asked.clear()
+        assert bound.settle_search(bound.image, measures=True) == 1.0 and not asked
+
+
 def test_a_processor_that_emulates_bfloat16_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_precision, "computes_in_bfloat16", lambda: False)
     assert search_precision.that_may_do(torch.device("cpu")) == []

@@ -131,6 +131,11 @@ def test_a_worker_opens_no_program_itself(cell: Cell, tmp_path: Path) -> None:
     other = attack_cell({"path": "builtin:brain-tumour-phantom"}, cell.work["case"], settings=transfer)
     with pytest.raises(InputError, match="leaves open which class"):
         apart.do_cell(other, tmp_path, threads=1)  # a sentence is a sentence from there, too
+    nested = replace(other, settings={"attack": "least-budget", "method": {**transfer, "trust": False}})
+    trust.remember(Path(transfer["source"]), trust.digest(Path(transfer["source"])), "")
+    with pytest.raises(InputError, match="leaves open which class"):
+        apart.do_cell(nested, tmp_path, threads=1)
+    assert work._memory.cache_info().currsize == 0  # the attack in another one was not made here either
     assert running() == first and len(first) == 1  # the same program, the same process
     here = run_cell(cell, tmp_path, threads=1)
     assert here.kept == () and told.kept == (work.volumes_folder(cell),) and (tmp_path / told.kept[0]).is_dir()

@@ -306,6 +306,10 @@ def test_which_programs_a_job_would_open(program: Path, tmp_path: Path) -> None:
     other = made(tmp_path / "other.ts", 1)
     job = {"kind": "attack", "model": {"path": str(program)}, "attacks": [{"attack": "transfer", "source": str(other)}]}
     assert programs_of(job) == {trust.digest(program), trust.digest(other)}
+    transfer = {"attack": "transfer", "source": str(other)}
+    for method in (transfer, json.dumps(transfer)):
+        assert programs_of({"attacks": [{"attack": "least-budget", "method": method}]}) == {trust.digest(other)}
+        assert programs_of({"recipe": {"recipe": "x", "attack": method}}) == {trust.digest(other)}
     assert programs_of({"kind": "audit", "model": {"path": "builtin:brain-tumour-phantom"}}) == frozenset()
     assert programs_of({"kind": "audit", "model": {"path": "missing.ts"}, "surrogate": {"path": str(other)}}) == {
         trust.digest(other)
