@@ -29,19 +29,34 @@ def of_the_network() -> Iterator[None]:
         raise WindowsTooLarge(str(error)) from error
 
 
-def with_its_bytes(make: Callable[[], _Graph], ends: Callable[[_Graph], Iterable[torch.Tensor]]) -> tuple[_Graph, float]:
+class GraphTooLarge(Exception):
+    """A graph takes more memory than it may."""
+
+
+def with_its_bytes(
+    make: Callable[[], _Graph], ends: Callable[[_Graph], Iterable[torch.Tensor]], most: float = math.inf
+) -> tuple[_Graph, float]:
     """A graph, and what it takes in bytes: what it saves for the way back, and both its `ends`.
 
     Networks that do not let themselves be watched take infinitely much.
+
+    Raises:
+        GraphTooLarge: it saves more than `most` bytes; so much at least was taken.
     """
     held: dict[int, int] = {}
+    taken = 0
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal taken
         try:
             memory = tensor.untyped_storage()
-            held[memory.data_ptr()] = memory.nbytes()
+            place, size = memory.data_ptr(), memory.nbytes()
         except (NotImplementedError, RuntimeError):  # sparse, for example
-            held[id(tensor)] = tensor.numel() * tensor.element_size()
+            place, size = id(tensor), tensor.numel() * tensor.element_size()
+        taken += size - held.get(place, 0)
+        held[place] = size
+        if taken > most:
+            raise GraphTooLarge
         return tensor
 
     try:
@@ -51,4 +66,4 @@ def with_its_bytes(make: Callable[[], _Graph], ends: Callable[[_Graph], Iterable
         return make(), math.inf
     for tensor in ends(graph):
         note(tensor)
-    return graph, sum(held.values())
+    return graph, taken

@@ -83,7 +83,8 @@ def quickest(
         alone, least = timed(1)
         leaf = crops[:1].detach().requires_grad_(True)
         with torch.enable_grad():
-            taken = with_its_bytes(lambda: network(leaf), lambda logits: (leaf, logits))[1]
+            # an answer alone must not need the memory of a large graph: two of those do not go at once anyhow
+            taken = with_its_bytes(lambda: network(leaf), lambda logits: (leaf, logits), TOGETHER / 2)[1]
         for number in numbers[1:]:
             if number * taken > TOGETHER:
                 break

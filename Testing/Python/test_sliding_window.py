@@ -272,8 +272,24 @@ def test_windows_go_one_by_one(why: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(windows_at_once, "TOGETHER", 1 if why == "memory" else 1 << 30)
     crops = torch.randn(4, 2, 8, 8, 8, dtype=torch.float64)
     if why == "no graph":
-        monkeypatch.setattr(windows_at_once, "with_its_bytes", lambda make, ends: (make(), float("inf")))
+        monkeypatch.setattr(windows_at_once, "with_its_bytes", lambda make, ends, most: (make(), float("inf")))
     assert windows_at_once.quickest(network, crops, (1, 2, 4), clock) == 1
+
+
+def test_a_large_graph_is_not_built_to_see_that_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer must not need a gradient's memory."""
+    crops = torch.randn(2, 1, 8, 8, 8)
+    monkeypatch.setattr(windows_at_once, "TOGETHER", 8 * crops[0].nbytes)
+    layers = [0]
+
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        for _ in range(100):
+            batch = batch.sin()  # saves what it is given
+            layers[0] += batch.requires_grad
+        return batch
+
+    assert windows_at_once.quickest(network, crops, (1, 2)) == 1
+    assert 1 <= layers[0] <= 5
 
 
 @pytest.mark.parametrize("axes", ["kji", "ji"])
