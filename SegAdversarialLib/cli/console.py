@@ -34,7 +34,7 @@ class Console:
         if self._events:
             print(json.dumps(event, ensure_ascii=False), flush=True)
         elif event["event"] == "progress":
-            self._progress.show(event["fraction"], event["message"])
+            self._progress.show(event["fraction"], event["message"], event.get("left"))
         elif event["event"] == "log":
             self.say(event["message"], sys.stderr)
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 LINE_EVERY = 30.0
 """Seconds between two lines on the same part of a job, where there is no bar."""
 
-_BAR = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}  {desc}"
+_BAR = "{percentage:3.0f}% |{bar}| {elapsed} < LEFT  {desc}"
 _NARROW = "{percentage:3.0f}% {desc}"
 
 _WIDE = 60
@@ -39,17 +39,21 @@ class Progress:
         self._part, self._last_line = "", float("-inf")
         self._fraction = 0.0
 
-    def show(self, fraction: float, message: str) -> None:
-        """A job is this far, and this is what it does; the text before a colon says which part of it."""
+    def show(self, fraction: float, message: str, left: float | None = None) -> None:
+        """A job is this far, and this is what it does; the text before a colon says which part of it.
+
+        Args:
+            left: the seconds that are left, where the job can tell; else they follow from the fraction and the time spent.
+        """
         self._fraction = max(self._fraction, fraction)
         if self._stream.isatty() and os.environ.get("TERM", "") != "dumb":
-            self._show_bar(message)
+            self._show_bar(message, left)
             return
         part, now = message.partition(":")[0], self._clock()
         if part != self._part or now - self._last_line >= LINE_EVERY:
             self._part, self._last_line = part, now
-            left = "" if message.endswith(" left") else self._remaining()  # a job may know better itself
-            print(f"{self._fraction:4.0%}  {message}{left}", file=self._stream, flush=True)
+            told = "" if message.endswith(" left") else self._remaining(left)  # a message may say it itself
+            print(f"{self._fraction:4.0%}  {message}{told}", file=self._stream, flush=True)
 
     def pause(self) -> None:
         """Make room for a line of text."""
@@ -62,13 +66,13 @@ class Progress:
             self._bar.close()
             self._bar = None
 
-    def _show_bar(self, message: str) -> None:
+    def _show_bar(self, message: str, left: float | None) -> None:
+        from tqdm import tqdm
+
         columns = shutil.get_terminal_size().columns
         wide = columns >= _WIDE
-        layout = _BAR if wide else _NARROW
+        layout = _BAR.replace("LEFT", "{remaining}" if left is None else tqdm.format_interval(left)) if wide else _NARROW
         if self._bar is None:
-            from tqdm import tqdm
-
             self._bar = tqdm(total=1.0, file=self._stream, leave=False, ncols=columns - 1, nrows=24, bar_format=layout)
         self._bar.bar_format = layout
         self._bar.ncols = columns - 1  # the last column would begin another line in some terminals
@@ -76,10 +80,14 @@ class Progress:
         self._bar.n = self._fraction
         self._bar.refresh()
 
-    def _remaining(self) -> str:
+    def _remaining(self, left: float | None) -> str:
         spent = self._clock() - self._started
-        if not _SOONEST <= self._fraction < 1 or spent < LINE_EVERY:
+        if spent < LINE_EVERY:
             return ""
+        if left is None:  # what came before (files, libraries) counts as if all went on at its pace
+            if not _SOONEST <= self._fraction < 1:
+                return ""
+            left = spent * (1 - self._fraction) / self._fraction
         from SegAdversarialLib.attacks.cost import duration
 
-        return f" (about {duration(spent * (1 - self._fraction) / self._fraction)} left)"
+        return f" (about {duration(left)} left)"

@@ -146,8 +146,8 @@ class OutputHead:
             raise InputError(
                 f"The reference holds the label value(s) {shown}, which none of the network's classes ({self.describe()}) "
                 f"stands for; say which class each of them is (label_names={{{missing[0]}: {known_name!r}}}, "
-                f'--label-names "{missing[0]}={known_name}", or --stands-for "{known_name}={together}") or give another '
-                "reference."
+                f'--label-names "{missing[0]}={known_name}", or --stands-for "{known_name}={together}"; none of them: '
+                f'--label-names "{missing[0]}=background") or give another reference.'
             )
 
     def masks(self, label: torch.Tensor) -> torch.Tensor:

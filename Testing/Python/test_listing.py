@@ -124,6 +124,18 @@ def test_a_file_gets_a_line_now_and_then() -> None:
     assert stream.getvalue().isprintable() or all(x.isprintable() for x in lines)
 
 
+def test_a_job_that_knows_how_long_it_takes_is_believed() -> None:
+    """Half a minute went into files and libraries: at 2 % that says nothing about the attack, which the job has timed."""
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(stream, clock)
+    clock.now += LINE_EVERY
+    progress.show(0.02, "PGD: step 1 of 20", 40.0)
+    progress.show(0.02, "FGSM: step 1 of 1")
+    progress.close()
+    known, guessed = stream.getvalue().splitlines()
+    assert known.endswith("(about 40 seconds left)") and guessed.endswith("(about 24 minutes left)")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 @pytest.mark.parametrize(("width", "terminal", "bar"), [(100, "xterm", True), (20, "xterm", False), (100, "dumb", False)])
 def test_terminals_of_all_kinds(width: int, terminal: str, bar: bool) -> None:
@@ -134,7 +146,7 @@ def test_terminals_of_all_kinds(width: int, terminal: str, bar: bool) -> None:
         from SegAdversarialLib.cli.progress import Progress
         progress = Progress(sys.stderr)
         for step in range(3):
-            progress.show(step / 3, f"PGD: step {step} of 3")
+            progress.show(step / 3, f"PGD: step {step} of 3", 75.0 if step else None)
         progress.close()
     """
     reading, writing = pty.openpty()
@@ -150,7 +162,7 @@ def test_terminals_of_all_kinds(width: int, terminal: str, bar: bool) -> None:
     os.close(reading)
     assert process.wait(60) == 0
     text = shown.decode()
-    assert ("|" in text) == bar and "PGD" in text
+    assert ("|" in text) == ("< 01:15" in text) == bar and "PGD" in text
     if terminal == "dumb":
         assert text == "  0%  PGD: step 0 of 3\r\n"
     else:

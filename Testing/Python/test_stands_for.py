@@ -100,8 +100,10 @@ def test_a_label_that_nobody_covers_can_be_given_to_a_class_of_the_builtin_netwo
     for channel in case.channels:
         words += ["--channel", f"{channel}={tmp_path / 'case' / channel}.nii.gz"]
     assert main(words) == 2
-    assert "label value(s) 3, which none of the network's classes" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "label value(s) 3, which none of the network's classes" in said and '--label-names "3=background"' in said
     assert main([*words, "--stands-for", "4=3"]) == 0
+    assert main([*words, "--overwrite", "--label-names", "3=background"]) == 0
 
 
 def test_targets_of_a_network_whose_labels_are_regions() -> None:
