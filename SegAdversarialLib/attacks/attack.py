@@ -8,7 +8,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -22,7 +22,7 @@ from SegAdversarialLib.attacks.cost import Cost
 from SegAdversarialLib.attacks.documentation import Documented
 from SegAdversarialLib.attacks.groups import Group
 from SegAdversarialLib.attacks.result import AttackResult
-from SegAdversarialLib.attacks.settings import parameter, some_or_none
+from SegAdversarialLib.attacks.settings import parameter, positions_of, some_or_none
 from SegAdversarialLib.attacks.threshold import Threshold
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback
@@ -318,6 +318,12 @@ class Attack(Documented, ABC):
         self.attacked_channels(model, case)
         self.region_mask(case)
 
+    def check_early(self, case: Case, name: str = "", channels: Sequence[str] | None = None) -> None:
+        """The part of `check` that asks no network, before one is opened; of that, name and channels may be known."""
+        self.check(None, case)
+        if channels is not None and self.channels is not None:
+            positions_of(self.channels, case, name, case.positions_for(name, channels))
+
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked.
 
@@ -327,13 +333,7 @@ class Attack(Documented, ABC):
         taken = range(len(case.channels)) if model is None else model.channel_positions(case)
         if self.channels is None:
             return sorted(taken)
-        chosen = sorted({case.channel_index(x) for x in self.channels})
-        unused = [case.channels[n] for n in chosen if n not in taken]
-        if model is not None and unused:
-            raise InputError(
-                f"The network {model.name} does not take the channel(s) {', '.join(unused)}, so attacking is idle."
-            )
-        return chosen
+        return positions_of(self.channels, case, "" if model is None else model.name, taken)
 
     def region_mask(self, case: Case) -> np.ndarray | None:
         """The mask (K, J, I) bool that the region means on a case, or None for everywhere.

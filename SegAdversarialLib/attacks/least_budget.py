@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -167,6 +168,10 @@ class LeastBudget(AsItsMethod, AgainstReference):
         self.attack.check(model, case)
         if not bounds_of(self.method):
             raise NothingToAttack(f"{self.method.title} is allowed nothing: give it the largest budget that may be used.")
+
+    def check_early(self, case: Case, name: str = "", channels: Sequence[str] | None = None) -> None:
+        """That of the attack."""
+        self.attack.check_early(case, name, channels)
 
     def summary(self) -> str:
         """One line for names of nodes and rows: "Least budget for a drop of 30 %: PGD, epsilon 0.05, all channels"."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, WithJsonSchema
+
+from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.volumes.case import Case
 
 Choice = Literal[
     "channels",
@@ -157,3 +160,22 @@ class KeepsSnapshots(BaseModel):
         label="Keep every",
         ge=0,
     )
+
+
+def positions_of(chosen: Sequence[str], case: Case, name: str, taken: Sequence[int]) -> list[int]:
+    """The positions of a case's channels that were chosen.
+
+    Args:
+        chosen: their names.
+        case: whose they are.
+        name: the network's name.
+        taken: the positions of those that the network takes.
+
+    Raises:
+        InputError: the case has no such channel, or the network does not take it.
+    """
+    positions = sorted({case.channel_index(x) for x in chosen})
+    unused = [case.channels[n] for n in positions if n not in taken]
+    if unused:
+        raise InputError(f"The network {name} does not take the channel(s) {', '.join(unused)}, so attacking is idle.")
+    return positions

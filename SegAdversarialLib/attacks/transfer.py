@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
@@ -180,6 +180,10 @@ class Transfer(AdditiveAttack):
         super().check(model, case)
         source = self.source_model(model)
         self._on_shared_channels(model, case).check(source, _for_source(case, source))
+
+    def check_early(self, case: Case, name: str = "", channels: Sequence[str] | None = None) -> None:
+        """Whether the attack that is made fits the case; what the source network takes is known when it is open."""
+        self.attack.check_early(case)
 
     def attacked_channels(self, model: SegmentationModel | None, case: Case) -> list[int]:
         """The positions of the case's channels that are attacked: of those that were chosen, or that both networks take.

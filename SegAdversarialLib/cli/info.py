@@ -57,13 +57,11 @@ def show_network(source: ModelSource, console: Console, said: Sequence[str] = ()
         InputError: there is no such file, it is damaged, or its settings are wrong.
     """
     from SegAdversarialLib.cli.unopened import unopened
-    from SegAdversarialLib.formats import describe_file
-    from SegAdversarialLib.formats.source import check_source
+    from SegAdversarialLib.formats.source import describe_source
     from SegAdversarialLib.formats.unopened import NotOpened
 
-    check_source(source)
     try:
-        known = describe_file(source.path, source.settings, **source.changes)
+        known = describe_source(source)
     except NotOpened as error:
         _show([unopened(error, said)], console)
         return

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from SegAdversarialLib.formats import describe_file
-from SegAdversarialLib.formats.source import ModelSource, Opener, check_source, open_source
+from SegAdversarialLib.formats.source import ModelSource, Opener, describe_source, open_source
 from SegAdversarialLib.formats.trust import digest, trusts
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ class ModelCache:
         Raises:
             InputError: it cannot be opened.
         """
-        check_source(source)
-        known = describe_file(source.path, source.settings, **source.changes)
+        known = describe_source(source)
         key = _key(source, known.files)  # before opening: a file that changes meanwhile is opened again next time
         if key in self._models and not trusts(source.trust, self._models[key][1]):
             del self._models[key]

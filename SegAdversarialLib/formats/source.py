@@ -10,6 +10,7 @@ from pydantic import Field
 
 from SegAdversarialLib import formats
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.describing import NetworkDescription, describe_file
 from SegAdversarialLib.formats.finding import is_name
 from SegAdversarialLib.formats.settings import ModelSettings, Strict
 
@@ -44,6 +45,9 @@ class ModelSource(Strict):
         return self.model_copy(update={"path": path, "settings": settings})
 
 
+Describer = Callable[[ModelSource], "NetworkDescription | None"]
+"""Tells what is known of a network before it is opened: `describe_source`, or None where nothing is."""
+
 Opener = Callable[[ModelSource], "SegmentationModel"]
 """Gives the network that a source names; `open_source`, unless networks are kept from job to job."""
 
@@ -58,6 +62,16 @@ def open_source(source: ModelSource) -> SegmentationModel:
     return formats.open_model(
         source.path, trust=source.trust, device=source.device, settings=source.settings, **source.changes
     )
+
+
+def describe_source(source: ModelSource) -> NetworkDescription:
+    """The network that a job works with as its settings describe it; it is not opened, and torch is not needed.
+
+    Raises:
+        InputError: the source changes something that no network has, or `describe_file` does.
+    """
+    check_source(source)
+    return describe_file(source.path, source.settings, **source.changes)
 
 
 def check_source(source: ModelSource) -> None:

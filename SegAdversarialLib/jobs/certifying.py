@@ -10,11 +10,10 @@ from SegAdversarialLib.defenses.certificate import COLUMNS, Certificate
 from SegAdversarialLib.defenses.certifying import certify
 from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.evaluation.tables import write_table
-from SegAdversarialLib.formats.source import Opener
 from SegAdversarialLib.jobs import results
 from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.identity import fingerprints
-from SegAdversarialLib.jobs.opening import Emit, announce, files_read, opened, part_of
+from SegAdversarialLib.jobs.opening import Emit, Networks, Unopened, announce, files_read, part_of
 from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
 from SegAdversarialLib.volumes.json_data import plain
 
@@ -26,13 +25,15 @@ def run_certify(
     job: CertifyJob,
     emit: Emit,
     cancel: CancelCheck | None,
-    open_model: Opener,
+    networks: Networks,
     observe: Callable[[Certificate], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Run a certify job: the network's own answer and the certificate with its table; see `running.run`."""
-    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
+    unopened = Unopened.of(job.case, job.model, emit, networks)
+    unopened.check_regions(job.regions)
     place.check_inputs([FOLDER], files_read([job.case], job.model))
+    case, model = unopened.opened()
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
     announce(place, [FOLDER], emit)

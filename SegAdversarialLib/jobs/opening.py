@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, ProgressCallback
-from SegAdversarialLib.formats.source import ModelSource, Opener
+from SegAdversarialLib.evaluation.structures import check_regions
+from SegAdversarialLib.formats.source import Describer, ModelSource, Opener
 from SegAdversarialLib.jobs.results_folder import ResultsFolder
 from SegAdversarialLib.jobs.sources import CaseSource
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -15,6 +17,8 @@ from SegAdversarialLib.volumes.bias_correction import without_bias
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:
+    from SegAdversarialLib.attacks import Attack
+    from SegAdversarialLib.formats.describing import NetworkDescription
     from SegAdversarialLib.model.segmentation_model import SegmentationModel
 
 Emit = Callable[[dict[str, Any]], None]
@@ -45,17 +49,73 @@ def _case_of(source: CaseSource, head: OutputHead | None) -> Case:
     )
 
 
-def opened(source: CaseSource, network: ModelSource, emit: Emit, open_model: Opener) -> tuple[Case, SegmentationModel]:
-    """The case and the network of a job, which fit each other."""
-    emit(progress_event(0.0, "reading"))
-    # a file that is wrong is told of before a network is opened, which takes longer
-    early = None if source.needs_classes else open_case(source)
-    model = open_model(network)
-    case = open_case(source, model.head) if early is None else early.in_terms_of(model.head)
-    model.channel_positions(case)
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """How the runners of jobs come by networks.
+
+    Attributes:
+        open: opens the network that a source names.
+        describe: tells what is known of it before that.
+    """
+
+    open: Opener
+    describe: Describer
+
+
+@dataclass(frozen=True, eq=False)
+class Unopened:
+    """A job's case, and what is known of its network, which is not open yet: what is wrong is told now, as opening it takes
+    longer than all else that comes before the work.
+
+    Attributes:
+        case: the case, with its reference in the network's labels where these are known.
+        known: the network's description; None: there is none before it is open.
+    """
+
+    case: Case
+    known: NetworkDescription | None
+    _source: ModelSource
+    _networks: Networks
+    _model: SegmentationModel | None = None
+
+    @classmethod
+    def of(cls, source: CaseSource, network: ModelSource, emit: Emit, networks: Networks) -> Unopened:
+        """Read a job's case, which must fit what is known of the network."""
+        emit(progress_event(0.0, "reading"))
+        known = networks.describe(network)
+        if known is None:
+            model = networks.open(network) if source.needs_classes else None
+            return cls(open_case(source, None if model is None else model.head), None, network, networks, model)
+        head = known.output_head()
+        case = open_case(source, head)
+        _check_fits(case, known.name, known.channels, head)
+        return cls(case, known, network, networks)
+
+    def check_regions(self, regions: Mapping[str, Sequence[int]] | None) -> None:
+        """Refuse regions that do not fit the network's classes."""
+        if self.known is not None:
+            check_regions(self.known.output_head(), regions)
+
+    def check_attack(self, attack: Attack) -> None:
+        """Refuse an attack that does not fit the case, or the network's channels."""
+        if self.known is None:
+            attack.check_early(self.case)
+        else:
+            attack.check_early(self.case, self.known.name, self.known.channels)
+
+    def opened(self) -> tuple[Case, SegmentationModel]:
+        """The case and the network, which fit each other."""
+        model = self._networks.open(self._source) if self._model is None else self._model
+        case = self.case.in_terms_of(model.head)
+        _check_fits(case, model.name, model.channels, model.head)
+        return case, model
+
+
+def _check_fits(case: Case, name: str, channels: Sequence[str], head: OutputHead) -> None:
+    """Refuse a case that lacks a network's channels, or whose reference holds what none of its classes stands for."""
+    case.positions_for(name, channels)
     if case.label is not None:
-        model.head.check_label(case.label)
-    return case, model
+        head.check_label(case.label)
 
 
 class CasesOnDemand(Sequence[Case]):

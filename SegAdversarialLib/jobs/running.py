@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from SegAdversarialLib.attacks import Attack, AttackResult
 from SegAdversarialLib.attacks.universal import UniversalPerturbation
 from SegAdversarialLib.errors import CancelCheck, InputError, check_cancel
@@ -17,7 +19,7 @@ from SegAdversarialLib.evaluation.files import write_evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate, evaluate_pair, notes_on_prediction
 from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.evaluation.tables import write_table
-from SegAdversarialLib.formats.source import Opener, open_source
+from SegAdversarialLib.formats.source import Describer, Opener, describe_source, open_source
 from SegAdversarialLib.jobs import planning, results
 from SegAdversarialLib.jobs.attack_writer import AttackWriter
 from SegAdversarialLib.jobs.audit_job import AuditJob
@@ -29,9 +31,10 @@ from SegAdversarialLib.jobs.identity import fingerprints
 from SegAdversarialLib.jobs.opening import (
     CasesOnDemand,
     Emit,
+    Networks,
+    Unopened,
     announce,
     files_read,
-    opened,
     part_of,
     progress_event,
 )
@@ -85,6 +88,7 @@ def run(
     observe: Observe | None = None,
     open_model: Opener | None = None,
     clock: Callable[[], float] = time.perf_counter,
+    describe: Describer | None = None,
 ) -> list[dict[str, Any]]:
     """Run a job.
 
@@ -95,6 +99,8 @@ def run(
         observe: gets each finished attack.
         open_model: gives the job's network; `open_source` unless given.
         clock: gives the seconds by which the time left is forecast.
+        describe: tells what is known of that network before it is opened; `describe_source`, or nothing where `open_model` is
+            given.
 
     Returns:
         The rows of the job's table.
@@ -103,13 +109,15 @@ def run(
         InputError: something that the job names is wrong; nothing half-written is left.
         Cancelled: `cancel` said so.
     """
-    emit, open_model = emit or (lambda event: None), open_model or open_source
+    emit = emit or (lambda event: None)
+    describe = describe or (describe_source if open_model is None else lambda source: None)
+    networks = Networks(open_model := open_model or open_source, describe)
     if isinstance(job, PhantomJob):
         return _run_phantom(job, emit, cancel)
     if isinstance(job, SegmentJob):
-        return _run_segment(job, emit, cancel, open_model)
+        return _run_segment(job, emit, cancel, networks)
     if isinstance(job, EvaluateJob):
-        return _run_evaluate(job, emit, cancel, open_model)
+        return _run_evaluate(job, emit, cancel, networks)
     if isinstance(job, LearnUniversalJob):
         return _run_learn_universal(job, emit, cancel, open_model)
     if isinstance(job, TrainGeneratorJob):
@@ -119,10 +127,10 @@ def run(
     if isinstance(job, StudyJob):
         return run_study_job(job, emit, cancel)
     if isinstance(job, CertifyJob):
-        return run_certify(job, emit, cancel, open_model, observe)
+        return run_certify(job, emit, cancel, networks, observe)
     if isinstance(job, AuditJob):
         return run_audit(job, emit, cancel, open_model)
-    return _run_attack(job, emit, cancel, observe, open_model, clock)
+    return _run_attack(job, emit, cancel, observe, networks, clock)
 
 
 def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> list[dict[str, Any]]:
@@ -141,11 +149,12 @@ def _run_phantom(job: PhantomJob, emit: Emit, cancel: CancelCheck | None) -> lis
     return rows
 
 
-def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = opened(job.case, job.model, emit, open_model)
+def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, networks: Networks) -> list[dict[str, Any]]:
     place = ResultsFolder(job)
+    unopened = Unopened.of(job.case, job.model, emit, networks)
     place.check_inputs([], files_read([job.case], job.model))
     place.check_same_inputs()
+    case, model = unopened.opened()
     announce(place, [], emit)
     prediction = model.predict(case, part_of(emit, 0.1, 0.95), cancel)
     _warn(notes_on_prediction(prediction, model.head, case.label))
@@ -158,12 +167,15 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, open_m
     return rows
 
 
-def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, open_model: Opener) -> list[dict[str, Any]]:
-    case, model = opened(job.case, job.model, emit, open_model)
-    adversarial = _changed(case, job.adversarial)
-    check_regions(model.head, job.regions)
+def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, networks: Networks) -> list[dict[str, Any]]:
     place = ResultsFolder(job)
+    unopened = Unopened.of(job.case, job.model, emit, networks)
+    unopened.check_regions(job.regions)
+    image = _changed(unopened.case, job.adversarial)
     place.check_inputs([results.EVALUATION], [*files_read([job.case], job.model), *map(Path, job.adversarial.values())])
+    case, model = unopened.opened()
+    adversarial = case.with_image(image)
+    check_regions(model.head, job.regions)
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
     announce(place, [results.EVALUATION], emit)
@@ -236,12 +248,12 @@ def _run_train_generator(
     return rows
 
 
-def _changed(case: Case, files: Mapping[str, str]) -> Case:
-    """The case with some channels from other files."""
+def _changed(case: Case, files: Mapping[str, str]) -> np.ndarray:
+    """The case's image (C, K, J, I) with some channels from other files."""
     image = case.image.copy()
     for channel, path in files.items():
         image[case.channel_index(channel)] = read_channel(path, case.grid)
-    return case.with_image(image)
+    return image
 
 
 def _run_attack(
@@ -249,13 +261,13 @@ def _run_attack(
     emit: Emit,
     cancel: CancelCheck | None,
     observe: Observe | None,
-    open_model: Opener,
+    networks: Networks,
     clock: Callable[[], float],
 ) -> list[dict[str, Any]]:
     asked = planning.planned(job)
-    case, model = opened(job.case, job.model, emit, open_model)
     place = ResultsFolder(job)
-    sourced = [planning.with_source(plan, job.model.device, open_model) for plan in asked]
+    case, model = _opened(job, asked, place, emit, networks)
+    sourced = [planning.with_source(plan, job.model.device, networks.open) for plan in asked]
     plans = planning.named(planning.varied(sourced, model.channels if job.each_channel else ()), place.earlier)
     for plan in plans.values():
         plan.attack.check(model, case)
@@ -292,6 +304,18 @@ def _run_attack(
         if observe is not None:
             observe(AttackOutcome(name, result, evaluation, model.head, place.path / name))
     return writer.rows
+
+
+def _opened(
+    job: AttackJob, asked: Sequence[planning.Planned], place: ResultsFolder, emit: Emit, networks: Networks
+) -> tuple[Case, SegmentationModel]:
+    """An attack job's case and network, once all is known to fit that can be known before."""
+    unopened = Unopened.of(job.case, job.model, emit, networks)
+    for plan in asked:
+        unopened.check_attack(plan.attack)
+    unopened.check_regions(job.regions)
+    place.check_inputs([], files_read([job.case], job.model))
+    return unopened.opened()
 
 
 def _one_attack(

@@ -185,13 +185,17 @@ class Worker:
         self._send({"event": "log", "level": level, "message": message, **identified})
 
     def _job(self, request: Request) -> dict[str, Any]:
+        from SegAdversarialLib.formats.source import describe_source
         from SegAdversarialLib.jobs import running, specification
 
         job = specification.make_job(request.said.get("job"))
         if isinstance(job, specification.AttackJob) and (job.scene or job.pictures):
             raise InputError("The worker makes no scenes and no pictures; leave scene and pictures out of the job.")
         emit = _thinned(lambda event: self._send({**event, "id": request.id}))
-        return {"rows": running.run(job, emit, request.stop.is_set, open_model=lambda x: self._open(x, request))}
+        rows = running.run(
+            job, emit, request.stop.is_set, open_model=lambda x: self._open(x, request), describe=describe_source
+        )
+        return {"rows": rows}
 
     def _network(self, request: Request) -> dict[str, Any]:
         from pydantic import ValidationError

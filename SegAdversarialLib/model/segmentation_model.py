@@ -345,13 +345,7 @@ class SegmentationModel:
         Raises:
             InputError: the case lacks one of them.
         """
-        try:
-            return [case.channel_index(channel) for channel in self.channels]
-        except InputError:
-            raise InputError(
-                f"The network {self.name} takes {len(self.channels)} channel(s), {', '.join(self.channels)}; "
-                f"{case.called} has {len(case.channels)}: {', '.join(case.channels)}."
-            ) from None
+        return case.positions_for(self.name, self.channels)
 
     def describe(self) -> dict[str, Any]:
         """What it is, as plain JSON data, with what was found out by asking it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,24 @@ class Case:
         if lowered.count(name.lower()) == 1:
             return lowered.index(name.lower())
         raise InputError(f"There is no channel {name} in {self.name or 'the case'}; it has {', '.join(self.channels)}.")
+
+    def positions_for(self, taker: str, channels: Sequence[str]) -> list[int]:
+        """Where the channels that a network takes are among the case's, by name.
+
+        Args:
+            taker: the network's name.
+            channels: its channels.
+
+        Raises:
+            InputError: the case lacks one of them.
+        """
+        try:
+            return [self.channel_index(channel) for channel in channels]
+        except InputError:
+            raise InputError(
+                f"The network {taker} takes {len(channels)} channel(s), {', '.join(channels)}; "
+                f"{self.called} has {len(self.channels)}: {', '.join(self.channels)}."
+            ) from None
 
     @checked
     def with_image(self, image: np.ndarray) -> Case:

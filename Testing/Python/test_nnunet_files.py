@@ -158,9 +158,7 @@ def test_the_configuration_is_told_by_the_folder(tmp_path: Path) -> None:
         for name, content in (("plans.json", two), ("dataset.json", DATASET)):
             (folder / name).write_text(json.dumps(content))
     assert what(tmp_path / NAME).endswith("(3d_fullres, fold 0)")
-    with pytest.raises(
-        InputError, match=r"and the configuration \(3d_fullres or 2d\) cannot be told from .*unnamed; put"
-    ):
+    with pytest.raises(InputError, match=r"and the configuration \(3d_fullres or 2d\) cannot be told from .*unnamed; put"):
         describe(tmp_path / "unnamed")
 
 

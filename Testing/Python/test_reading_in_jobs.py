@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import torch
 from conftest import tiny_network
 from nifti_helpers import affine_at, write_nifti
 
-from SegAdversarialLib import InputError, SegmentationModel
+from SegAdversarialLib import InputError, SegmentationModel, phantom
 from SegAdversarialLib.cli import main
+from SegAdversarialLib.formats.source import describe_source
 from SegAdversarialLib.jobs import AttackJob, results, run
 from SegAdversarialLib.jobs.opening import open_case
 from SegAdversarialLib.jobs.running import AttackOutcome
-from SegAdversarialLib.jobs.specification import CaseSource
+from SegAdversarialLib.jobs.specification import CaseSource, make_job
 
 HERE, BESIDE = affine_at(10, 20, -30), affine_at(18, 20, -30)
 IMAGE = np.random.default_rng(0).integers(200, 400, (8, 12, 10)).astype(np.int16)
@@ -88,14 +90,73 @@ def test_the_command_line_chooses_and_says_so(tmp_path: Path, capsys: pytest.Cap
     np.testing.assert_allclose(nibabel.load(tmp_path / "out" / "segmentation-clean.nii.gz").affine, HERE, atol=1e-5)
 
 
+def never(source: object) -> SegmentationModel:
+    raise AssertionError("the network was opened")
+
+
 def test_a_sheared_grid_is_refused_before_the_network_is_opened(tmp_path: Path) -> None:
     sheared = HERE.copy()
     sheared[1, 2] = 0.5
     path = write_nifti(tmp_path / "tilt.nii", IMAGE, sform=(sheared, 1))
-
-    def never(source: object) -> SegmentationModel:
-        raise AssertionError("the network was opened")
-
     job = AttackJob(case={"channels": {"A": str(path)}}, attacks=({"attack": "fgsm"},), output=str(tmp_path / "out"))
     with pytest.raises(InputError, match="sheared axes"):
         run(job, open_model=never)
+
+
+SMALL = {"phantom": {"seed": 7, "shape": [32, 32, 32]}}
+ATTACKED, OTHER, ODD = "attack", "evaluate", {"odd": [99]}
+WRONG = {
+    "channel": (ATTACKED, {"attacks": [{"attack": "fgsm", "channels": ["T3"]}]}, "no channel T3"),
+    "channel within": (
+        ATTACKED,
+        {"attacks": [{"attack": "least-budget", "method": {"attack": "pgd", "channels": ["T3"]}}]},
+        "no channel T3",
+    ),
+    "channel of a transfer": (
+        ATTACKED,
+        {"attacks": [{"attack": "transfer", "source": "x.ts", "method": {"attack": "pgd", "channels": ["T3"]}}]},
+        "no channel T3",
+    ),
+    "idle channel": (
+        ATTACKED,
+        {"attacks": [{"attack": "fgsm", "channels": ["T2"]}], "model": {"changes": {"channels": ["T1", "FLAIR"]}}},
+        "does not take the channel",
+    ),
+    "region file": (ATTACKED, {"attacks": [{"attack": "fgsm", "region": "none.nii.gz"}]}, "none.nii.gz"),
+    "network's channels": (
+        "segment",
+        {"model": {"changes": {"channels": ["T1", "T1ce", "T2", "PD"]}}},
+        "takes 4 channel.*PD; .* has 4",
+    ),
+    "regions": (ATTACKED, {"attacks": [{"attack": "fgsm"}], "regions": ODD}, "region odd needs label values"),
+    "other regions": (OTHER, {"adversarial": {"T1": "FILE"}, "regions": ODD}, "region odd needs label values"),
+    "certified regions": ("certify", {"regions": ODD}, "region odd needs label values"),
+    "changed channel": (OTHER, {"adversarial": {"T3": "FILE"}}, "no channel T3"),
+    "changed file": (OTHER, {"adversarial": {"T1": "none.nii.gz"}}, "none.nii.gz"),
+    "reference": (
+        "segment",
+        {"model": {"changes": {"classes": ["background", "tumour"]}}},
+        "reference leaves open which class",
+    ),
+    "segment's folder": ("segment", {"output": "FILE/out"}, "Cannot write"),
+    "attack's folder": (ATTACKED, {"attacks": [{"attack": "fgsm"}], "output": "FILE/out"}, "Cannot write"),
+    "evaluate's folder": (OTHER, {"adversarial": {"T1": "FILE"}, "output": "FILE/out"}, "Cannot write"),
+    "certify's folder": ("certify", {"output": "FILE/out"}, "Cannot write"),
+}
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A file of one of the subject's channels."""
+    written = phantom.subject(seed=7, shape=(32, 32, 32)).write(tmp_path_factory.mktemp("case"), ".nrrd")
+    return written["T1"].as_posix()
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told_before_the_network_is_opened(name: str, changed: str, tmp_path: Path) -> None:
+    """What the built-in network takes and gives stands in its settings, so a wrong word costs no seconds."""
+    kind, words, sentence = WRONG[name]
+    said = json.loads(json.dumps({"case": SMALL, "output": str(tmp_path / "out"), **words}).replace("FILE", changed))
+    with pytest.raises(InputError, match=sentence):
+        run(make_job({"kind": kind, **said}), open_model=never, describe=describe_source)
+    assert not list((tmp_path / "out").glob("*"))
