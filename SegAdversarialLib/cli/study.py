@@ -239,10 +239,11 @@ def _say_estimate(found: Estimate, console: Console) -> None:
     elif found.seconds is None:
         console.say("How long they take is not known yet; --first 10 runs ten of them and tells (their results are kept).")
     else:
-        others = f" Nothing is known yet of {', '.join(found.unknown)}; they are taken to last as others do."
+        others = f" Nothing is known yet of {', '.join(found.unknown)}: taken to last as the others do."
+        wait = f"{_counted(found.waiting, 'job')} that wait{'s' if found.waiting == 1 else ''}"
         console.say(
-            f"The {found.waiting:,} jobs that wait take one worker about {duration(found.seconds)}, by the {found.measured:,} "
-            f"that are done; N workers take an N-th of that.{others if found.unknown else ''}"
+            f"The {wait} will take one worker about {duration(found.seconds)}, by the {found.measured:,} done so far; N "
+            f"workers take an N-th of that.{others if found.unknown else ''}"
         )
 
 

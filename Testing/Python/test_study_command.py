@@ -120,7 +120,7 @@ def test_a_dry_run_leaves_nothing(file: Path, capsys: pytest.CaptureFixture[str]
 def test_the_first_jobs_tell_how_long_all_take(file: Path, capsys: pytest.CaptureFixture[str], done: list[Cell]) -> None:
     status, out, _ = command(capsys, "plan", file, "--first", 1)
     assert status == 0 and len(done) == 1
-    assert "The 3 jobs that wait take one worker about 6 seconds, by the 1 that are done" in out
+    assert "The 3 jobs that wait will take one worker about 6 seconds, by the 1 done so far" in out
     run_study(file)
     assert len(done) == 4 and len({x.key for x in done}) == 4
 

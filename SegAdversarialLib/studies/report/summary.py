@@ -140,9 +140,10 @@ def _useless(results: Results) -> list[str]:
 
 def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
     results = material.results
+    patients, networks = len(_patients(results)), len(results.networks)
     numbers = {
-        "patients": f"{len(_patients(results)):,}",
-        "networks": f"{len(results.networks):,}",
+        "patient" if patients == 1 else "patients": f"{patients:,}",
+        "network" if networks == 1 else "networks": f"{networks:,}",
         "attacks, each setting counted": f"{sum(bool(x.attack) for x in results.tried):,}",
         "jobs done": f"{material.account.count('done'):,} of {material.account.count():,}",
     }
