@@ -58,14 +58,14 @@ class Cases:
         cohort = source.find()
         if not cohort.labelled:
             raise InputError(
-                f"none of the {len(cohort)} cases of {source.cohort} has a reference, against which a study measures; add "
+                f"no case of {source.cohort} ({len(cohort)} in all) has a reference, against which a study measures; add "
                 "label maps, or choose another cohort."
             )
         skipped = cohort.check(progress=self._progress, cancel=self._cancel).wrong
         usable = cohort.without(skipped)
         if not len(usable):
             some = "; ".join(f"{name} ({why})" for name, why in list(skipped.items())[:3])
-            raise InputError(f"none of the {len(cohort)} cases of {source.cohort} can be used: {some}.")
+            raise InputError(f"no case of {source.cohort} ({len(cohort)} in all) can be used: {some}.")
         return Usable(usable, skipped)
 
 
