@@ -26,6 +26,7 @@ from SegAdversarialLib.jobs.worker import Request, Worker
 from SegAdversarialLib.scene import read_scene
 from SegAdversarialLib.studies.store import Store
 from SegAdversarialLib.training.checkpoints import Checkpoint
+from SegAdversarialLib.volumes.writing import write_volume
 
 KINDS = pytest.mark.parametrize("kind", NETWORKS.values(), ids=NETWORKS)
 
@@ -111,8 +112,9 @@ def test_the_command_that_describes(kind: Hostile, folder: Path, canary: Canary,
 @KINDS
 def test_a_command_that_opens(kind: Hostile, folder: Path, canary: Canary, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = kind.make(folder, canary), folder.parent / "out"
-    words = ["segment", "--model", str(path), "--phantom", "7", "--device", "cpu", "--output", str(out)]
-    assert main(words) == 2 and not out.exists()  # one that opens has other classes than the phantom
+    # one that opens has other classes than the phantom
+    case = [f"--channel={x}={a_scan(folder.parent)}" for x in ("CT", "T1")] if kind.why else ["--phantom=7"]
+    assert main(["segment", f"--model={path}", *case, "--device=cpu", f"--output={out}"]) == 2 and not out.exists()
     said = capsys.readouterr().err
     assert "Traceback" not in said
     assert re.search(kind.why or "which class of the network is meant", said, re.DOTALL), said
@@ -127,6 +129,13 @@ def test_the_worker(kind: Hostile, folder: Path, canary: Canary) -> None:
     assert end["id"] == "1" and (end["event"], end.get("kind")) == (("error", "input") if kind.why else ("done", None)), end
     if kind.why:
         refused(kind, end["message"])
+
+
+def a_scan(folder: Path) -> Path:
+    """A volume that any network of one channel could take."""
+    path = folder / "scan.nii.gz"
+    write_volume(path, np.zeros((16, 16, 16), np.float32), np.eye(4))
+    return path
 
 
 def pickled(path: Path, canary: Canary) -> Path:
@@ -233,8 +242,8 @@ def test_a_study_or_job_does_not_trust_its_own_program(
     for action in ("plan", "run"):
         assert main(["study", action, str(study)]) == 2
         message = capsys.readouterr().err
-        assert "net.ts is a program" in message and ("--trust" in message) is bool(said)
-    job = {"kind": "segment", "case": {"phantom": {}}, "output": str(folder / "out")}
+        assert "net.ts is a program" in message and "--trust" in message
+    job = {"kind": "segment", "case": {"channels": {"CT": str(a_scan(folder))}}, "output": str(folder / "out")}
     (folder / "job.json").write_text(json.dumps({**job, "model": {"path": str(net), "trust": bool(said)}}))
     assert main(["run", str(folder / "job.json")]) == 2 and "if you trust its source" in capsys.readouterr().err
 

@@ -263,7 +263,7 @@ def test_progress_and_cancel() -> None:
     seen: list[float] = []
     attack = Transfer(source=other_model(), method={"attack": "ifgsm", "steps": 4})
     attack(toy_model(), toy_case(), progress=lambda fraction, text: seen.append(fraction))
-    assert seen == sorted(seen) and seen[0] == 0 and 0.2 < seen[1] < 0.25 and seen[-1] == 1
+    assert seen == sorted(seen) and seen[0] == 0 and 0.2 < min(x for x in seen if x) < 0.25 and seen[-1] == 1
     with pytest.raises(Cancelled):
         attack(toy_model(), toy_case(), cancel=lambda: True)
 
