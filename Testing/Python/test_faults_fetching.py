@@ -89,8 +89,8 @@ def test_two_at_once(content: bytes, folder: Path) -> None:
         threads = [threading.Thread(target=work) for _ in range(2)]
         for one in threads:
             one.start()
-        (folder / f"{NAME}_v1.0.0.zip.part").write_bytes(b"")
         wait_until(lambda: server.asked)
+        (folder / f"{NAME}_v1.0.0.zip.part").write_bytes(b"")
         with pytest.raises(InputError, match="is being downloaded by another process"):
             store.remove([NAME], folder)
         server.go.set()
