@@ -216,7 +216,7 @@ class AcceleratedNetwork:
         """
         import torch
 
-        before, left_out = (list(self.active), self.searches_in), list[str]()
+        before, left_out = (list(self.active), self.searches_in, self.search_share), list[str]()
         while True:
             try:
                 answer = work()
@@ -225,7 +225,7 @@ class AcceleratedNetwork:
             except Exception as error:  # a compiler, a driver or a stranger's network may raise anything
                 switch = None if isinstance(error.__cause__, torch.OutOfMemoryError) else self._switch_off()
                 if switch is None:
-                    self.active, self.searches_in = before
+                    self.active, self.searches_in, self.search_share = before
                     raise
                 left_out.append(f"{switch} ({detail_of(error.__cause__ or error)})")
                 continue
@@ -251,11 +251,15 @@ class AcceleratedNetwork:
 
         asked, gradient = self.searches_in, partial(self._gradient_in, crop)
         found = known(self.file_hash, crop.shape, self._device)
-        if asked is not None and (found is None or found.precision != asked):
-            found = quickest(gradient, [asked], self._device, at_most=math.inf)._replace(precision=asked)
-        elif found is None:
-            found = quickest(gradient, that_may_do(self._device), self._device)
-            remember(self.file_hash, crop.shape, self._device, found)
+        try:
+            if asked is not None and (found is None or found.precision != asked):
+                found = quickest(gradient, [asked], self._device, at_most=math.inf)._replace(precision=asked)
+            elif found is None:
+                found = quickest(gradient, that_may_do(self._device), self._device)
+                remember(self.file_hash, crop.shape, self._device, found)
+        except BaseException:  # also somebody's Ctrl-C: nothing is decided by what was being tried
+            self.searches_in, self._low = asked, None
+            raise
         self.searches_in, self.search_share = found
 
     def _gradient_in(self, crop: torch.Tensor, precision: SearchPrecision) -> torch.Tensor:

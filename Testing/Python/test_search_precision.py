@@ -320,6 +320,19 @@ def test_a_file_is_measured_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -
     assert measured == ["once"]
 
 
+def test_an_interrupted_measurement_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(gradient: Any, *_: Any) -> search_precision.Search:
+        gradient("bfloat16")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search_precision, "WORTH_MEASURING", 1)
+    monkeypatch.setattr(search_precision, "quickest", interrupted)
+    model = wrapped(tiny_network().float())
+    with pytest.raises(KeyboardInterrupt):
+        attacks.PGD(steps=3, epsilon=0.1)(model, scaled_case())
+    assert model.describe()["acceleration"]["searches_in"] == "auto"
+
+
 def test_a_single_gradient_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_precision, "WORTH_MEASURING", 1)
     monkeypatch.setattr(search_precision, "quickest", lambda *_: pytest.fail("measured"))
