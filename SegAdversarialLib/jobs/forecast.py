@@ -28,6 +28,12 @@ _PACKED = 1
 _SLAB, _WINDOW = 8, 11
 """SSIM and files are timed in one part of so many of a channel, which is not thinner than SSIM's window."""
 
+_PACKED_CHANGE = 0.01
+"""Of a channel's range, by which it is changed where files are timed."""
+
+_SMOOTH = 33
+"""As many values as a channel of a smooth change were timed with."""
+
 _MOST_OF_CLEAN = 0.05
 
 _MOST_OF_GRADIENT = 0.5
@@ -45,7 +51,8 @@ class Forecast:
             may end early, and what they are: what one took is expected of its kind only.
         search: what a gradient of a search takes, beside another one; less than 1 where searches are of low precision.
         measuring, writing: seconds in which a result is measured and written.
-        measured_gradient: whether a gradient was measured.
+        writings: by name, seconds in which an attack's result is written, of those of which more is known.
+        measured_gradients: how many gradients were measured, of which the shortest counts.
         bounds: the least and the most that attacks may ask, of those that may end early.
         needed: the share of the time that an attack needs where windows are spared, of those that spare some.
     """
@@ -55,11 +62,12 @@ class Forecast:
     answer: float
     measuring: float
     writing: float
-    measured_gradient: bool = False
+    measured_gradients: int = 0
     bounds: Mapping[str, tuple[Cost, Cost]] = field(default_factory=dict)
     needed: Mapping[str, float] = field(default_factory=dict)
     search: float = 1.0
     own_paces: Mapping[str, str] = field(default_factory=dict)
+    writings: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def measured(
@@ -89,15 +97,16 @@ class Forecast:
         costs = {name: x.likely_cost for name, x in attacks.items()}
         bounds = {name: (x.least_cost, x.cost) for name, x in attacks.items() if x.least_cost != x.cost}
         gradient, asked = answer / ANSWER, sum(costs.values(), Cost())
-        measures = asked.gradients >= WORTH_MEASURING
-        search = _search_share(model, case, measures) if asked.searched else 1.0
-        if measures:
-            gradient = _gradient_seconds(model, case, clean.masks, cancel, clock, 1 + (asked.gradients >= 2 * WORTH_MEASURING))
+        measured = min(asked.gradients // WORTH_MEASURING, 2)
+        search = _search_share(model, case, measured > 0) if asked.searched else 1.0
+        if measured:
+            gradient = _gradient_seconds(model, case, clean.masks, cancel, clock, measured)
             answer = min(answer, _MOST_OF_GRADIENT * gradient)
         measuring = _measuring_seconds(model, case, clean, regions, clock)
-        needed, writing = _needed(attacks, model, case), _writing_seconds(case, clock)
+        needed, writings = _needed(attacks, model, case), _writings(attacks, case, clean.masks, clock)
         own = {name: x.name for name, x in attacks.items() if x.works_itself or name in bounds}
-        return cls(costs, gradient, answer, measuring, writing, measures, bounds, needed, search, own)
+        writing = max(writings.values(), default=0.0)
+        return cls(costs, gradient, answer, measuring, writing, measured, bounds, needed, search, own, writings)
 
     @property
     def seconds(self) -> float:
@@ -106,8 +115,8 @@ class Forecast:
 
     def seconds_of(self, name: str) -> dict[str, float]:
         """Of one attack: searching, answering once more, measuring and writing."""
-        searching = self._searching(name, self.costs[name])
-        return {"searching": searching, "answering": self.answer, "measuring": self.measuring, "writing": self.writing}
+        searching, writing = self._searching(name, self.costs[name]), self.writings.get(name, self.writing)
+        return {"searching": searching, "answering": self.answer, "measuring": self.measuring, "writing": writing}
 
     def sentence(self) -> str:
         """What is to be expected, in words."""
@@ -210,25 +219,40 @@ def _measuring_seconds(
         started = clock()
         hd95(other, reference[largest], case.spacing)
         distances = (clock() - started) / boxes[largest] * sum(boxes.values())
-    slab = _slab(case)
+    slab = _slab(case.image[0])
     started = clock()
     ssim(slab, np.roll(slab, 1, axis=-1))
     similarities = (clock() - started) * case.image.size / slab.size
     return distances * (1 if case.label is None else 2) + similarities
 
 
-def _writing_seconds(case: Case, clock: Callable[[], float]) -> float:
-    """How long the files of a result take, by packing and unpacking a slab of a channel, changed by random signs, and of its
-    change: files are read again once they are written."""
-    slab = _slab(case)
-    change = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), slab.shape)
-    started = clock()
-    for part in (slab + change, change):
-        gzip.decompress(gzip.compress(part.tobytes(), _PACKED))
-    return (clock() - started) * case.image.size / slab.size
+def _writings(attacks: Mapping[str, Attack], case: Case, masks: np.ndarray, clock: Callable[[], float]) -> dict[str, float]:
+    """How long the files of a result take, by the attack's name: the more values a change has, the less it can be packed. The
+    sum of some signs has few, noise has any; smooth changes are packed better than noise, but have files of their fields."""
+    gradients = {name: x.likely_cost.gradients for name, x in attacks.items()}
+    levels = {name: _SMOOTH if attacks[name].works_itself else round(2 * n**0.5) for name, n in gradients.items()}
+    seconds = {n: _writing_seconds(case, masks, n, clock) for n in set(levels.values())}
+    return {name: seconds[n] for name, n in levels.items()}
 
 
-def _slab(case: Case) -> np.ndarray:
-    """(k, J, I) of the middle of the first channel, no thinner than SSIM's window."""
-    thickness = min(case.shape[0], max(_WINDOW, case.shape[0] // _SLAB))
-    return case.image[0][(case.shape[0] - thickness) // 2 :][:thickness]
+def _writing_seconds(case: Case, masks: np.ndarray, levels: int, clock: Callable[[], float]) -> float:
+    """How long the files take of a result whose change has so many values in a channel (0: any), by packing and unpacking a
+    slab of a channel, of its change and of the answers before and after: files are read again once they are written."""
+    slab, generator = _slab(case.image[0]), np.random.default_rng(0)
+    change = generator.integers(levels, size=slab.shape) / max(levels - 1, 1) if levels else generator.random(slab.shape)
+    change = (change * (_PACKED_CHANGE * max(float(np.ptp(slab)), 1.0))).astype(np.float32)
+    answer = np.stack([_slab(x) for x in masks]).argmax(axis=0).astype(np.int16)
+
+    def seconds(*parts: np.ndarray) -> float:
+        started = clock()
+        for part in parts:
+            gzip.decompress(gzip.compress(part.tobytes(), _PACKED))
+        return clock() - started
+
+    return (len(case.image) * seconds(slab + change, change) + seconds(answer, answer)) * case.image[0].size / slab.size
+
+
+def _slab(channel: np.ndarray) -> np.ndarray:
+    """(k, J, I) of a channel's middle, no thinner than SSIM's window."""
+    thickness = min(len(channel), max(_WINDOW, len(channel) // _SLAB))
+    return channel[(len(channel) - thickness) // 2 :][:thickness]

@@ -16,8 +16,8 @@ PARTS = (SEARCHING, "answering", "measuring", "writing")
 
 _TRUSTED = 0.15
 """The share of a part from which on its own pace says all about its rest, and what was expected nothing. Where that was
-measured, it is twice as much, as the first gradient of an attack also gets memory for the others; not of attacks that do much
-by themselves."""
+measured twice, it is twice as much, as the first gradient of an attack also gets memory for the others; not of attacks that do
+much by themselves."""
 
 _ALMOST = 0.9999
 
@@ -35,7 +35,8 @@ class Outlook:
 
     A part that goes on is judged by its own pace, one that has not begun by the latest of its kind that has ended, or else by
     the forecast; where that has measured the network, it is corrected by how much slower or faster the network is now, as
-    attacks show that do little else than ask it.
+    attacks show that do little else than ask it. A network that is faster now says nothing of other work, as a first gradient
+    also gets memory for the others; what makes it slower, such as other programs, makes all slower.
 
     Args:
         expected: the forecast.
@@ -67,7 +68,7 @@ class Outlook:
         measured = self._left.after(share)
         left = (1 - share) * expected * self._expected_pace
         if measured is not None:
-            trusted = _TRUSTED * (1 + (searches and not part.of and self._expected.measured_gradient))
+            trusted = _TRUSTED * (1 + (searches and not part.of and self._expected.measured_gradients > 1))
             weight = min(1.0, share / trusted) if expected else 1.0
             left = weight * measured + (1 - weight) * left
             if searches and expected:
@@ -101,5 +102,7 @@ class Outlook:
 
     def _pace_of(self, part: _Part) -> float:
         """What a part takes of what is expected for it."""
-        drift = self._pace.get((SEARCHING, ""), 1.0) if self._expected.measured_gradient else 1.0
+        drift = self._pace.get((SEARCHING, ""), 1.0) if self._expected.measured_gradients else 1.0
+        if part.kind != SEARCHING:
+            drift = max(1.0, drift)
         return self._pace.get((part.kind, part.of), drift)

@@ -169,16 +169,25 @@ def test_what_the_first_attack_took_is_expected_of_the_second() -> None:
 def test_a_machine_that_is_slower_than_when_it_was_measured_is_slower_in_all_that_comes() -> None:
     seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
     thrice = {name: 3 * x for name, x in seconds.items()}
-    for share, forecast, came in job_of(thrice, Forecast(COSTS, *seconds.values(), measured_gradient=True)):
+    for share, forecast, came in job_of(thrice, Forecast(COSTS, *seconds.values(), measured_gradients=2)):
         if share >= 0.2:
             assert forecast == pytest.approx(came, abs=1e-6)
+
+
+def test_a_first_gradient_that_was_slow_makes_nothing_else_faster() -> None:
+    """The one gradient that was measured also got memory for the others."""
+    seconds = {"gradient": 1.0, "answer": 0.5, "measuring": 30.0, "writing": 10.0}
+    slow = {**seconds, "gradient": 3.0}
+    for share, forecast, came in job_of(seconds, Forecast(COSTS, *slow.values(), measured_gradients=2)):
+        if share >= 0.2:
+            assert forecast == pytest.approx(came, rel=0.01)
 
 
 def test_an_attack_that_works_by_itself_says_nothing_about_the_network() -> None:
     """Warping makes a step three times as long: neither measuring and writing nor another attack take longer for that."""
     seconds = {"gradient": 2.0, "answer": 0.7, "measuring": 9.0, "writing": 3.0}
     clock, told = Clock(), list[tuple[float, float]]()
-    expected = Forecast(COSTS, *seconds.values(), measured_gradient=True, own_paces={"first": "deformation"})
+    expected = Forecast(COSTS, *seconds.values(), measured_gradients=2, own_paces={"first": "deformation"})
     outlook = Outlook(expected, lambda fraction, message, left: told.append((clock.now, left)), clock)
     for name, slower in (("first", 3), ("second", 1)):
         for kind, part in expected.seconds_of(name).items():
