@@ -16,7 +16,7 @@ from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.evaluation import Evaluation
 from SegAdversarialLib.evaluation.measuring import evaluate
-from SegAdversarialLib.evaluation.notebook import before_after, table
+from SegAdversarialLib.showing.notebook import before_after, table
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.geometry import sizes
 

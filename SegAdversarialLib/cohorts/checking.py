@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import notebook
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.structures.matching import understood
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.structures.segments import values_in

@@ -15,7 +15,7 @@ from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.cohorts.checking import Check, NetworkLike, check_entry, problems_of
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel, first_problem
-from SegAdversarialLib.evaluation import notebook
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.volumes.case import Case
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.evaluation.files import versions
 from SegAdversarialLib.evaluation.tables import format_table, write_table
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import RESULT_MARKER, file_name, whole_folder
 from SegAdversarialLib.volumes.json_data import write_json

@@ -12,9 +12,9 @@ import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.evaluation.tables import format_table, write_table
 from SegAdversarialLib.metrics import mean_dice
+from SegAdversarialLib.showing import notebook
 
 if TYPE_CHECKING:
     import pandas

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from SegAdversarialLib.evaluation import notebook
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.volumes.files import whole_file
 
 

@@ -21,6 +21,7 @@ from SegAdversarialLib.model.prediction import Prediction
 from SegAdversarialLib.model.preprocessing import Preprocessing
 from SegAdversarialLib.model.windows import Rarely, Windows
 from SegAdversarialLib.objectives import Objective
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 
@@ -119,6 +120,9 @@ class SegmentationModel:
             f"<SegmentationModel {self.name}: {', '.join(self.channels)} -> {', '.join(self.head.names)}; {self.head.kind}, "
             f"{window}, {parameters:,} parameters, on {self.device}>"
         )
+
+    def _repr_html_(self) -> str:
+        return notebook.table(self.head.rows(), ("label", "name", "stands_for"), repr(self).strip("<>"))
 
     @classmethod
     @checked(
@@ -358,10 +362,7 @@ class SegmentationModel:
         return {
             "name": self.name,
             "channels": list(self.channels),
-            "classes": [
-                {"label": label, "name": name, "stands_for": list(region)}
-                for label, name, region in zip(self.head.labels, self.head.names, self.head.regions)
-            ],
+            "classes": self.head.rows(),
             "head": self.head.kind,
             "threshold": self.head.threshold,
             "painting": self.head.painting,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -115,6 +115,11 @@ class OutputHead:
         for name, region in sorted(zip(self.names, self.regions), key=lambda x: -len(x[1])):
             names.update(dict.fromkeys(region, name))
         return dict(sorted(names.items()))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Each output's label, name and reference labels, as plain JSON data."""
+        outputs = zip(self.labels, self.names, self.regions)
+        return [{"label": label, "name": name, "stands_for": list(region)} for label, name, region in outputs]
 
     def output(self, structure: str | int) -> int:
         """The position of the output with this name or label value.

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.evaluation.statistics import Comparison, Summary
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.volumes.files import whole_file
 
 SIGNIFICANT = "*"

@@ -11,6 +11,7 @@ import numpy as np
 
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.structures.matching import relabelled, understood
 from SegAdversarialLib.volumes.files import file_name
 from SegAdversarialLib.volumes.geometry import Grid, check_affine, sizes, spacing_of
@@ -86,6 +87,22 @@ class Case:
         spacing = "x".join(f"{x:.3g}" for x in self.spacing)
         reference = "with a reference" if self.label is not None else "without a reference"
         return f"<Case{name}: {', '.join(self.channels)}; {sizes(self.shape)} voxels of {spacing} mm; {reference}>"
+
+    def _repr_html_(self) -> str:
+        assert self.dtypes is not None
+        channels = [
+            {"channel": name, "least": float(x.min()), "mean": float(x.mean()), "most": float(x.max()), "stored as": dtype}
+            for name, x, dtype in zip(self.channels, self.image, self.dtypes)
+        ]
+        shown = notebook.table(channels, ("channel", "least", "mean", "most", "stored as"), repr(self).strip("<>"))
+        if self.label is None:
+            return shown
+        milliliters, names = np.prod(self.spacing) / 1000, self.label_names or {}
+        labels = [
+            {"label": int(value), "name": names.get(int(value)), "voxels": int(count), "mL": float(count * milliliters)}
+            for value, count in zip(*np.unique(self.label, return_counts=True))
+        ]
+        return shown + notebook.table(labels, ("label", "name", "voxels", "mL"), "Reference")
 
     @property
     def called(self) -> str:

@@ -16,7 +16,8 @@ PACKAGE = LIBRARY.name
 # a room may import from rooms to the right of it only
 ROOMS = (
     *("cli", "jobs", "studies", "defenses", "training", "scene", "attacks", "cohorts", "evaluation", "formats"),
-    *("networks", "model", "phantom", "objectives", "changes", "metrics", "volumes", "structures", "arguments", "errors"),
+    *("networks", "model", "phantom", "objectives", "changes", "metrics", "volumes", "structures", "showing", "arguments"),
+    "errors",
 )
 
 AT_THE_ROOT = {"__init__", "__main__", "errors"}

@@ -17,8 +17,8 @@ from SegAdversarialLib import Case, InputError, SegmentationModel, attacks, eval
 from SegAdversarialLib.attacks.documentation import settings_of
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
-from SegAdversarialLib.evaluation.notebook import table
 from SegAdversarialLib.jobs.results import read_attack
+from SegAdversarialLib.showing.notebook import table
 
 
 @pytest.fixture(scope="module", name="model")
@@ -82,6 +82,19 @@ def test_notebooks_get_tables(model: SegmentationModel, result: AttackResult) ->
     assert cells.tags.count("tr") == 1 + len(evaluation.rows) and "<b>rim</b>" in cells.texts and "b" not in cells.tags
     cells = Cells(result._repr_html_())
     assert {"dice mean".removeprefix("dice "), "epsilon", "0.05", "steps"} <= set(cells.texts) and "b" not in cells.tags
+
+
+def test_a_case_and_a_network_are_tables_in_a_notebook(model: SegmentationModel) -> None:
+    image = np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)
+    label = np.array([[[0, 0, 0], [0, 2, 2]]], np.int16)
+    case = Case(image, ("A", "<b>"), np.diag([10.0, 10, 10, 1]), label, {2: "rim"}, dtypes=("int16", "float32"))
+    cells = Cells(case._repr_html_())
+    assert cells.texts[1:11] == ["channel", "least", "mean", "most", "stored as", "A", "0", "2.5", "5", "int16"]
+    assert cells.texts[11:16] == ["<b>", "6", "8.5", "11", "float32"]
+    assert cells.texts[-7:] == ["0", "4", "4", "2", "rim", "2", "2"]  # what 0 is has no name: an empty cell
+    assert cells.tags.count("table") == 2 and Cells(Case(image, ("A", "B"), np.eye(4))._repr_html_()).tags.count("table") == 1
+    shown = Cells(model._repr_html_())
+    assert shown.texts[0] == repr(model).strip("<>") and set(model.head.names) <= set(shown.texts)
 
 
 def test_nothing_in_a_table_is_read_as_html() -> None:

@@ -13,9 +13,9 @@ from SegAdversarialLib.defenses.audit.picture import draw
 from SegAdversarialLib.defenses.audit.probes import ITERATIVE, NOISE, SINGLE
 from SegAdversarialLib.defenses.audit.settings import AuditSettings
 from SegAdversarialLib.errors import InputError
-from SegAdversarialLib.evaluation import notebook
 from SegAdversarialLib.evaluation.files import versions
 from SegAdversarialLib.evaluation.tables import format_table, write_table
+from SegAdversarialLib.showing import notebook
 from SegAdversarialLib.volumes.files import RESULT_MARKER, whole_folder
 from SegAdversarialLib.volumes.json_data import write_json
 
