@@ -171,7 +171,10 @@ class NetworkSection:
                 self.fileLine,
                 _("File"),
                 "networkFileLine",
-                _("A TorchScript network, or a MONAI network's settings (.json) or weights (.safetensors, .pt)"),
+                _(
+                    "A network's file: TorchScript, weights or their settings (.json), a checkpoint, or the zip archive "
+                    "of a MONAI bundle or of nnU-Net; of several networks in an archive ARCHIVE.zip/FOLDER/IN/IT"
+                ),
             ),
             (self.folderLine, _("Folder"), "networkFolderLine", _("A folder that holds one network")),
             (

@@ -73,13 +73,14 @@ def stampOfNetwork(path: str, settings: str = "") -> Stamp:
     """The stamp of a network: of its file or folder, and of the JSON file that describes it or lies beside it.
 
     Args:
-        path: a built-in network's name, a file or a folder.
+        path: a built-in network's name, a file or a folder, or what is named in an archive or a folder (ARCHIVE.zip/FOLDER).
         settings: the JSON file that describes it; empty: the one beside it.
     """
     if path.startswith(BUILTIN):
         return stampOf(settings)
+    archive = next((str(x) for x in Path(path).parents if x.is_file()), "")
     beside = [] if settings or os.path.isdir(path) else [f"{os.path.splitext(path)[0]}.json", f"{path}.json"]
-    return stampOf(*dict.fromkeys([path, settings, *beside]))
+    return stampOf(*dict.fromkeys([path, archive, settings, *beside]))
 
 
 def isTrusted(programs: Sequence[str]) -> bool:

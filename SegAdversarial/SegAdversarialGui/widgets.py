@@ -150,7 +150,8 @@ def pathLine(kind: int, nameFilters: list[str]) -> Any:
 
 def networkLine() -> Any:
     """A line for the path of a network file."""
-    return pathLine(ctk.ctkPathLineEdit.Files, [_("Networks") + " (*.ts *.pt *.pth *.torchscript *.json *.safetensors)"])
+    endings = "*.ts *.torchscript *.pt *.pth *.pt2 *.ckpt *.safetensors *.json *.zip"
+    return pathLine(ctk.ctkPathLineEdit.Files, [f"{_('Networks')} ({endings})"])
 
 
 def weightsLine() -> Any:

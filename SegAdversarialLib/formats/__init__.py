@@ -101,7 +101,7 @@ def open_found(found: NetworkFile, name: str, trust: Trust, place: torch.device)
         acceleration=chosen.acceleration,
     )
     files = (found.data,) if found.foreign is None else found.foreign.files
-    model.examine(_hash_of(files, chosen))
+    model.examine(_hash_of(files, chosen, found.within))
     return model
 
 
@@ -133,8 +133,9 @@ def _network(found: NetworkFile, trust: Trust, place: torch.device) -> torch.nn.
     return monai_network.load(found.data, found.settings)
 
 
-def _hash_of(files: tuple[Path, ...], settings: ModelSettings) -> str:
-    """What identifies a network: the contents of its files, and the architecture where they hold weights alone."""
+def _hash_of(files: tuple[Path, ...], settings: ModelSettings, within: str) -> str:
+    """What identifies a network: the contents of its files, where in them it stands, and the architecture where they hold
+    weights alone."""
     contents = "".join(digest(x) for x in files)
     named = "" if settings.network is None else settings.network.model_dump_json()
-    return f"{contents}{named}{settings.weights_within or ''}"
+    return f"{contents}{named}{within}"

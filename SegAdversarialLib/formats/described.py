@@ -38,6 +38,7 @@ class Described:
         warnings: what is not as in the original tool, one sentence each.
         weights: the files with the weights, where there are several; `data` is the first.
         architecture: the network by its name, with which our own files describe it; None: it is a program.
+        within: where in its files it stands, where they hold others beside it; "": they are this network alone.
     """
 
     content: Content
@@ -49,6 +50,7 @@ class Described:
     warnings: tuple[str, ...] = ()
     weights: tuple[Path, ...] = ()
     architecture: Callable[[], NetworkSettings] | None = None
+    within: str = ""
 
 
 def described(path: Path) -> Described | None:

@@ -81,6 +81,11 @@ class NetworkFile:
         return (self.foreign.weights if self.foreign is not None else ()) or (self.data,)
 
     @property
+    def within(self) -> str:
+        """Where in its files the networks stand, where these hold others beside them."""
+        return "; ".join(x.settings.weights_within or (x.foreign.within if x.foreign else "") for x in self.parts).strip("; ")
+
+    @property
     def first(self) -> NetworkFile:
         """Where channels, classes and preprocessing are said: the network itself, or an ensemble's first member."""
         return self.members[0][1].first if self.members else self
@@ -114,6 +119,7 @@ class NetworkDescription:
         runs: what in its files could run code, in words.
         programs: the files in which that stands, which open only when their bytes are trusted.
         spared: what its own tool would run in it and this software does not, in words.
+        within: where in its files the network stands, where they hold others beside it; "": they are this network alone.
     """
 
     name: str
@@ -134,6 +140,7 @@ class NetworkDescription:
     runs: tuple[str, ...] = ()
     programs: tuple[Path, ...] = ()
     spared: str = ""
+    within: str = ""
 
     def opens(self, trust: Trust) -> bool:
         """Whether it opens with the user's word, or with what is remembered.
@@ -187,6 +194,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         runs=found.runs,
         programs=found.programs,
         spared=found.content.spared,
+        within=found.within,
     )
 
 

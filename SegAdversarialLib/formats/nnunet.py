@@ -3,13 +3,15 @@
 RESULTS/Dataset501_Name/Trainer__Plans__configuration/fold_0/checkpoint_final.pth: any of these places is taken, where there is
 but one network below it. A checkpoint holds plans and labels as well, so that it opens alone. Folds are chosen by their names
 joined, as in CONFIGURATION/fold_0+fold_2; unless chosen, all are taken, as nnU-Net does. A checkpoint beside plans.json and
-dataset.json, without the folder of its fold, is taken for the only one.
+dataset.json, without the folder of its fold, is taken for the only one. What nnUNetv2_export_model_to_zip packs is read in its
+archive: RESULTS may be one.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +19,12 @@ from typing import Any
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats.described import Described
-from SegAdversarialLib.formats.plain_pickle import member_of_zip, plain_data
+from SegAdversarialLib.formats.places import Place
+from SegAdversarialLib.formats.plain_pickle import plain_data
 from SegAdversarialLib.formats.recognition import Content
 from SegAdversarialLib.formats.unopened import NotOpened, described_as
-from SegAdversarialLib.volumes.files import is_file
-from SegAdversarialLib.volumes.json_data import read_object
+from SegAdversarialLib.volumes.archives import begins_as_zip, check_directory
+from SegAdversarialLib.volumes.json_data import object_in
 
 _MARKS = (b"network_weights", b"trainer_name")
 """What every checkpoint of nnU-Net has, and together nobody else's."""
@@ -51,11 +54,11 @@ class Trained:
     place: Path
     plans: dict[str, Any]
     dataset: dict[str, Any]
-    checkpoints: tuple[Path, ...]
+    checkpoints: tuple[Place, ...]
     configuration: str
     trainer: str
     mirrored: tuple[int, ...]
-    beside: tuple[Path, ...] = ()
+    beside: tuple[Place, ...] = ()
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -90,50 +93,72 @@ def describe(path: Path) -> Described | None:
             "resampling does both, so that surfaces may differ by part of a voxel."
         )
     settings["description"] = f"{found.plans.get('dataset_name', 'unknown data')}, {found.configuration}, {found.trainer}"
+    archive = found.checkpoints[0].archive
     return Described(
-        content=Content("foreign", what),
+        content=Content("foreign", what if archive is None else f"{what} in a zip archive"),
         settings=settings,
-        data=found.checkpoints[0],
-        files=(*found.checkpoints, *found.beside),
+        data=found.checkpoints[0].file,
+        files=tuple(dict.fromkeys(x.file for x in (*found.checkpoints, *found.beside))),
         load=lambda _, device: load(architecture, found.checkpoints),
         warnings=tuple(warnings),
-        weights=found.checkpoints,
+        weights=tuple(dict.fromkeys(x.file for x in found.checkpoints)),
         architecture=lambda: architecture.settings(len(found.checkpoints)),
+        within="" if archive is None else ", ".join(str(x.path.relative_to(archive)) for x in found.checkpoints),
     )
 
 
 def _at(path: Path) -> Trained | None:
-    """What lies at a path: a checkpoint, one or several folds of a configuration, or a folder above it."""
-    if is_file(path):
+    """What lies at a path: a checkpoint, one or several folds of a configuration, or a folder or an archive above it."""
+    place = Place.of(path)
+    if place.is_file():
         beside = path.name in ("plans.json", "dataset.json")
-        return _of_folder(path.parent, path) if beside else _of_checkpoint(path)
-    if os.path.isdir(path):
-        _check_version(path)
-        return _of_fold(path) or _of_folder(path, path) or _of_results(path)
+        return _of_folder(place.parent, path) if beside else _of_checkpoint(place) or _of_archive(place)
+    if place.is_folder():
+        _check_version(place)
+        return _of_fold(place) or _of_folder(place, path) or _of_results(place)
     names = path.name.split("+")
-    if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and os.path.isdir(path.parent):
-        missing = next((name for name in names if not os.path.isdir(path.parent / name)), None)
+    if len(names) > 1 and all(map(_FOLD.fullmatch, names)) and place.parent.is_folder():
+        missing = next((name for name in names if not (place.parent / name).is_folder()), None)
         if missing is not None:
-            known = ", ".join(x.name for x in _folds_in(path.parent))
+            known = ", ".join(x.name for x in _folds_in(place.parent))
             raise InputError(f"{path.parent} has no {missing}; it has {known or 'no folds'}.")
-        return _of_folder(path.parent, path, [path.parent / name for name in names])
+        return _of_folder(place.parent, path, [place.parent / name for name in names])
+    if place.archive is not None and (networks := list(_networks_below(Place(place.archive, place.archive)))):
+        listed = _few([x.inside for x in networks])
+        raise InputError(f"The archive {place.archive} holds no {place.inside}; its networks of nnU-Net are {listed}.")
     return None
 
 
-def _of_checkpoint(path: Path) -> Trained | None:
-    said = _header(path)
-    # one that says nothing of its plans is a file of weights, unless they lie beside it
-    known = said is not None and (said.get("init_args") or is_file(_configuration_of(path) / "plans.json"))
-    return _trained(path, (path,), said) if said is not None and known else None
-
-
-def _of_fold(folder: Path) -> Trained | None:
-    if not (_FOLD.fullmatch(folder.name) and any(is_file(folder / x) for x in _CHECKPOINTS)):
+def _of_archive(place: Place) -> Trained | None:
+    """The one network in a zip archive as nnU-Net exports it; None: there is none."""
+    path = place.path
+    if place.archive is not None or not begins_as_zip(path):
         return None
-    return _of_folder(folder.parent, folder, [folder])
+    try:
+        check_directory(path, path)
+        with zipfile.ZipFile(path) as archive:
+            if not any(x.rpartition("/")[2] == "plans.json" for x in archive.namelist()):
+                return None
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
+        return None
+    within = Place(path, path)
+    return _of_folder(within, path) or _of_results(within)
 
 
-def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> Trained | None:
+def _of_checkpoint(place: Place) -> Trained | None:
+    said = _header(place)
+    # one that says nothing of its plans is a file of weights, unless they lie beside it
+    known = said is not None and (said.get("init_args") or (_configuration_of(place) / "plans.json").is_file())
+    return _trained(place.path, (place,), said) if said is not None and known else None
+
+
+def _of_fold(folder: Place) -> Trained | None:
+    if not (_FOLD.fullmatch(folder.name) and _best_of(folder) is not None):
+        return None
+    return _of_folder(folder.parent, folder.path, [folder])
+
+
+def _of_folder(folder: Place, place: Path, chosen: list[Place] | None = None) -> Trained | None:
     """The network of a configuration's folder; None: it is none.
 
     Args:
@@ -141,7 +166,7 @@ def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> T
         place: the path that was given.
         chosen: its folds; None: all, but the one of all cases only where there are no others.
     """
-    beside = tuple(x for x in (folder / "plans.json", folder / "dataset.json") if is_file(x))
+    beside = tuple(x for x in (folder / "plans.json", folder / "dataset.json") if x.is_file())
     found = _folds_in(folder)
     folds = chosen or [x for x in found if x.name != "fold_all"] or found
     checkpoints = tuple(x for x in map(_best_of, folds or ([folder] if beside else [])) if x is not None)
@@ -149,7 +174,7 @@ def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> T
     if not checkpoints:
         if {"configurations", "plans_name"} <= set(plans) and (len(beside) == 2 or found):
             raise NotOpened(
-                f"{folder} is a network trained with nnU-Net whose weights are missing; a folder fold_0 with "
+                f"{folder.path} is a network trained with nnU-Net whose weights are missing; a folder fold_0 with "
                 "checkpoint_final.pth in it would be right.",
                 place,
                 f"a network trained with nnU-Net, without its weights (plans for {_few(list(plans['configurations']))})",
@@ -161,7 +186,7 @@ def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> T
     if said is None:
         if not beside:
             return None
-        raise InputError(f"{checkpoints[0]} is no checkpoint of nnU-Net, or it is damaged; download or copy it again.")
+        raise InputError(f"{checkpoints[0].path} is no checkpoint of nnU-Net, or it is damaged; download or copy it again.")
     trained = _trained(place, checkpoints, said)
     if folder / "plans.json" in beside:
         trained = replace(trained, plans=plans)
@@ -170,41 +195,50 @@ def _of_folder(folder: Path, place: Path, chosen: list[Path] | None = None) -> T
     return replace(trained, beside=beside)
 
 
-def _of_results(folder: Path) -> Trained | None:
+def _of_results(folder: Place) -> Trained | None:
     """The one network in the folders below a data set's, or below that of all results; None: there are none.
 
     Raises:
         InputError: there are several.
     """
-    below = [x for x in _folders(folder) if x.name.count("__") == 2 or re.match(r"Dataset\d{3}_|nnunet$|results$", x.name)]
+    named = re.compile(r"Dataset\d{3}_|nnunet$|results$" if folder.archive is None else "")
+    below = [x for x in folder.folders() if x.name.count("__") == 2 or named.match(x.name)]
     networks = [x for y in below for x in _networks_below(y)]
     if not networks:
         return None
     if len(networks) == 1:
-        return _of_folder(networks[0], folder)
-    shown = ", ".join(str(x.relative_to(folder)) for x in networks[:6])
+        return _of_folder(networks[0], folder.path)
+    shown = ", ".join(x.path.relative_to(folder.path).as_posix() for x in networks[:6])
     more = f" and {len(networks) - 6} more" if len(networks) > 6 else ""
-    message = f"The folder {folder} holds {len(networks)} networks of nnU-Net ({shown}{more}); give the folder of one."
-    what = f"a folder of {len(networks)} networks of nnU-Net ({shown}{more})"
-    raise NotOpened(message, folder, what, ["which of them"], f"segadversarial info {networks[0]}")
+    kind = "folder" if folder.path != folder.archive else "archive"
+    way_out = "give the folder of one" if folder.archive is None else f"give one of them, such as {networks[0].path}"
+    message = f"The {kind} {folder.path} holds {len(networks)} networks of nnU-Net ({shown}{more}); {way_out}."
+    what = f"a{' zip' if kind == 'archive' else ''} {kind} of {len(networks)} networks of nnU-Net ({shown}{more})"
+    raise NotOpened(message, folder.path, what, ["which of them"], _lines(networks))
 
 
-def _networks_below(folder: Path, depth: int = 0) -> Iterator[Path]:
+def _lines(networks: list[Place]) -> str:
+    """The lines that describe them, joined by or."""
+    return " or ".join(f"segadversarial info {shlex.quote(str(x.path))}" for x in networks[:6])
+
+
+def _networks_below(folder: Place, depth: int = 0) -> Iterator[Place]:
     """The configurations' folders in a folder of results, or in a data set's."""
     if any(_best_of(x) for x in _folds_in(folder)):
         yield folder
     elif depth < 3:
-        for inner in _folders(folder):
+        for inner in folder.folders():
             yield from _networks_below(inner, depth + 1)
 
 
-def _check_version(folder: Path) -> None:
+def _check_version(place: Place) -> None:
     """Refuse a folder of nnU-Net's first version.
 
     Raises:
         InputError: it is one.
     """
-    if is_file(folder / "plans.pkl") and any(folder.glob("fold_*/model_*.model")):
+    folder = place.path
+    if (place / "plans.pkl").is_file() and any(folder.glob("fold_*/model_*.model")):
         raise NotOpened(
             f"{folder} is a network trained with version 1 of nnU-Net, whose plans are a Python pickle; networks of version 2 "
             "open (plans.json).",
@@ -219,46 +253,37 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(x for x in folder.iterdir() if x.is_dir() and not x.name.startswith("."))
-    except OSError as error:
-        raise InputError(
-            f"The folder {folder} cannot be read ({error.strerror or error}); give a folder that you may read."
-        ) from error
-
-
-def _folds_in(folder: Path) -> list[Path]:
+def _folds_in(folder: Place) -> list[Place]:
     """Its folds, by their numbers."""
-    found = [(match[1], x) for x in _folders(folder) if (match := _FOLD.fullmatch(x.name))]
+    found = [(match[1], x) for x in folder.folders() if (match := _FOLD.fullmatch(x.name))]
     return [x for _, x in sorted(found, key=lambda pair: int(pair[0]) if pair[0] != "all" else -1)]
 
 
-def _best_of(fold: Path) -> Path | None:
-    return next((fold / x for x in _CHECKPOINTS if is_file(fold / x)), None)
+def _best_of(fold: Place) -> Place | None:
+    return next((fold / x for x in _CHECKPOINTS if (fold / x).is_file()), None)
 
 
-def _unfinished(checkpoints: tuple[Path, ...]) -> Iterator[str]:
+def _unfinished(checkpoints: tuple[Place, ...]) -> Iterator[str]:
     """What is to be said where nnU-Net itself would not find the weights that it asks for."""
-    for path in checkpoints:
-        if path.name != _CHECKPOINTS[0] and _best_of(path.parent) == path:
-            yield f"{path.parent.name} has no {_CHECKPOINTS[0]}, as its training has not ended; {path.name} is taken."
+    for x in checkpoints:
+        if x.name != _CHECKPOINTS[0] and _best_of(x.parent) == x:
+            yield f"{x.parent.name} has no {_CHECKPOINTS[0]}, as its training has not ended; {x.name} is taken."
 
 
-def _header(path: Path) -> dict[str, Any] | None:
+def _header(checkpoint: Place) -> dict[str, Any] | None:
     """What a checkpoint says beside its weights; None: it is none of nnU-Net's."""
-    content = member_of_zip(path)
+    content = checkpoint.pickle()
     if content is None or not all(mark in content for mark in _MARKS):
         return None
-    said = plain_data(content, str(path))
+    said = plain_data(content, str(checkpoint.path))
     return said if isinstance(said, dict) else None
 
 
-def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -> Trained:
+def _trained(place: Path, checkpoints: tuple[Place, ...], said: dict[str, Any]) -> Trained:
     """The network of some checkpoints, from what the first says of itself."""
     given = said.get("init_args")
     given = given if isinstance(given, dict) else {}
-    beside: tuple[Path, ...] = ()
+    beside: tuple[Place, ...] = ()
     plans, dataset, configuration = (given.get(x) for x in ("plans", "dataset_json", "configuration"))
     if not (isinstance(plans, dict) and isinstance(dataset, dict) and isinstance(configuration, str)):
         plans, dataset, configuration, beside = _said_beside(checkpoints[0])
@@ -267,13 +292,13 @@ def _trained(place: Path, checkpoints: tuple[Path, ...], said: dict[str, Any]) -
     return Trained(place, plans, dataset, checkpoints, configuration, str(said.get("trainer_name")), axes, beside)
 
 
-def _configuration_of(checkpoint: Path) -> Path:
+def _configuration_of(checkpoint: Place) -> Place:
     """The folder of the configuration that a checkpoint belongs to: above that of its fold, or its own."""
     parent = checkpoint.absolute().parent
     return parent.parent if _FOLD.fullmatch(parent.name) else parent
 
 
-def _said_beside(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any], str, tuple[Path, ...]]:
+def _said_beside(checkpoint: Place) -> tuple[dict[str, Any], dict[str, Any], str, tuple[Place, ...]]:
     """Plans, data set and configuration of a checkpoint that does not say them (init_args), from the files beside it.
 
     Raises:
@@ -281,7 +306,7 @@ def _said_beside(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any], str,
     """
     folder = _configuration_of(checkpoint)
     files = (folder / "plans.json", folder / "dataset.json")
-    lacking = [x.name for x in files if not is_file(x)]
+    lacking = [x.name for x in files if not x.is_file()]
     if not lacking:
         plans, dataset = map(_json, files)
         known = plans.get("configurations")
@@ -292,22 +317,20 @@ def _said_beside(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any], str,
         lacking = [f"the configuration ({' or '.join(names) or 'none is in plans.json'})"]
     way_out = "put it into a folder Trainer__Plans__CONFIGURATION/fold_0, with plans.json and dataset.json above that"
     raise NotOpened(
-        f"{checkpoint} is a checkpoint of nnU-Net that does not say its plans, data set and configuration (init_args), and "
-        f"{' and '.join(lacking)} cannot be told from {folder}; {way_out}.",
-        checkpoint,
+        f"{checkpoint.path} is a checkpoint of nnU-Net that does not say its plans, data set and configuration (init_args), "
+        f"and {' and '.join(lacking)} cannot be told from {folder.path}; {way_out}.",
+        checkpoint.path,
         "a checkpoint of nnU-Net that does not say its own plans (init_args)",
         lacking,
         way_out,
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    if path.exists() and path.stat().st_size > _LARGEST_PLANS:
-        raise InputError(f"{path} is far too large for nnU-Net's plans; download or copy it again.")
-    return read_object(path, "file", "; download or copy it again")
+def _json(place: Place) -> dict[str, Any]:
+    return object_in(place.content(_LARGEST_PLANS), place.path, "file", "; download or copy it again")
 
 
 def _is_of_totalsegmentator(found: Trained) -> bool:
     """Whether it is one of TotalSegmentator's: by its data set's name, or because it lies where that keeps its own."""
     named = "totalsegmentator" in str(found.plans.get("dataset_name", "")).lower()
-    return named or any(x.name == ".totalsegmentator" for x in found.checkpoints[0].absolute().parents)
+    return named or any(x.name == ".totalsegmentator" for x in found.checkpoints[0].path.absolute().parents)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from SegAdversarialLib.errors import InputError, detail_of
+from SegAdversarialLib.formats.places import Place
 from SegAdversarialLib.formats.unopened import NotInstalled, NotSupported
 
 if TYPE_CHECKING:
@@ -142,13 +143,13 @@ def made_of(name: str, arguments: Mapping[str, Any], imported: Collection[str]) 
     return network
 
 
-def load(architecture: Architecture, checkpoints: Sequence[Path]) -> torch.nn.Module:
+def load(architecture: Architecture, checkpoints: Sequence[Place]) -> torch.nn.Module:
     """The network with the weights of a fold, or the mean of the logits of several.
 
     Raises:
         InputError: the package that it needs is not installed, or weights are damaged or another network's.
     """
-    folds = [_fold(architecture, path) for path in checkpoints]
+    folds = [_fold(architecture, x) for x in checkpoints]
     if len(folds) == 1:
         return folds[0]
     from SegAdversarialLib.model.averaging import MeanLogits
@@ -156,12 +157,14 @@ def load(architecture: Architecture, checkpoints: Sequence[Path]) -> torch.nn.Mo
     return MeanLogits(folds)
 
 
-def _fold(architecture: Architecture, path: Path) -> torch.nn.Module:
+def _fold(architecture: Architecture, place: Place) -> torch.nn.Module:
     """The network with the weights in a checkpoint."""
     from SegAdversarialLib.formats.checkpoints import check_shapes, weights_for
     from SegAdversarialLib.formats.weights_file import checkpoint
 
-    network, found = architecture.network(), checkpoint(path)
+    network, path = architecture.network(), place.path
+    with place.on_disk() as file:
+        found = checkpoint(file, path)
     expected = network.state_dict()
     trained_by = f"; its trainer {architecture.trainer} may build another network than its plans say"
     try:

@@ -208,9 +208,6 @@ def _of_zip(path: Path) -> Content:
                 return Content("other", "a Keras network", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
             if any(name.endswith(".npy") for name in names):
                 return Content("other", "an archive of NumPy arrays (.npz)", "save its weights as safetensors")
-            if (inside := next((x.rpartition("/")[0] for x in names if x.endswith("/plans.json")), None)) is not None:
-                what = "a zip archive of nnU-Net's, as nnUNetv2_export_model_to_zip writes it"
-                return Content("other", what, f"unpack it and give the folder {inside} in it")
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             return Content("other", f"a zip archive ({shown or 'empty'})", "unpack it and give the network's file or folder")
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError):

@@ -13,13 +13,22 @@ from SegAdversarialLib.formats.verdicts import verdict
 from SegAdversarialLib.volumes.archives import begins_as_zip, checked_zip
 
 
-def checkpoint(path: Path) -> Any:
-    """What a file of weights holds, read without running anything that might stand in it."""
+def checkpoint(path: Path, shown: Path | None = None) -> Any:
+    """What a file of weights holds, read without running anything that might stand in it.
+
+    Args:
+        path: the file.
+        shown: what it is called in messages; None: its path.
+
+    Raises:
+        InputError: it is damaged, or holds more than weights.
+    """
     import safetensors.torch
     import torch
 
+    shown = shown or path
     if begins_as_zip(path):
-        with checked_zip(path):  # torch's own reader takes sizes and names as they are said
+        with checked_zip(path, shown):  # torch's own reader takes sizes and names as they are said
             pass
     try:
         with path.open("rb") as stream:
@@ -30,10 +39,10 @@ def checkpoint(path: Path) -> Any:
     except Exception as error:  # a damaged file can break the reader anywhere
         if foreign := re.search(r"\bGLOBAL ([\w.]+)", str(error)):
             raise InputError(
-                f"{path} holds more than weights ({foreign[1]}), and such a file could run programs when it is opened "
+                f"{shown} holds more than weights ({foreign[1]}), and such a file could run programs when it is opened "
                 f"({verdict(path)}); save its state_dict alone, best as safetensors."
             ) from error
-        raise InputError(f"The weights file {path} is damaged or no weights file ({detail_of(error)}).") from error
+        raise InputError(f"The weights file {shown} is damaged or no weights file ({detail_of(error)}).") from error
 
 
 def _plain_data() -> AbstractContextManager[None]:

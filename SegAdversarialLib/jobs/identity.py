@@ -34,11 +34,11 @@ def fingerprints(
     """
     described = {key: value for key, value in model.describe().items() if key not in _INCIDENTAL}
     described["window_batch"] = None  # incidental, too; it may be measured in between
-    files = describe_file(source.path, source.settings, **source.changes).files
+    known = describe_file(source.path, source.settings, **source.changes)
     return {
         "images": _digest(_text([case.channels, case.shape, np.asarray(case.affine).tolist()]), case.image),
         "reference": "" if case.label is None else _digest(case.label.astype(np.int32)),
-        "network": _digest(_text(described), *files),
+        "network": _digest(_text(described), *known.files, known.within.encode()),
         "regions": "" if regions is None else _digest(_text({name: sorted(x) for name, x in regions.items()})),
     }
 

@@ -44,11 +44,22 @@ def read_object(path: Path, what: str, way_out: str = "") -> dict[str, Any]:
         InputError: there is no such file, or it holds something else.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"There is no {what} {path}; check the path.") from None
     except OSError as error:
         raise InputError(f"The {what} {path} cannot be read ({error.strerror or error}); check the path.") from error
+    return object_in(content, path, what, way_out)
+
+
+def object_in(content: bytes, path: Path, what: str, way_out: str = "") -> dict[str, Any]:
+    """The same of a file's bytes, which came from `path`.
+
+    Raises:
+        InputError: they are something else.
+    """
+    try:
+        data = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"The {what} {path} is no readable JSON ({detail_of(error)}){way_out}.") from error
     if not isinstance(data, dict):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from nnunet_helpers import plans_with, write_checkpoint
+from nnunet_helpers import plans_with, write_checkpoint, write_folder
 
 ARGUMENTS: dict[str, Any] = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2, "channels": [2, 4], "strides": [2]}
 SETTINGS: dict[str, Any] = {"channels": ["CT"], "classes": ["background", "liver"]}
@@ -140,6 +140,36 @@ def nnunet_folder(folder: Path, canary: Canary) -> Path:
     return folder
 
 
+def nnunet_archive(folder: Path, canary: Canary) -> Path:
+    return packed(nnunet_folder(folder / "nnUNetTrainer__nnUNetPlans__3d_fullres", canary), folder / "exported.zip")
+
+
+def nnunet_archive_with_member(name: str, kind: int = 0) -> Callable[[Path, Canary], Path]:
+    """nnU-Net's archive with one more member, under this name and of this kind of file."""
+
+    def make(folder: Path, canary: Canary) -> Path:
+        trained = write_folder(folder / "nnUNetTrainer__nnUNetPlans__3d_fullres")
+        return with_member(packed(trained, folder / "exported.zip"), name, kind, canary)
+
+    return make
+
+
+def packed(folder: Path, archive: Path) -> Path:
+    """A trained folder as nnUNetv2_export_model_to_zip names its members."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for path in sorted(x for x in folder.rglob("*") if x.is_file()):
+            opened.write(path, f"Dataset011_Liver/{path.relative_to(folder.parent).as_posix()}")
+    return archive
+
+
+def with_member(path: Path, name: str, kind: int, canary: Canary) -> Path:
+    with zipfile.ZipFile(path, "a") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename, info.external_attr = name.replace("CANARY", str(canary.path)), kind << 16
+        archive.writestr(info, str(canary.path))
+    return path
+
+
 def nnunet_class(name: str, arguments: Any = None) -> Callable[[Path, Canary], Path]:
     """nnU-Net's plans that name something else than a network, or than a layer, to be imported."""
 
@@ -224,12 +254,7 @@ def bundle_with_member(name: str, kind: int = 0) -> Callable[[Path, Canary], Pat
     """A bundle's archive with one more member, under this name and of this kind of file."""
 
     def make(folder: Path, canary: Canary) -> Path:
-        path = bundle(packed=True)(folder, canary)
-        with zipfile.ZipFile(path, "a") as archive:
-            info = zipfile.ZipInfo("x")
-            info.filename, info.external_attr = name.replace("CANARY", str(canary.path)), kind << 16
-            archive.writestr(info, str(canary.path))
-        return path
+        return with_member(bundle(packed=True)(folder, canary), name, kind, canary)
 
     return make
 
@@ -261,6 +286,10 @@ NETWORKS: dict[str, Hostile] = {
     "pt2 sample": Hostile(exported("data/sample_inputs/"), "could run texts in it", even_trusted=False),
     "nnU-Net checkpoint": Hostile(nnunet_checkpoint, MORE_THAN_WEIGHTS),
     "nnU-Net folder": Hostile(nnunet_folder, MORE_THAN_WEIGHTS),
+    "nnU-Net archive": Hostile(nnunet_archive, MORE_THAN_WEIGHTS),
+    "nnU-Net archive, outside": Hostile(nnunet_archive_with_member("../canary"), "leads out of the archive's folder"),
+    "nnU-Net archive, absolute": Hostile(nnunet_archive_with_member("CANARY"), "is a place on a disk"),
+    "nnU-Net archive, a link": Hostile(nnunet_archive_with_member("fold_0/link", LINK), "is a link to somewhere else"),
     "nnU-Net network class": Hostile(nnunet_class("builtins.open"), "builtins.open"),
     "nnU-Net layer": Hostile(nnunet_class("os.system", "nonlin"), "os.system"),
     "Lightning": Hostile(lightning, MORE_THAN_WEIGHTS),

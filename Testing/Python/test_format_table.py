@@ -16,6 +16,7 @@ BUNDLE_GRADIENT = "test_bundle_parity::test_the_gradient_goes_through_all_of_it"
 COMMAND = "test_foreign_attacks::test_through_the_command_line"
 PARITY = "test_nnunet_parity::test_we_say_what_nnunet_says"
 NNUNET_GRADIENT = "test_nnunet_parity::test_the_gradient_goes_through_all_of_it"
+ARCHIVE = "test_nnunet_archives::test_answer_and_gradient_are_those_of_the_folder"
 EXPORTED = "test_exported::test_answers_and_gradients_are_those_of_the_network_it_was_made_of"
 AVERAGES = "test_checkpoints::test_the_average_is_taken_where_the_program_is_known"
 TOTAL = "test_nnunet_plans::test_totalsegmentators_are_turned_and_not_mirrored"
@@ -78,6 +79,14 @@ HELD: dict[str, dict[str, tuple[str, ...]]] = {
             "test_nnunet_files::test_nothing_in_a_checkpoint_runs",
             "test_nnunet_parity::test_what_their_files_say",
         ),
+    },
+    "nnU-Net v2, exported (`nnUNetv2_export_model_to_zip`)": {
+        "opens": ("test_nnunet_archives",),
+        "same answer as the original": (ARCHIVE, PARITY),
+        "attacked, exact gradient": (ARCHIVE, NNUNET_GRADIENT),
+        "2D": (ARCHIVE,),
+        "3D": (ARCHIVE,),
+        "needs trust": (ARCHIVE, "test_hostile_files::test_the_library"),
     },
     "TotalSegmentator": {
         "opens": (TOTAL,),

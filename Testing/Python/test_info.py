@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,16 +85,6 @@ def first_version(path: Path) -> None:
     torch.save({**entries, "plot_stuff": ([], [], []), "best_stuff": (None, 1.0, 2.0)}, path)
 
 
-FOLDER = "nnUNetTrainer__nnUNetPlans__3d_fullres"
-
-
-def exported_by_nnunet(path: Path) -> None:
-    """As `nnUNetv2_export_model_to_zip` of nnU-Net 2.8 names its members."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("dataset.json", "plans.json", "fold_0/checkpoint_final.pth"):
-            archive.writestr(f"Dataset501_Tumour/{FOLDER}/{name}", "{}")
-
-
 KINDS: dict[str, tuple[Callable[[Path], Any], str, list[str]]] = {
     "plain.pt": (lambda p: torch.save(STATE, p), "a file that holds weights alone", NEEDS_ALL),
     "plain.safetensors": (lambda p: safetensors.torch.save_file(STATE, p), "weights alone (safetensors)", NEEDS_ALL),
@@ -127,7 +116,6 @@ OTHER: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "a folder of images (0.png is a picture (PNG))",
         "segment --channel NAME=",
     ),
-    "nnunet.zip": (exported_by_nnunet, "a zip archive of nnU-Net's", f"give the folder Dataset501_Tumour/{FOLDER} in it"),
     "scans": (lambda p: shutil.copytree(NETWORKS / "monai-cases", p), "a folder of images", "segment --channel NAME="),
 }
 """What does not open here: what it is, and what would help."""
@@ -267,7 +255,8 @@ def test_folders_of_several_networks(tmp_path: Path, capsys: pytest.CaptureFixtu
         write_folder(tmp_path / "results" / "Dataset001_A" / f"nnUNetTrainer__nnUNetPlans__{name}")
     found = info(tmp_path / "results", capsys=capsys)
     assert found["missing"] == ["which of them"] and "a folder of 2 networks of nnU-Net" in found["file"]
-    assert found["open_with"].endswith("Dataset001_A/nnUNetTrainer__nnUNetPlans__2d")
+    lines = [shlex.split(x)[-1] for x in found["open_with"].split(" or ")]
+    assert [Path(x).name for x in lines] == ["nnUNetTrainer__nnUNetPlans__2d", "nnUNetTrainer__nnUNetPlans__3d_fullres"]
 
 
 def test_folders_of_programs_and_of_checkpoints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
