@@ -35,7 +35,7 @@ class Display:
         if self._file is not None:
             if self._file.suffix.lower() != ".mrb":
                 raise InputError(f"The scene file must end in .mrb; it is {self._file}.")
-            check_writable(self._file.parent)
+            check_writable(self._file.parent, make=False)
             # a scene of its own: another job in the same process must not appear in this one's file
             self._application = scene.new_application()
             self._scene = self._application.scene

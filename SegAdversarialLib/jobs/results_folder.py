@@ -86,10 +86,7 @@ class ResultsFolder:
         Raises:
             InputError: the folder cannot be written to, a folder of such a name is not ours, or an input lies in the way.
         """
-        is_new = not self.path.exists()
-        check_writable(self.path)
-        if is_new:  # a job that is refused leaves nothing
-            self.path.rmdir()
+        check_writable(self.path, make=False)  # a job that is refused leaves nothing
         targets = [self.path / name for name in names]
         for target in targets:
             check_replaceable(target)

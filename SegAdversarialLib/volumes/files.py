@@ -170,18 +170,28 @@ def check_replaceable(path: Path) -> None:
         )
 
 
-def check_writable(folder: str | Path) -> None:
-    """Find out before hours of work whether results can be written to `folder` (which is made if it is missing).
+def check_writable(folder: str | Path, *, make: bool = True) -> None:
+    """Find out before hours of work whether results can be written to `folder`.
+
+    Args:
+        folder: is made if it is missing, with the folders that it lies in.
+        make: it stays; otherwise nothing is left of what was missing.
 
     Raises:
         InputError: it cannot be made, is a file, or cannot be written to.
     """
+    folder = Path(folder)
+    missing = [x for x in (folder, *folder.parents) if not x.exists()]
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".partial-"):
             pass
     except OSError as error:
-        raise InputError(_unwritable(Path(folder), error)) from error
+        raise InputError(_unwritable(folder, error)) from error
+    if not make:
+        with suppress(OSError):  # another program may have written into it
+            for made in missing:
+                made.rmdir()
 
 
 def file_name(text: str) -> str:

@@ -154,6 +154,10 @@ def spoil(tmp_path: Path) -> dict[str, str]:
     ("words", "message"),
     [
         (lambda f, s: attack_words(f, A="none.nii.gz"), "There is no file none.nii.gz"),
+        (
+            lambda f, s: attack_words(f, "--attack", "fgsm", "--scene", f["output"] + "/scenes/new/all.mrb", A="none.nii.gz"),
+            "There is no file none.nii.gz",
+        ),
         (lambda f, s: attack_words(f, A=s["text"]), "cannot be read as an image"),
         (lambda f, s: attack_words(f, B=s["moved"]), "lies on another grid"),
         (lambda f, s: attack_words(f, A=s["nan"]), "Channel A holds 1 voxel"),

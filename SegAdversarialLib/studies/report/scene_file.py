@@ -30,7 +30,7 @@ def write_scene(study: Study, store: StoreLike, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() != _ENDING:
         raise InputError(f"The scene file must end in {_ENDING}; it is {path}.")
-    check_writable(path.parent)
+    check_writable(path.parent, make=False)
     material = gather(study, store)
     from SegAdversarialLib import scene
 
