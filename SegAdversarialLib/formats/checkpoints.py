@@ -59,7 +59,9 @@ def weights_for(
     Raises:
         InputError: none fits, or several do, it is not said which is meant, and no program is known that leaves them so.
     """
-    sets = list(sets_of_tensors(checkpoint))
+    import torch
+
+    sets = list(sets_of_tensors(checkpoint, torch.Tensor))
     if not sets:
         raise InputError(f"{source} holds no weights by name (a state_dict).")
     fitting = [x for place, tensors in sets for x in _fitting(place, tensors, expected)]
@@ -114,18 +116,16 @@ def check_shapes(found: Weights, expected: Mapping[str, torch.Tensor], whose: st
             raise InputError(f"{whose}: {name} has the shape {shapes}{way_out}.")
 
 
-def sets_of_tensors(found: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The dictionaries in a checkpoint that hold tensors by name, and where they are."""
-    import torch
-
+def sets_of_tensors(found: Any, kind: type, place: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The dictionaries in a checkpoint that hold tensors, of this kind of class, by name, and where they are."""
     if not isinstance(found, Mapping) or depth > _DEEPEST:
         return
-    tensors = {key: x for key, x in found.items() if isinstance(key, str) and isinstance(x, torch.Tensor)}
+    tensors = {key: x for key, x in found.items() if isinstance(key, str) and isinstance(x, kind)}
     if tensors:
         yield place, tensors
     for key, value in found.items():
         if isinstance(key, str):
-            yield from sets_of_tensors(value, f"{place}.{key}".lstrip("."), depth + 1)
+            yield from sets_of_tensors(value, kind, f"{place}.{key}".lstrip("."), depth + 1)
 
 
 def _fitting(place: str, tensors: Mapping[str, Any], expected: Mapping[str, torch.Tensor]) -> Iterator[Weights]:

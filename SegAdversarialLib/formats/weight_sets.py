@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from SegAdversarialLib.formats.checkpoints import sets_of_tensors
+from SegAdversarialLib.formats.tensor_shapes import Shape, shapes
+
 _OF_DETECTION = re.compile(r"(?:^|[._])(?:rpn|rpn_head|roi_heads?|box_predictor|bbox\w*|box_head|anchor\w*)\.")
 """Parts of networks that find boxes, as torchvision, Detectron2, MMDetection, DETR and MONAI call them."""
 
@@ -44,10 +47,7 @@ def weight_sets(path: Path) -> tuple[list[WeightSet], str]:
     Raises:
         InputError: it holds more than weights, or is damaged.
     """
-    from SegAdversarialLib.formats.checkpoints import sets_of_tensors
-    from SegAdversarialLib.formats.weights_file import checkpoint
-
-    known = list(sets_of_tensors(checkpoint(path)))
+    known = _sets(path)
     found = [x for place, tensors in known if (x := _set(place, tensors)) is not None]
     detecting = next((name for _, tensors in known for name in tensors if _OF_DETECTION.search(name)), None)
     if detecting is not None:
@@ -57,6 +57,17 @@ def weight_sets(path: Path) -> tuple[list[WeightSet], str]:
         )
     none = "" if found else "No tensor in it is a convolution's, as networks that segment images have them."
     return found, none
+
+
+def _sets(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The tensors in a file by name, and where they are: their shapes alone where the file says these without torch."""
+    if (told := shapes(path)) is not None:
+        return list(sets_of_tensors(told, Shape))
+    import torch
+
+    from SegAdversarialLib.formats.weights_file import checkpoint
+
+    return list(sets_of_tensors(checkpoint(path), torch.Tensor))
 
 
 def _set(place: str, tensors: dict[str, Any]) -> WeightSet | None:
