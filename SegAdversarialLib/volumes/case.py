@@ -99,10 +99,10 @@ class Case:
             return shown
         milliliters, names = np.prod(self.spacing) / 1000, self.label_names or {}
         labels = [
-            {"label": int(value), "name": names.get(int(value)), "voxels": int(count), "mL": float(count * milliliters)}
+            {"label": int(value), "name": names.get(int(value)), "voxels": int(count), "ml": float(count * milliliters)}
             for value, count in zip(*np.unique(self.label, return_counts=True))
         ]
-        return shown + notebook.table(labels, ("label", "name", "voxels", "mL"), "Reference")
+        return shown + notebook.table(labels, ("label", "name", "voxels", "ml"), "Reference")
 
     @property
     def called(self) -> str:
