@@ -68,8 +68,42 @@ def certify(
             missing, or 0 everywhere; the reference or a region does not fit the network's classes.
     """
     sampling, case = _Sampling(n, n0, tau, alpha), _fitting(case, model)
-    noise = GaussianNoise.on(case, model.channels, sigma, sigma_units, seed)
-    return _certified(model, case, noise, sampling, check_regions(model.head, regions), clean, progress, cancel)
+    noise, questions, wanted = planned(
+        case, model.channels, model.head, sigma, n, alpha, tau=tau, n0=n0, sigma_units=sigma_units, regions=regions, seed=seed
+    )
+    return _certified(model, case, noise, sampling, questions, wanted, clean, progress, cancel)
+
+
+def planned(
+    case: Case,
+    channels: Sequence[str],
+    head: OutputHead,
+    sigma: float | Mapping[str, float],
+    n: int,
+    alpha: float,
+    *,
+    tau: float,
+    n0: int,
+    sigma_units: SigmaUnits,
+    regions: Mapping[str, Sequence[int]] | None,
+    seed: int,
+) -> tuple[GaussianNoise, Questions, dict[str, tuple[int, ...]]]:
+    """The noise, what is asked of each voxel, and the regions, by what is known of a network before it is open.
+
+    Args:
+        case: the subject, in terms of the network's labels.
+        channels: those that the network takes.
+        head: its outputs.
+        sigma, n, alpha, tau, n0, sigma_units, regions, seed: as `certify` takes them.
+
+    Raises:
+        InputError: as `certify` does.
+    """
+    check_tests(n, n0, tau, alpha)
+    noise, wanted = GaussianNoise.on(case, channels, sigma, sigma_units, seed), check_regions(head, regions)
+    questions = Questions(head, {name: written_labels(head, values) for name, values in wanted.items()})
+    check_draws(n, len(questions) * math.prod(case.shape), tau, alpha)
+    return noise, questions, wanted
 
 
 @dataclass(frozen=True)
@@ -80,9 +114,6 @@ class _Sampling:
     n0: int
     tau: float
     alpha: float
-
-    def __post_init__(self) -> None:
-        check_tests(self.n, self.n0, self.tau, self.alpha)
 
 
 def _fitting(case: Case, model: SegmentationModel) -> Case:
@@ -99,6 +130,7 @@ def _certified(
     case: Case,
     noise: GaussianNoise,
     sampling: _Sampling,
+    questions: Questions,
     wanted: Mapping[str, tuple[int, ...]],
     clean: Prediction | None,
     progress: ProgressCallback | None,
@@ -106,9 +138,7 @@ def _certified(
 ) -> Certificate:
     started, (n, n0, tau, alpha) = time.perf_counter(), astuple(sampling)
     head = model.head
-    questions = Questions(head, {name: written_labels(head, values) for name, values in wanted.items()})
     number = len(questions) * math.prod(case.shape)
-    check_draws(n, number, tau, alpha)
     clean = model.predict(case, cancel=cancel) if clean is None else clean
     votes = vote(model, case, noise, questions, n0, n, progress, cancel)
     inside, outside, enough = votes.decide(tau, alpha)

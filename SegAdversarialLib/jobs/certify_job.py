@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithVolumes
@@ -31,3 +32,11 @@ class CertifyJob(Overwriting, WithVolumes):
         None, description="Structures to certify beside the network's own, as label values; none: BraTS' where they apply."
     )
     scene: str | None = Field(None, description="Slicer scene (.mrb) to write.")
+
+    @field_validator("sigma")
+    @classmethod
+    def _of_noise(cls, sigma: float | dict[str, float]) -> float | dict[str, float]:
+        for value in sigma.values() if isinstance(sigma, dict) else [sigma]:
+            if not 0 < value < math.inf:
+                raise ValueError(f"sigma must be above 0 and finite; it is {value:g}")
+        return sigma

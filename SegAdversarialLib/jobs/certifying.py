@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.defenses.certificate import COLUMNS, Certificate
-from SegAdversarialLib.defenses.certifying import certify
+from SegAdversarialLib.defenses.certifying import certify, planned
 from SegAdversarialLib.errors import CancelCheck, check_cancel
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs import results
@@ -31,9 +31,15 @@ def run_certify(
     """Run a certify job: the network's own answer and the certificate with its table; see `running.run`."""
     place = ResultsFolder(job)
     unopened = Unopened.of(job.case, job.model, emit, networks)
-    unopened.check_regions(job.regions)
+    how: dict[str, Any] = {
+        **{"sigma": job.sigma, "n": job.n, "alpha": job.alpha, "tau": job.tau, "n0": job.n0},
+        **{"sigma_units": job.sigma_units, "regions": job.regions, "seed": job.seed},
+    }
+    if unopened.known is not None:
+        planned(unopened.case, unopened.known.channels, unopened.known.output_head(), **how)
     place.check_inputs([FOLDER], files_read([job.case], job.model))
     case, model = unopened.opened()
+    planned(case, model.channels, model.head, **how)
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
     announce(place, [FOLDER], emit)
@@ -42,14 +48,7 @@ def run_certify(
     found = certify(
         model,
         case,
-        job.sigma,
-        job.n,
-        job.alpha,
-        tau=job.tau,
-        n0=job.n0,
-        sigma_units=job.sigma_units,
-        regions=job.regions,
-        seed=job.seed,
+        **how,
         clean=clean,
         progress=part_of(emit, share, 1.0),
         cancel=cancel,

@@ -139,7 +139,9 @@ class CasesOnDemand(Sequence[Case]):
 
 def files_read(cases: Iterable[CaseSource], model: ModelSource) -> list[Path]:
     """The files that a job reads: those of its cases and its network."""
-    network = [Path(x) for x in (model.path, model.settings) if x is not None and Path(x).exists()]
+    named = [Path(x) for x in (model.path, model.settings) if x is not None]
+    inside = [y for x in named if not x.exists() for y in x.parents if y.is_file()]  # of what is named in an archive that
+    network = [*(x for x in named if x.exists()), *inside]
     return [*(path for case in cases for path in case.files), *network]
 
 

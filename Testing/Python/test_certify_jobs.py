@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,15 @@ import nibabel
 import numpy as np
 import pytest
 from certificate_helpers import case_of, linear_model
+from pydantic import ValidationError
 
 from SegAdversarialLib import InputError, scene
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.cli.certify import _sigma
 from SegAdversarialLib.defenses.certificate import Certificate
-from SegAdversarialLib.errors import Cancelled
+from SegAdversarialLib.errors import Cancelled, first_problem
+from SegAdversarialLib.formats import describe_file
+from SegAdversarialLib.formats.source import DEFAULT_MODEL
 from SegAdversarialLib.jobs import CertifyJob, run
 from SegAdversarialLib.volumes.case import Case
 
@@ -89,6 +94,36 @@ def test_wrong_words_are_one_sentence(
     assert main(["certify", "--phantom", "7", "--phantom-size", "32", "--output", str(output), *words]) == 2
     assert message in capsys.readouterr().err
     assert not output.exists() or not list(output.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "unread"),
+    [
+        ({"sigma": -1.0}, r"^sigma must be above 0 and finite; it is -1\b", True),
+        ({"sigma": {"C0": 0.5, "C1": -0.5}}, "sigma must be above 0 and finite; it is -0.5", True),
+        ({"sigma": float("nan")}, "sigma", True),
+        ({"sigma": {"C0": 0.5, "T9": 0.5}}, "Sigma is given for T9; the network takes", False),
+        ({"n": 5}, "With n = 5 draws nothing can be certified.*; give at least n = ", False),
+        ({"alpha": 1e-30}, "nothing can be certified", False),
+        ({"regions": {"all": (1, 9)}}, "needs label values that the model knows", False),
+    ],
+)
+def test_what_is_wrong_is_told_before_the_network_is_opened(
+    more: dict[str, Any], message: str, unread: bool, tmp_path: Path
+) -> None:
+    """By its description alone; noise that is none also before the case is read."""
+    if unread:
+        with pytest.raises(ValidationError) as caught:
+            a_job(tmp_path, **more)
+        assert re.search(message, first_problem(caught.value)), first_problem(caught.value)
+        return
+    opened: list[Any] = []
+    known = replace(describe_file(DEFAULT_MODEL), channels=("C0", "C1"))
+    with pytest.raises(InputError, match=message):
+        run(a_job(tmp_path, **more), open_model=opened.append, describe=lambda _: known)
+    assert not opened and not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match=message):  # also where nothing is known of it before it is open
+        run(a_job(tmp_path, **more), open_model=lambda _: linear_model((1.0, 0.1)))
 
 
 def test_sigma_is_a_number_or_one_for_each_channel() -> None:
