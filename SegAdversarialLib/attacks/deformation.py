@@ -49,7 +49,7 @@ class AdversarialDeformation(TransformingAttack):
 
 
 class AdversarialAffine(TransformingAttack):
-    """Position: the small rotation, shift and change of size, as of another patient's head, that lowers Dice most.
+    """Position and size: the small rotation, shift and change of size, as of another patient's head, that lowers Dice most.
 
     Each is bounded about or along each of the body's axes by itself. The reference moves along: what counts is whether the
     network follows.

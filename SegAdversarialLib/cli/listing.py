@@ -64,9 +64,22 @@ def _shortened(text: str, room: int) -> str:
     return text[: ends[-1]] if ends else textwrap.shorten(text, room, placeholder=" ...")
 
 
+def _heading(cls: type[Documented]) -> str:
+    """Name, title and description, without saying anything twice."""
+    before, _, after = cls.one_line().partition(": ")
+    said = after if _same(before, cls.title) else cls.one_line()
+    title = "" if _same(cls.name, cls.title) else f"{cls.title}. "
+    return f"{cls.name}: {title}{said[0].upper()}{said[1:]}"
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two names differ in nothing but capitals, spaces and hyphens."""
+    return [x for x in one.lower() if x.isalnum()] == [x for x in other.lower() if x.isalnum()]
+
+
 def explained(cls: type[Documented], width: int, belongs_to: str = "") -> Iterator[str]:
     """All about one attack or recipe."""
-    yield from textwrap.wrap(f"{cls.name}: {cls.title}. {cls.one_line()}", width)
+    yield from textwrap.wrap(_heading(cls), width)
     for paragraph in cls.about().split("\n\n") if cls.about() else ():
         yield ""
         yield from textwrap.wrap(" ".join(paragraph.split()), width)

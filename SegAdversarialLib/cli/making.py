@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from SegAdversarialLib.cli.console import Console
 from SegAdversarialLib.cli.pairs import key_values, labels_by_name, settings_of
-from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.errors import InputError, first_problem, most_precise
+from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.formats.source import ModelSource
 from SegAdversarialLib.jobs.sources import CaseSource, PhantomSource
 
@@ -124,14 +125,38 @@ def model_of(options: argparse.Namespace) -> ModelSource:
         "allow_random": options.allow_random or None,
         "acceleration": _switches(options.accelerate),
     }
+    given = {key: value for key, value in changes.items() if value is not None}
+    _check_given(given)
     return made(
         ModelSource,
         path=options.model,
         trust=options.trust,
         device=options.device,
         settings=options.model_settings,
-        changes={key: value for key, value in changes.items() if value is not None},
+        changes=given,
     )
+
+
+_OPTIONS = {
+    **{"network": "--architecture", "channels": "--model-channels", "outputs": "--model-outputs", "output": "--model-output"},
+    "acceleration": "--accelerate",
+}
+"""The options whose names are not those of the settings that they are."""
+
+
+def _check_given(changes: dict[str, Any]) -> None:
+    """Refuse what no network could have, by the name of the option that says it.
+
+    Raises:
+        InputError: it is so.
+    """
+    try:
+        ModelSettings.model_validate(changes)
+    except ValidationError as error:
+        setting = str(most_precise(error.errors())["loc"][0])
+        option = _OPTIONS.get(setting, f"--{setting.replace('_', '-')}")
+        problem = first_problem(error, ModelSettings).removeprefix(f"{setting}: ").removeprefix(f"{setting}.")
+        raise InputError(f"{option}: {problem.replace(f'no setting {setting}.', 'no setting ')}") from None
 
 
 def regions_of(options: argparse.Namespace) -> dict[str, list[int]] | None:

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from SegAdversarialLib.errors import InputError, first_problem
+from SegAdversarialLib.errors import InputError, first_problem, most_precise
 from SegAdversarialLib.formats.recognition import recognise_json
 from SegAdversarialLib.model.acceleration import Acceleration
 from SegAdversarialLib.model.preprocessing import Preprocessing
@@ -189,7 +189,9 @@ def read_settings(
     try:
         return ModelSettings.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"Settings of the network {path.name}: {first_problem(error, ModelSettings)}") from None
+        named = next(iter(most_precise(error.errors())["loc"]), "")
+        place = "Given for the network" if changes.get(str(named)) is not None else "Settings of the network"
+        raise InputError(f"{place} {path.name}: {first_problem(error, ModelSettings)}") from None
     except UnicodeEncodeError as error:  # pydantic looks up no such text among the words that it knows
         half = ord(error.object[error.start])
         raise InputError(

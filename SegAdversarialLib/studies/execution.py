@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from SegAdversarialLib.errors import CancelCheck, InputError, ProgressCallback, check_cancel
 from SegAdversarialLib.studies.cluster import connected
 from SegAdversarialLib.studies.crew import Crew, Report
-from SegAdversarialLib.studies.keeping import Keep, Kept, volumes_missing
+from SegAdversarialLib.studies.keeping import Keep, Kept, most_again, volumes_missing
 from SegAdversarialLib.studies.pace import Pace
 from SegAdversarialLib.studies.records import Cell, Outcome
 from SegAdversarialLib.studies.schedule import Schedule
@@ -88,8 +88,11 @@ def run(
         with connected(scheduler, workers, threads) as client, closing(Crew(client, place, threads)) as crew:
             products = {cell.key: product_of(cell) for cell in store.planned()}
             running, writer = _Running(crew, products, progress, cancel), _Writer(store, on_outcome)
-            running.go(waiting, writer.write, volumes=keep == "all")
-            running.go(volumes_missing(store, place, keep), writer.keep, volumes=True, doing="writing volumes: ")
+            later = most_again(store.planned(), keep)
+            middle = len(waiting) / (len(waiting) + later) if waiting else 0.0
+            running.go(waiting, writer.write, (0.0, middle), volumes=keep == "all")
+            again = volumes_missing(store, place, keep)
+            running.go(again, writer.keep, (middle, 1.0), volumes=True, doing="writing volumes: ")
     return store.counts()
 
 
@@ -137,16 +140,17 @@ class _Running:
         self._crew, self._products, self._progress, self._cancel = crew, products, progress, cancel
         self._warned: set[str] = set()
 
-    def go(self, cells: Sequence[Cell], tell: Told, *, volumes: bool, doing: str = "") -> None:
+    def go(self, cells: Sequence[Cell], tell: Told, part: tuple[float, float], *, volumes: bool, doing: str = "") -> None:
         """Do cells.
 
         Args:
             cells: what is to be done.
             tell: gets the last report on each.
+            part: where they begin and end in the progress of the whole.
             volumes: write the volumes of attacks.
             doing: what progress says of it.
         """
-        schedule, pace, tries = Schedule(cells), Pace(cells), Counter[str]()
+        schedule, pace, tries, (begin, end) = Schedule(cells), Pace(cells), Counter[str](), part
         while len(schedule) or self._crew.busy:
             check_cancel(self._cancel)
             self._look_after_workers()
@@ -158,7 +162,7 @@ class _Running:
             if self._progress is not None:
                 workers = len(self._crew)
                 waiting = "" if workers else "waiting for workers: "
-                self._progress(pace.fraction, f"{waiting}{doing}{pace.sentence(workers)}")
+                self._progress(begin + (end - begin) * pace.fraction, f"{waiting}{doing}{pace.sentence(workers)}")
 
     def _hand_out(self, schedule: Schedule, volumes: bool) -> None:
         """Give every worker something to do, and one thing more while there is plenty, so that none has to wait."""

@@ -55,6 +55,11 @@ def volumes_missing(store: Kept, folder: Path, keep: Keep) -> list[Cell]:
     return [cell for cell in wanted if volumes_folder(cell) not in there]
 
 
+def most_again(cells: Iterable[Cell], keep: Keep) -> int:
+    """How many attacks at most are made once more for their volumes when all cells are done."""
+    return len({(x.network, x.attack) for x in cells if x.kind == "attack"}) if keep == "worst" else 0
+
+
 def mean_dice(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
     """By key of the attack the mean Dice that it left; infinite where nothing is defined."""
     found: dict[str, list[float]] = defaultdict(list)

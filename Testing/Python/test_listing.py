@@ -73,6 +73,21 @@ def test_one_attack_is_told_in_full(columns: Any, capsys: pytest.CaptureFixture[
     assert main(["attacks", "ramdom"]) == 2
 
 
+def test_nothing_is_said_twice_of_an_attack_or_a_recipe(capsys: pytest.CaptureFixture[str], columns: Any) -> None:
+    """Name, title and the first words of the description are often the same."""
+    columns(200)
+    assert main(["attacks", "least-budget"]) == 0
+    assert capsys.readouterr().out.startswith("least-budget: The smallest budget of another attack with which")
+    assert main(["attacks", "square"]) == 0
+    assert capsys.readouterr().out.startswith("square: Square attack. Random cubes of +-epsilon")
+    for command, known in (("attacks", attacks.ATTACKS), ("recipes", recipes.RECIPES)):
+        for name, cls in known.items():
+            assert main([command, name]) == 0
+            first = capsys.readouterr().out.partition("\n\n")[0].lower()
+            title = cls.title.lower()
+            assert f"{title}. {title}" not in first and not first.startswith(f"{title.replace(' ', '-')}: {title}"), first
+
+
 def test_settings_in_words_say_what_the_schema_says() -> None:
     """Two ways to the same bounds: pydantic's JSON schema, and the fields themselves."""
     for cls in attacks.ATTACKS.values():

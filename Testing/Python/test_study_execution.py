@@ -111,6 +111,22 @@ def test_cancelled_between_cells(tmp_path: Path, store: Store, machines: Machine
     assert "of 40 jobs" in told[-1][1] and "a minute, about" in told[-1][1] and told[-1][1].endswith("left")
 
 
+def test_what_is_made_again_for_its_volumes_is_no_100_percent(
+    tmp_path: Path, store: Store, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worst case's volumes come after all cells: the progress leaves room for them."""
+    cells = [plain_cell(f"good-{n}", seconds=1.0) for n in range(3)]
+    store.add(cells)
+    monkeypatch.setattr(execution, "volumes_missing", lambda *_: cells[:1])
+    told: list[tuple[float, str]] = []
+    run(store, tmp_path, machines, keep="worst", progress=lambda fraction, text: told.append((fraction, text)))
+    fractions = [x for x, _ in told]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+    writing = [x for x, text in told if text.startswith("writing volumes: 0 of 1 job")]
+    assert writing and set(writing) == {0.75}
+    assert max(x for x, text in told if not text.startswith("writing")) == 0.75
+
+
 def test_workers_of_its_own_are_started_and_ended(tmp_path: Path, store: Store) -> None:
     store.add([plain_cell("good"), plain_cell("deadly", deadly=True)])
     before = children()
