@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -45,12 +46,12 @@ Uniform = Callable[[float, float], float]
 class PhysicsArtefact(Attack):
     """Physics artefact: motion, ghosting, spikes, ringing, noise, contrast, blur or low resolution, drawn at random.
 
-    It asks no network: what an artefact of this severity does by chance is what an attack must exceed. Each channel is hit
-    by itself, with half to all of the severity, as each is a scan of its own. At severity 5: two movements of 7.5 degrees and
-    7.5 mm at most, the first position being right; ghosts of 75 % of k-space's largest value; a wave of a quarter of the
-    largest intensity; 75 % of k-space's radius lost (its corners at any severity); noise of 10 % of the largest intensity; a
-    gamma of 0.47 or 2.1; a Gaussian of 2.5 mm; a third of the resolution. Carried out by MONAI, by SciPy (blur) and by TorchIO
-    (motion and ghosting).
+    It asks no network: what an artefact of this severity does by chance is what an attack must exceed. Each channel is hit by
+    itself, with half to all of the severity, as each is a scan of its own. At severity 5: two movements of 7.5 degrees about
+    the volume's middle and 7.5 mm at most, the centre of k-space being right; ghosts of 75 % of k-space's largest value; a
+    wave of a quarter of the largest intensity; 75 % of k-space's radius lost (its corners at any severity); noise of 10 % of
+    the largest intensity; a gamma of 0.47 or 2.1; a Gaussian of 2.5 mm; a third of the resolution. Carried out by MONAI, by
+    SciPy (blur) and by TorchIO (motion and ghosting).
     """
 
     name: ClassVar[str] = "physics-artefact"
@@ -114,7 +115,15 @@ def _motion(volume: torch.Tensor, strength: float, uniform: Uniform, case: Case)
         np.array([[uniform(-1.5 * strength, 1.5 * strength) for _ in range(3)] for _ in range(2)]) for _ in range(2)
     )
     times = np.array([uniform(0.2, 0.4), uniform(0.6, 0.8)])
-    return _by_torchio(torchio.Motion(degrees, translation, times, "linear"), volume, case)
+    flat = [axis for axis in range(3) if volume.shape[axis] == 1]
+    if not flat:
+        return _by_torchio(torchio.Motion(degrees, translation, times, "linear"), volume, case.affine)
+    # a slice moves within its plane, beside which there is nothing; TorchIO fills k-space along its last axis
+    order = [*flat, *(axis for axis in range(3) if axis not in flat)]
+    translation[:, : len(flat)] = 0
+    degrees[:, 1 if len(flat) == 1 else 0 :] = 0
+    affine = np.diag([*(case.spacing[2 - axis] for axis in order), 1.0])
+    return _by_torchio(torchio.Motion(degrees, translation, times, "linear"), volume, affine, order)
 
 
 def _ghosting(volume: torch.Tensor, strength: float, uniform: Uniform, case: Case) -> torch.Tensor:
@@ -122,24 +131,27 @@ def _ghosting(volume: torch.Tensor, strength: float, uniform: Uniform, case: Cas
 
     axes = [axis for axis in range(3) if case.shape[::-1][axis] > 1]
     ghosts, axis = int(uniform(4, 11)), axes[int(uniform(0, len(axes)))]
-    return _by_torchio(torchio.Ghosting(min(ghosts, 10), axis, 0.15 * strength, 0.02), volume, case)
+    return _by_torchio(torchio.Ghosting(min(ghosts, 10), axis, 0.15 * strength, 0.02), volume, case.affine)
 
 
-def _by_torchio(transform: Any, volume: torch.Tensor, case: Case) -> torch.Tensor:
-    """TorchIO counts i, j, k."""
+def _by_torchio(transform: Any, volume: torch.Tensor, affine: np.ndarray, order: Sequence[int] = (2, 1, 0)) -> torch.Tensor:
+    """TorchIO counts i, j, k, or the axes in another order, and turns about the origin: there the middle is put."""
     import torchio
 
-    image = torchio.ScalarImage(tensor=volume.permute(2, 1, 0)[None].contiguous(), affine=case.affine)
-    changed: torch.Tensor = transform(image).data[0].permute(2, 1, 0)
-    return changed
+    arranged, centred = volume.permute(*order)[None].contiguous(), affine.copy()
+    centred[:3, 3] = -affine[:3, :3] @ ((np.array(arranged.shape[1:]) - 1) / 2)
+    changed: torch.Tensor = transform(torchio.ScalarImage(tensor=arranged, affine=centred)).data[0]
+    return changed.permute(*(order.index(axis) for axis in range(3)))
 
 
 def _spike(volume: torch.Tensor, strength: float, uniform: Uniform, case: Case) -> torch.Tensor:
-    """A wave of 2 to 8 periods; its height is what one value of k-space adds to each voxel."""
+    """A wave of 2 to 8 periods, in a slice within its plane; its height is what one value of k-space adds to each voxel."""
     from monai.transforms import KSpaceSpikeNoise
 
     angles = uniform(0, np.pi), uniform(0, 2 * np.pi)
-    direction = np.cos(angles[0]), np.sin(angles[0]) * np.cos(angles[1]), np.sin(angles[0]) * np.sin(angles[1])
+    cosines = np.cos(angles[0]), np.sin(angles[0]) * np.cos(angles[1]), np.sin(angles[0]) * np.sin(angles[1])
+    within = [x if size > 1 else 0.0 for x, size in zip(cosines, volume.shape)]
+    direction = [x / (math.hypot(*within) or 1.0) for x in within]
     periods = uniform(2, 8)
     place = [min(size - 1, max(0, size // 2 + round(periods * x))) for size, x in zip(volume.shape, direction)]
     height = 0.05 * strength * float(volume.abs().max())

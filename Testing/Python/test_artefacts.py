@@ -127,6 +127,27 @@ def test_flat_channels_and_single_slices() -> None:
         assert np.isfinite(PhysicsArtefact(kind=kind)(None, single).adversarial.image).all()
 
 
+@pytest.mark.parametrize("kind", [x for x in KINDS if x.values[0] in ("motion", "spike")])
+@pytest.mark.parametrize("flat", [0, 2])
+def test_in_a_single_slice_nothing_leaves_its_plane(kind: Any, flat: int) -> None:
+    shape = [24, 24]
+    shape.insert(flat, 1)
+    case = case_("float32", (shape[0], shape[1], shape[2]), 1.0)
+    for seed in range(8):  # of a motion out of the plane nothing is left, and a spike across it changes the mean
+        image = PhysicsArtefact(kind=kind, severity=5, seed=seed, clip=False)(None, case).adversarial.image
+        np.testing.assert_allclose(image.mean((1, 2, 3)), case.image.mean((1, 2, 3)), rtol=0.1)
+        assert all(psnr(before, after) < 45 for before, after in zip(case.image, image))
+
+
+@pytest.mark.skipif(not HAS_TORCHIO, reason="no torchio")
+def test_a_motion_is_the_same_wherever_the_scanner_counts_from() -> None:
+    case = case_("float32")
+    far = replace(case, affine=case.affine + np.array([[0, 0, 0, 300.0]] * 3 + [[0] * 4]))
+    motion = PhysicsArtefact(kind="motion", severity=5)
+    images = [motion(None, x).adversarial.image for x in (case, far)]
+    np.testing.assert_allclose(*images, atol=0.05)
+
+
 @pytest.mark.parametrize("kind", ["motion", "ghosting"])
 def test_without_torchio_one_sentence_says_what_to_do(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
