@@ -303,12 +303,16 @@ def _on_grid_of(
 def _resampled(volume: Volume, grid: Grid, linear: bool) -> np.ndarray:
     import SimpleITK
 
-    image, like = itk_image(volume.array, volume.affine), itk_image(np.empty(grid.shape, np.uint8), grid.affine)
+    # ITK cuts off the fractions of whole numbers, half an intensity on average; they are rounded
+    rounds, kind = linear and volume.array.dtype.kind in "iu", volume.array.dtype
+    image = itk_image(volume.array.astype(np.float32) if rounds else volume.array, volume.affine)
+    like = itk_image(np.empty(grid.shape, np.uint8), grid.affine)
     interpolator = SimpleITK.sitkLinear if linear else SimpleITK.sitkNearestNeighbor
     # beyond the image there is air: the least intensity (-1000 in CT, not 0), and no label
     outside = float(np.nanmin(volume.array)) if linear else 0.0
     moved = SimpleITK.Resample(image, like, SimpleITK.Transform(), interpolator, outside, image.GetPixelID())
-    return SimpleITK.GetArrayFromImage(moved)
+    array = SimpleITK.GetArrayFromImage(moved)
+    return np.rint(array).astype(kind) if rounds else array
 
 
 def _single(array: np.ndarray, what: str) -> np.ndarray:
