@@ -125,6 +125,21 @@ def test_n4_takes_a_slow_change_of_brightness_away() -> None:
     np.testing.assert_array_equal(corrected[1], image[1])  # nothing to go by
 
 
+@pytest.mark.parametrize("flat", [0, 1, 2])
+def test_n4_corrects_a_single_slice_within_its_plane(flat: int) -> None:
+    noise = np.random.default_rng(0).normal(size=(24, 32))
+    inside = np.zeros((24, 32))
+    inside[4:-4, 4:-4] = 100
+    plane = (inside * np.exp(np.linspace(-0.4, 0.4, 32)) + noise + 10).astype(np.float32)
+    case = Case(np.expand_dims(plane, flat)[None], ("T1",), np.diag([0.8, 1.2, 5.0, 1.0]))
+    corrected = without_bias(case).image
+    assert corrected.shape == case.image.shape
+    whole = SimpleITK.GetImageFromArray(plane)
+    whole.SetSpacing([size for n, size in enumerate(case.spacing) if n != 2 - flat])
+    expected = SimpleITK.N4BiasFieldCorrection(whole, SimpleITK.OtsuThreshold(whole, 0, 1, 200))
+    np.testing.assert_allclose(corrected.squeeze(), SimpleITK.GetArrayFromImage(expected), rtol=1e-3)
+
+
 @pytest.fixture(name="shaded")
 def _shaded(tmp_path: Path) -> Case:
     """A subject in files that is brighter on one side than on the other, and a network for it."""
