@@ -131,8 +131,17 @@ class BoundObjective:
             )
         if self.temperature is None:
             self.temperature = self._measured(logits.detach())
-        factor = self.sharpness / self.temperature
-        return self.objective.loss(logits if factor == 1 else logits * factor, self)
+        return self.objective.loss(logits if self._factor == 1 else logits * self._factor, self)
+
+    @property
+    def _factor(self) -> float:
+        """What the logits are multiplied by, once the temperature is known."""
+        return self.sharpness / (self.temperature or 1.0)
+
+    @property
+    def limit(self) -> float:
+        """The logit, as the objective's `loss` sees it, above which a sigmoid output is claimed."""
+        return self.head.limit * self._factor
 
     def made_of_targets(self, what: str, make: Callable[[], _Made]) -> _Made:
         """What `make` makes of the targets; the same again as long as they are the same, and nobody differentiates by them."""

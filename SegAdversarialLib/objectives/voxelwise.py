@@ -172,7 +172,7 @@ class Margin(VoxelwiseObjective):
 
     Bounded above by `most`, so that a voxel that is lost for certain pulls no more. The gradient does not fade where the
     network is sure of itself, as that of cross-entropy and Dice does (Carlini & Wagner 2017, at each voxel). A sigmoid
-    output's rival is its own logit with the sign turned, at half the distance. Unless `balanced` is False, each structure
+    output's lead is how far its logit is on the wrong side of the threshold. Unless `balanced` is False, each structure
     counts the same.
 
     Args:
@@ -191,7 +191,7 @@ class Margin(VoxelwiseObjective):
 
         wanted = bound.targets > 0.5
         if bound.head.kind == "sigmoid":
-            lead = torch.where(wanted, -logits, logits)
+            lead = torch.where(wanted, bound.limit - logits, logits - bound.limit)
         else:
             right = torch.where(wanted, logits, 0).sum(0)
             lead = (logits.masked_fill(wanted, -torch.inf).amax(0) - right)[None]
@@ -269,8 +269,10 @@ def _direction(distributions: torch.Tensor) -> torch.Tensor:
 
 def _still_right(logits: torch.Tensor, bound: BoundObjective) -> torch.Tensor:
     """(P, K, J, I) bool: where the network's answer is the reference's."""
-    claimed, wanted = bound.head.predicted(logits.detach()), bound.targets > 0.5
-    return claimed == wanted if bound.head.kind == "sigmoid" else (claimed & wanted).any(0, keepdim=True)
+    wanted = bound.targets > 0.5
+    if bound.head.kind == "sigmoid":
+        return (logits.detach() > bound.limit) == wanted
+    return (bound.head.predicted(logits.detach()) & wanted).any(0, keepdim=True)
 
 
 def _equal_weights(bound: BoundObjective) -> torch.Tensor | None:
