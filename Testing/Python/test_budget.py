@@ -149,3 +149,17 @@ def test_a_step_in_one_pass_is_the_plain_formula_to_the_last_bit(
         momentum(kept.clone())
         assert torch.equal(momentum(gradient.clone()), direction)
     assert torch.equal(image, kept_image)
+
+
+@pytest.mark.parametrize("attack", [attacks.UniformNoise, attacks.PGD])
+def test_whole_numbers_stay_in_a_range_that_ends_between_them(attack: type[attacks.PGD]) -> None:
+    image = np.random.default_rng(0).permutation(6 * 9 * 12).astype(np.float32).reshape(1, 6, 9, 12)
+    case = Case(image, ("A",), np.eye(4), (image[0] > 300).astype(np.int16), dtypes=("int16",))
+    model = SegmentationModel.from_network(Threshold(), channels=("A",), classes=["background", "bright"])
+    result = attack(epsilon=0.2, quantize=True, intensity_range="robust")(model, case)
+    low, high = (result.intensities["A"][x] for x in ("low", "high"))
+    assert low % 1 < 0.5 < high % 1  # the nearest whole numbers lie outside
+    changed = result.adversarial.image[0]
+    inside = (image[0] >= low) & (image[0] <= high)
+    assert np.array_equal(np.rint(changed), changed)
+    assert changed[inside].max() == np.floor(high) and changed[inside].min() >= np.ceil(low)

@@ -78,6 +78,14 @@ class Budget:
                 least[n][piece], greatest[n][piece] = low, high
         return least, greatest
 
+    def whole_ends(self, n: int, original: np.ndarray, dtype: str) -> tuple[np.ndarray | int, np.ndarray | int]:
+        """The least and the greatest whole numbers that the type and the range of channel n (K, J, I) allow its voxels."""
+        if not self.clip:
+            return np.iinfo(dtype).min, np.iinfo(dtype).max
+        # a range without outliers ends between whole numbers; a voxel beyond it may stay where it is
+        ends = self.ranges[n]
+        return np.minimum(np.ceil(ends.low), original), np.maximum(np.floor(ends.high), original)
+
     def describe(self, channels: tuple[str, ...]) -> dict[str, Any]:
         """Units and ranges by channel, as plain JSON data."""
         return {channel: {"unit": unit, **found.describe()} for channel, unit, found in zip(channels, self.units, self.ranges)}

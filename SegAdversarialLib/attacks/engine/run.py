@@ -367,8 +367,7 @@ class AttackRun:
                 change = np.clip(np.rint(change), -limit, limit)
             else:
                 change = np.trunc(change)  # towards the original, so that no norm grows
-            limits = np.iinfo(dtype)
-            array[n] = np.clip(original + change, limits.min, limits.max)
+            array[n] = np.clip(original + change, *self.budget.whole_ends(n, original, dtype))
         return array
 
     def _new_trace(self) -> TraceWriter:
