@@ -116,6 +116,8 @@ class WorstOfK(AsItsMethod, AgainstReference):
         for number in range(self.draws):
             run.report(number / self.draws, f"{self.title}: draw {number + 1} of {self.draws}")
             drawn, before = self.draw(number)(run.model, run.case), watch.best
+            run.gradient_evaluations += drawn.gradient_evaluations
+            run.forward_evaluations += drawn.forward_evaluations
             seen = look(Found(torch.from_numpy(drawn.adversarial.image), drawn.perturbation))
             watch.begin(number)
             watch.see(0, 1 - seen.mean(counted), seen.logits, seen.image, last=True, targets=seen.targets)

@@ -181,6 +181,17 @@ def test_the_worst_draw_is_kept(against: Any) -> None:
     np.testing.assert_array_equal(again.adversarial.image, result.adversarial.image)
 
 
+@pytest.mark.parametrize("method", ["bias-field", "uniform-noise"])
+@pytest.mark.parametrize("against", ["label", "prediction"])
+def test_all_that_the_network_is_asked_for_the_draws_is_counted(method: str, against: Any) -> None:
+    model, asked = model_(), []
+    model.examine()
+    model.network.register_forward_hook(lambda *_: asked.append(1))
+    result = WorstOfK(method=method, draws=3, against=against)(model, case_())
+    assert (result.gradient_evaluations, result.forward_evaluations) == (0, len(asked))
+    assert result.attack.cost.answers == len(asked)  # type: ignore[attr-defined]
+
+
 def test_draws_that_move_the_anatomy_take_the_reference_along() -> None:
     case, model = case_(), model_()
     method = attacks.AdversarialDeformation(max_displacement=4, spacing_mm=12)
