@@ -53,6 +53,8 @@ class Case:
     space: Space = field(default_factory=Space)
 
     def __post_init__(self) -> None:
+        if np.iscomplexobj(self.image):
+            raise InputError("The image must hold real numbers, not complex ones; give their magnitude.")
         try:
             image = np.ascontiguousarray(self.image, dtype=np.float32)
         except (TypeError, ValueError) as error:
@@ -79,7 +81,7 @@ class Case:
         object.__setattr__(self, "channels", channels)
         object.__setattr__(self, "affine", check_affine(self.affine))
         object.__setattr__(self, "label", None if self.label is None else checked_label(self.label, image.shape[1:]))
-        object.__setattr__(self, "dtypes", tuple(str(np.dtype(x)) for x in dtypes))
+        object.__setattr__(self, "dtypes", tuple(map(_type_name, dtypes)))
         object.__setattr__(self, "label_names", dict(self.label_names) if self.label_names else None)
 
     def __repr__(self) -> str:
@@ -259,3 +261,11 @@ class Case:
         if self.label is not None:
             written["label"] = write_volume(Path(folder) / f"label{extension}", self.label, self.affine, self.space)
         return written
+
+
+def _type_name(dtype: Any) -> str:
+    """A voxel type as numpy calls it."""
+    try:
+        return str(np.dtype(dtype))
+    except TypeError:
+        raise InputError(f"There is no voxel type {dtype}; the types of numpy are right, such as int16 or float32.") from None

@@ -223,6 +223,8 @@ def checked_label(label: np.ndarray, shape: Sequence[int], what: str = "The labe
     array = np.asarray(label)
     if array.shape != tuple(shape):
         raise InputError(f"{what} has the shape {array.shape}, the image {tuple(shape)}; they must be the same.")
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} must hold whole numbers from -32768 to 32767; its type is {array.dtype}.")
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
             raise InputError(

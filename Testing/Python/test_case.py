@@ -162,6 +162,10 @@ def test_what_is_refused(tmp_path: Path) -> None:
         (lambda: Case(case.image, ("A", "B"), np.zeros((4, 4))), "affine"),
         (lambda: Case(case.image, ("A", "B"), case.affine, case.label[:3]), "label map has the shape"),
         (lambda: Case(case.image, ("A", "B"), case.affine, case.label + 0.5), "whole numbers"),
+        (lambda: Case(case.image, ("A", "B"), case.affine, case.label.astype(complex)), "its type is complex128"),
+        (lambda: Case(case.image, ("A", "B"), case.affine, case.label.astype(str)), "whole numbers"),
+        (lambda: Case(case.image * 1j, ("A", "B"), case.affine), "not complex"),
+        (lambda: Case(case.image, ("A", "B"), case.affine, dtypes=("int16", "short int")), "no voxel type short int"),
         (lambda: case.channel("T9"), "no channel T9"),
     ]
     for call, message in refused:
