@@ -37,7 +37,7 @@ def best_of(rows: Sequence[Mapping[str, float]]) -> int | None:
 
 
 def is_over(rows: Sequence[Mapping[str, float]], epochs: int, patience: int | None) -> bool:
-    """Whether the last epoch is done, or so many epochs have gone by since the best."""
+    """Whether the last epoch is done, or a validation so many epochs after the best, or more, was no better."""
     best = best_of(rows)
-    tired = patience is not None and best is not None and len(rows) - 1 - best >= patience
+    tired = patience is not None and best is not None and MEAN in rows[-1] and len(rows) - 1 - best >= patience
     return tired or len(rows) >= epochs

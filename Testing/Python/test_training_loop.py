@@ -209,6 +209,14 @@ def test_it_learns_and_stops_when_nothing_is_to_be_gained() -> None:
     assert len(rows) == best + 4 < 60
 
 
+def test_it_does_not_stop_before_it_has_looked_again() -> None:
+    """A patience shorter than the time from one validation to the next: the second one decides."""
+    rows: list[dict[str, float]] = []
+    settings = {"epochs": 12, "learning_rate": 1e-12, "patience": 1, "validate_every": 4}
+    trained(settings, cases=cohort(1), validation=[block(9)], on_epoch=rows.append)
+    assert ["Dice" in row for row in rows] == [False, False, False, True] * 2
+
+
 def test_a_module_of_ones_own_is_trained_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     network = own_network()
     model = train(network, cohort(), {"epochs": 3, "tensorboard": False}, folder=tmp_path, device="cpu")
