@@ -76,11 +76,12 @@ class NetworkLearner:
         own = [x.reshape(()) for x in others if x.numel() == 1]
         return logits, self._settings.network_loss_weight * torch.stack(own).sum() if own else None
 
-    def measure(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def measure(self, logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """The loss; with deep supervision of all outputs, each counting half of the one before, in sum 1."""
         answers = [logits, *(self._beside.get(logits) or ())]
         weights = [0.5**n for n in range(len(answers))]
-        return sum(w / sum(weights) * self._loss(x, targets) for w, x in zip(weights, answers))  # type: ignore[return-value]
+        losses = [self._loss(x if temperature == 1 else x / temperature, targets) for x in answers]
+        return sum(w / sum(weights) * x for w, x in zip(weights, losses))  # type: ignore[return-value]
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add a loss's gradient to the weights'."""

@@ -71,8 +71,9 @@ class Learner(Protocol):
         """Logits (B, N, *network axes) with their graph, and what the network itself adds to the loss (a variational
         branch's term, deep supervision), if anything."""
 
-    def measure(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The loss that was chosen for the training, a scalar; less is better."""
+    def measure(self, logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        """The loss that was chosen for the training, of logits as `ask` gave them, divided by a temperature; a scalar, less is
+        better."""
 
     def backward(self, loss: torch.Tensor) -> None:
         """Add a loss's gradient to the weights'; scaled as the precision needs it."""

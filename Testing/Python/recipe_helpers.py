@@ -44,7 +44,8 @@ class PlainLearner:
         self.forwards += 1
         return self.network(images), None
 
-    def measure(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def measure(self, logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+        logits = logits / temperature
         if self.head.kind == "softmax":
             return functional.cross_entropy(logits, targets)
         return functional.binary_cross_entropy_with_logits(logits, targets)

@@ -22,7 +22,7 @@ from monai.losses import DiceLoss
 from monai.networks.nets import UNet
 from training_helpers import CLASSES, TINY, assert_same, block, cohort, trained
 
-from SegAdversarialLib import Preprocessing, open_model
+from SegAdversarialLib import Preprocessing, open_model, recipes
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.metrics import dice, iou
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -226,11 +226,13 @@ def test_a_module_of_ones_own_is_trained_itself(tmp_path: Path, caplog: pytest.L
     assert all(x.requires_grad for x in network.parameters())
 
 
-def test_networks_that_answer_more_than_once() -> None:
-    """DynUNet's deep supervision and SegResNetVAE's own loss, each against the sum written by hand."""
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_deep_supervision_is_the_sum_written_by_hand(temperature: float) -> None:
+    """DynUNet's; at a temperature the logits of all its answers are divided by it."""
     case = block(3, shape=(8, 8, 8))
     rows: list[dict[str, float]] = []
-    model = trained({"epochs": 1, "learning_rate": 1e-12}, network=DEEP, cases=[case], on_epoch=rows.append)
+    how = {"recipe": recipes.Tempered(temperature=temperature), "on_epoch": rows.append}
+    model = trained({"epochs": 1, "learning_rate": 1e-12}, network=DEEP, cases=[case], **how)
     image = torch.from_numpy(model.prepare(case).numpy())[None]
     classes = torch.from_numpy(case.label.astype(np.int64))[None]
     claimed = torch.nn.functional.one_hot(classes, 3).movedim(-1, 1).float()
@@ -240,15 +242,20 @@ def test_networks_that_answer_more_than_once() -> None:
         return overlap + torch.nn.functional.cross_entropy(logits, classes)
 
     model.network.train()
-    answers = model.network(image).unbind(1)
+    answers = [x / temperature for x in model.network(image).unbind(1)]
     assert len(answers) == 2
     assert rows[0]["loss"] == pytest.approx(float((2 * loss(answers[0]) + loss(answers[1])).detach() / 3), rel=1e-5)
+
+
+def test_what_a_network_adds_to_the_loss() -> None:
+    """SegResNetVAE's own loss."""
+    rows: list[dict[str, float]] = []
     variational = {
         "name": "SegResNetVAE",
         "arguments": {"input_image_size": [8, 8, 8], "init_filters": 8, "blocks_down": [1, 1]},
     }
     variational["arguments"] |= {"blocks_up": [1], "vae_estimate_std": True}
-    trained({"epochs": 1}, network=variational, cases=[case], on_epoch=rows.append)
+    trained({"epochs": 1}, network=variational, cases=[block(3, shape=(8, 8, 8))], on_epoch=rows.append)
     assert np.isfinite(rows[-1]["loss"])
 
 

@@ -34,7 +34,7 @@ def loss_of(learner: Learner, images: torch.Tensor, targets: torch.Tensor, tempe
         temperature: what the logits are divided by.
     """
     logits, own = learner.ask(images)
-    loss = learner.measure(logits if temperature == 1 else logits / temperature, targets)
+    loss = learner.measure(logits, targets, temperature)
     return loss if own is None else loss + own
 
 
