@@ -271,8 +271,6 @@ def _casesOf(
     if wrong:
         notes.append(_("{n} cases without a reference or with other channels are left out.").format(n=len(wrong)))
     parts = usable.split(_VALIDATION_SHARE) if len(usable.patients) > 1 else (usable, usable)
-    if parts[0] is parts[1]:
-        notes.append(_("Dice is that of the training case itself: there is no other to measure it on."))
     known = any(x.names for x in usable.entries)
     described = {} if known else _describedBy(describe_file(source["path"], source.get("settings")).output_head(), None)
     sources = [[x.source() for x in part.entries] for part in parts]

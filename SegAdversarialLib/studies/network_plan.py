@@ -287,5 +287,12 @@ def trains_on(network: Network, cases: Cases, place: Place) -> tuple[Entry, ...]
     return cases.usable(network.train.cohort, (*place, "train", "cohort")).cohort.entries
 
 
+def measured_on(network: Network, cases: Cases, place: Place) -> tuple[Entry, ...]:
+    """The cases that a network of the study is measured on after each epoch."""
+    if not isinstance(network, TrainedNetwork) or network.train.validation is None:
+        return ()
+    return cases.usable(network.train.validation, (*place, "train", "validation")).cohort.entries
+
+
 def _as_data(entries: tuple[Entry, ...]) -> list[dict[str, Any]]:
     return [x.model_dump(mode="json", exclude_defaults=True) for x in entries]

@@ -13,7 +13,7 @@ from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.formats.trust import Trust
 from SegAdversarialLib.studies.cases import Cases, FileStates, same_images
 from SegAdversarialLib.studies.configurations import Configuration, configurations
-from SegAdversarialLib.studies.network_plan import NetworkPlan, Use, trains_on
+from SegAdversarialLib.studies.network_plan import NetworkPlan, Use, measured_on, trains_on
 from SegAdversarialLib.studies.reading import Misplaced
 from SegAdversarialLib.studies.records import Cell
 from SegAdversarialLib.studies.sources import EnsembleNetwork
@@ -180,17 +180,23 @@ class _Planner:
             )
 
     def _notes(self, entries: tuple[Entry, ...]) -> Iterator[str]:
-        """Cases that a network both learns from and is attacked on flatter it."""
+        """Cases that a network both learns from and is attacked on, or measured on after each epoch, flatter it."""
         asked, used = self._study.cohort.cases, len(entries)
         if isinstance(asked, int) and used < asked:
             yield f"{asked:,} cases of {self._study.cohort.cohort} were asked for; {used:,} can be used."
         attacked = {same_images(x) for x in entries}
         for name, network in self._study.networks.items():
-            shared = attacked & {same_images(x) for x in trains_on(network, self._cohorts, ("networks", name))}
-            if shared:
+            learned = {same_images(x) for x in trains_on(network, self._cohorts, ("networks", name))}
+            if shared := attacked & learned:
                 yield (
                     f"{name} learns from {len(shared)} of the {len(attacked)} cases that it is attacked on: what is measured "
                     "on these says little about others."
+                )
+            measured = {same_images(x) for x in measured_on(network, self._cohorts, ("networks", name))}
+            if shared := measured & learned:
+                yield (
+                    f"{name} learns from {len(shared)} of the {len(measured)} cases by whose Dice its best epoch is chosen: "
+                    "that says little about others."
                 )
         for name, left_out in self._cohorts.skipped.items():
             if name != self._study.cohort.cohort:

@@ -287,6 +287,10 @@ def test_cases_that_a_network_learns_from_are_told() -> None:
     assert found.notes == (
         "own learns from 2 of the 3 cases that it is attacked on: what is measured on these says little about others.",
     )
+    trained = {"train": {"cohort": "phantom:1-3@32", "validation": "phantom:3-6@32"}}
+    assert planned(networks={"own": trained}, cohort="phantom:9@32", attacks=["fgsm"]).notes[1:] == (
+        "own learns from 1 of the 4 cases by whose Dice its best epoch is chosen: that says little about others.",
+    )
 
 
 def test_a_part_of_a_cohort_by_patient() -> None:

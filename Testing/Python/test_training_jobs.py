@@ -31,11 +31,11 @@ def subjects(folder: Path, count: int = 3) -> Path:
     return folder
 
 
-def test_trained_from_folders_by_a_command(tmp_path: Path) -> None:
+def test_trained_from_folders_by_a_command(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cases, output = subjects(tmp_path / "cases"), tmp_path / "trained"
     classes = ",".join(f"{value}={name}" for value, name in CLASSES.items())
     words = ["train", "--cohort", f"folders:{cases}", "--classes", classes, "--epochs", "2", *QUICK, "--output", str(output)]
-    assert main(words) == 0
+    assert main(words) == 0 and "is measured on" not in caplog.text
     record = json.loads((output / "model.json").read_text())["training"]
     assert sorted(record["cases"] + record["validation"]) == ["subject-0", "subject-1", "subject-2"]
     assert len(record["validation"]) == 1
@@ -64,7 +64,7 @@ def test_which_case_is_wrong_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "subject-1: The reference holds the label value(s) 9" in said and '--stands-for "left=1,9"' in said
 
 
-def test_events_of_a_job(tmp_path: Path) -> None:
+def test_events_of_a_job(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     events: list[dict] = []
     case = {"phantom": {"seed": 1000, "shape": (32, 32, 32)}}
     network = {"name": "UNet", "arguments": {"channels": [4, 8], "strides": [2]}}
@@ -81,6 +81,7 @@ def test_events_of_a_job(tmp_path: Path) -> None:
         }
     )
     rows = run(job, events.append)
+    assert "learns from 1 of the 1 case(s) that it is measured on" in caplog.text
     trace = [x for x in events if x["event"] == "trace"]
     assert [x["epoch"] for x in trace] == [0, 1] and {"loss", "Dice", "Dice oedema", "IoU oedema"} <= set(trace[0])
     fractions = [x["fraction"] for x in events if x["event"] == "progress"]
