@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from SegAdversarialLib.evaluation.degradation import SEVERITY_WEIGHT, degradation, mean_degradation
@@ -98,17 +100,22 @@ def degradations(rows: Rows, weight: float = SEVERITY_WEIGHT, *, structure: str 
     return Table("Mean degradation by physics artefacts", ("Network", "All artefacts", *kinds), tuple(body), notes)
 
 
-def severities_of(rows: Rows) -> dict[str, dict[float, Any]]:
-    """The conditions of physics artefacts on all channels, by kind and severity."""
+def severities_of(rows: Rows) -> dict[str, dict[float, Condition]]:
+    """The conditions of physics artefacts on all channels, by kind and severity; where the study makes a kind in
+    several ways, each by its whole name."""
     results = Results.of(rows)
-    found: dict[str, dict[float, Any]] = {}
+    found: dict[tuple[str, Condition], dict[float, Condition]] = {}
     for row in results.rows:
         settings: Mapping[str, Any] = row.get("settings") or {}
         on_all = (row.get("channels") or ALL) == ALL
         if on_all and settings.get("attack") == ARTEFACT and settings.get("severity", 0) > 0:
             kind = str(settings.get("kind", "")).replace("_", " ")
-            found.setdefault(kind, {})[float(settings["severity"])] = results.condition_of(row)
-    return {kind: dict(sorted(own.items())) for kind, own in sorted(found.items())}
+            condition = results.condition_of(row)
+            way = kind, replace(condition, budget=None)
+            found.setdefault(way, {})[float(settings["severity"])] = condition
+    ways = Counter(kind for kind, _ in found)
+    named = {kind if ways[kind] == 1 else f"{kind}, {family.label}": own for (kind, family), own in found.items()}
+    return {kind: dict(sorted(own.items())) for kind, own in sorted(named.items())}
 
 
 def epochs(traces: Iterable[Row], shown: Sequence[int] = (1, 10, 20, 30), *, metric: str = "IoU") -> Table:

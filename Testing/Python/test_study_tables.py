@@ -165,6 +165,22 @@ def test_mean_degradation_over_kinds_and_severities() -> None:
     assert robustness_tables.degradations(rows()).rows == ()
 
 
+def test_an_artefact_that_is_made_in_two_ways_is_two() -> None:
+    """The second way must not take the place of the first at the same severity."""
+    made = []
+    for region, loss in (("none", 0.1), ("foreground", 0.4)):
+
+        def dice(network: str, condition: str, patient: int, structure: str, loss: float = loss) -> float:
+            return 0.9 - (0.0 if condition.startswith("0 ") else loss)
+
+        for row in rows(networks=("plain",), budgets=(1.0,), dice=dice, attack="blurred", variants=(f"region {region}",)):
+            made.append({**row, "settings": {"attack": "physics-artefact", "kind": "blur", "severity": 1.0, "region": region}})
+    table = robustness_tables.degradations(made)
+    numbers = [x.number for x in table.rows[0][1:] if isinstance(x, Measure)]
+    assert numbers == pytest.approx([0.25, 0.4, 0.1])
+    assert table.columns[2:] == ("blur, blurred, region foreground", "blur, blurred, region none")
+
+
 def test_audits_checks_epochs_and_claims() -> None:
     kept = [
         {"network": "n", "structure": "mean", "epsilon": e, "plain": p, "audited": a, "strongest": s}
