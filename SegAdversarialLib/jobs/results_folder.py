@@ -39,7 +39,8 @@ _OTHER = {
 }
 """What is said where a fingerprint differs."""
 
-_WAYS_OUT = "give another output folder, or overwrite (--overwrite), which takes away all that earlier jobs left there"
+_ANOTHER = "give another output folder"
+_OVERWRITE = "or overwrite (--overwrite), which takes away all that earlier jobs left there"
 
 
 class ResultsFolder:
@@ -66,6 +67,7 @@ class ResultsFolder:
         self.path, self._job = Path(job.output), job
         recover(self.path)
         self._overwrite = bool(getattr(job, "overwrite", False))
+        self._ways_out = f"{_ANOTHER}, {_OVERWRITE}" if hasattr(job, "overwrite") else _ANOTHER
         self._files = [self.path / name for name in (TABLE_FILE, *CLEAN_FILES, *own)]
         self._job_before = _json_of(self.path / JOB_FILE)
         if self._job_before is None:
@@ -77,7 +79,7 @@ class ResultsFolder:
         kind = (self._job_before or {}).get("kind", job.kind)
         if kind != job.kind and not self._overwrite:
             raise InputError(
-                f"The folder {self.path} holds the results of another kind of job ({kind}, not {job.kind}); {_WAYS_OUT}."
+                f"The folder {self.path} holds the results of another kind of job ({kind}, not {job.kind}); {self._ways_out}."
             )
 
     def check_inputs(self, names: Sequence[str], inputs: Sequence[Path]) -> None:
@@ -111,13 +113,13 @@ class ResultsFolder:
             if not set(_OTHER) <= set(known):
                 raise InputError(
                     f"The result {self.path / name} does not tell what it was made of (result.save, or another version, made "
-                    f"it); {_WAYS_OUT}."
+                    f"it); {self._ways_out}."
                 )
             for key, words in _OTHER.items():
                 if known[key] != fingerprints[key]:
                     other = record.get("case", "")
                     names = f" ({other}, not {case_name})" if key == "images" and other != case_name else ""
-                    raise InputError(f"The folder {self.path} holds results {words}{names}; {_WAYS_OUT}.")
+                    raise InputError(f"The folder {self.path} holds results {words}{names}; {self._ways_out}.")
 
     def check_same_inputs(self) -> None:
         """The same for jobs whose results do not tell what they were made of: by the files that the earlier job names.
@@ -130,7 +132,7 @@ class ResultsFolder:
         now = json.loads(self._job.anywhere().model_dump_json())
         for field, words in (("case", "of another case"), ("cases", "of other cases"), ("model", "of another network")):
             if _inputs(self._job_before.get(field)) != _inputs(now.get(field)):
-                raise InputError(f"The folder {self.path} holds the results of a job {words}; {_WAYS_OUT}.")
+                raise InputError(f"The folder {self.path} holds the results of a job {words}; {self._ways_out}.")
 
     def announcement(self, names: Sequence[str]) -> str:
         """What the job will do to the results that lie there, in words; empty where there are none.

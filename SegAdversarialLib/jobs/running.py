@@ -226,6 +226,7 @@ def _run_train_generator(
     start = Path(job.start) if job.start else None
     place = ResultsFolder(job, [GENERATOR_FILE])
     place.check_inputs([], files_read(job.cases, job.model))
+    place.check_same_inputs()
     if start is not None and start.resolve() == path.resolve():
         raise InputError(f"The generator {start} would be overwritten by the one trained from it; give another folder.")
     emit(progress_event(0.0, "reading"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,8 +56,8 @@ def train_generator(
             for a 2D network.
         start: an earlier generator to go on from, in the place of random weights; it says what the new one is made of.
         folder: where each epoch leaves the generator, table, events and checkpoint, each whole; a checkpoint that is there
-            already, of the same settings, is gone on from, and the result is the same bit for bit as without a break (on a
-            CPU; GPUs add up a warp's gradient in any order).
+            already, of the same settings and network, is gone on from, and the result is the same bit for bit as without a
+            break (on a CPU; GPUs add up a warp's gradient in any order).
         on_begin: called when all that is given has been looked at, before the first step.
         on_epoch: called with the table's row of each epoch, those that the folder holds already included.
         progress: called with the finished fraction and a text.
@@ -64,7 +65,7 @@ def train_generator(
 
     Raises:
         InputError: a setting is wrong, there are no cases, they do not fit the network, the loss is no finite number, memory
-            does not suffice, or the folder holds a checkpoint of other settings.
+            does not suffice, or the folder holds a checkpoint of other settings or another network.
         Cancelled: `cancel` said so.
     """
     first = _first(cases)
@@ -73,7 +74,8 @@ def train_generator(
     trainer = Trainer(model, Generator.new(made_of, how.seed), how, cancel)
     if start is not None:
         trainer.generator.network.load_state_dict(start.network.state_dict())
-    identity = {"network": model.name, "start": start.fingerprint if start is not None else None}
+    against = f"{model.name}, {_sum_of_weights(model)}"
+    identity = {"network": against, "start": start.fingerprint if start is not None else None}
     checkpoint = Checkpoint(folder, {**identity, "generator": made_of.model_dump(mode="json"), **how.learned()})
     rows: list[Row] = checkpoint.restore(trainer.parts())
     if on_begin is not None:
@@ -107,6 +109,18 @@ def _go_on(
         remaining.finished(len(rows))
         tell(rows[-1])
     logs.close()
+
+
+def _sum_of_weights(model: SegmentationModel) -> str:
+    """What tells a network's weights from others: the start of their SHA-256."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        if isinstance(tensor, torch.Tensor):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 def _first(cases: Cases) -> Case:

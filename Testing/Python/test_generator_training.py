@@ -305,6 +305,11 @@ def test_what_training_refuses(tmp_path: Path) -> None:
     trained(tmp_path, epochs=1, cases=[case])
     with pytest.raises(InputError, match="another learning rate; use the same settings"):
         trained(tmp_path, epochs=1, cases=[case], learning_rate=1.0)
+    retrained = toy_model()
+    with torch.no_grad():
+        next(retrained.network.parameters()).mul_(1.1)
+    with pytest.raises(InputError, match="another network; use the same settings, or another folder"):
+        train_generator(retrained, [case], {**QUICK, "epochs": 1}, generator=SMALL, folder=tmp_path)
     (tmp_path / CHECKPOINT_FILE).write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="is damaged"):
         trained(tmp_path, epochs=1, cases=[case])
@@ -322,6 +327,10 @@ def test_trained_and_drawn_from_by_commands(tmp_path: Path, capsys: pytest.Captu
     assert job.kind == "train-generator"
     assert main(["run", str(output / "job.json")]) == 0  # goes on from the checkpoint: nothing is left to do
     assert_same(Generator.read(path), first)
+    assert main(["train-generator", "--phantom", "102", *words[5:]]) == 2
+    told = capsys.readouterr().err
+    assert "holds the results of a job of other cases; give another output folder." in told
+    assert read_job(output / "job.json") == job
     words = ["attack", "--phantom", "200", "--phantom-size", "32", "--device", "cpu", "--attack", "generative"]
     assert main([*words, "--set", f"generator={path}", "--set", "samples=2", "--output", str(tmp_path / "attacked")]) == 0
     record = json.loads((tmp_path / "attacked" / "generative" / "result.json").read_text())
