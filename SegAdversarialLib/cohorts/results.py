@@ -39,6 +39,8 @@ def _entry(place: Path, record: dict[str, Any], case: dict[str, Any]) -> Entry:
             continue
         channels |= {x: str(changed[x]) for x in several if x in changed}
         problems += [f"of {path} only some channels were attacked, and {x} was not" for x in several if x not in changed]
+    if case.get("n4") and (unchanged := [x for x in channels if x not in changed]):
+        problems.append(f"{', '.join(unchanged)}: not attacked, and not kept as the attack saw it, after N4")
     if case.get("phantom"):
         channels = {x: str(path) for x, path in changed.items()}
     moved = place / f"{_MOVED_LABEL}{ending}"

@@ -276,3 +276,8 @@ def test_attacked_images_are_cases_of_the_patient(tmp_path: Path) -> None:
     assert not np.array_equal(read.channel("T1"), case.channel("T1"))
     np.testing.assert_array_equal(read.channel("FLAIR"), case.channel("FLAIR"))
     np.testing.assert_array_equal(read.label, case.label)
+    job = json.loads((tmp_path / "results" / "job.json").read_text())
+    job["case"]["n4"] = True  # the attack then saw all channels without their bias fields, and kept only T1
+    (tmp_path / "results" / "job.json").write_text(json.dumps(job))
+    (problem,) = (x.problem for x in cohorts.find(tmp_path / "results").entries)
+    assert problem.startswith("T1ce, T2, FLAIR: not attacked, and not kept as the attack saw it")
