@@ -74,8 +74,7 @@ def train_generator(
     trainer = Trainer(model, Generator.new(made_of, how.seed), how, cancel)
     if start is not None:
         trainer.generator.network.load_state_dict(start.network.state_dict())
-    against = f"{model.name}, {_sum_of_weights(model)}"
-    identity = {"network": against, "start": start.fingerprint if start is not None else None}
+    identity = {"network": [model.name, _sum_of_weights(model)], "start": None if start is None else start.fingerprint}
     checkpoint = Checkpoint(folder, {**identity, "generator": made_of.model_dump(mode="json"), **how.learned()})
     rows: list[Row] = checkpoint.restore(trainer.parts())
     if on_begin is not None:
