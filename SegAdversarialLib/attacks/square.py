@@ -215,7 +215,8 @@ class _Keeper:
             self._record(query, loss, logits, image)
         if self._snapshots_every and query >= self._next_snapshot:
             self._next_snapshot = query + self._snapshots_every
-            self._run.snapshots.append(self._run.keep_snapshot(query, image, logits))
+            # a copy: the search goes on in the image's own memory
+            self._run.snapshots.append(self._run.keep_snapshot(query, image.clone(), logits))
 
     def end(self, query: int, loss: float, logits: torch.Tensor, image: torch.Tensor) -> None:
         """The result."""

@@ -249,7 +249,7 @@ class AttackRun:
         return mean_dice(row[f"dice {names[n]}"] for n in outputs)
 
     def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
-        """The state at one iteration, on the CPU."""
+        """The state at one iteration, on the CPU; the image must not be changed afterwards."""
         return Snapshot(iteration, self.finished_image(image), self.head.label_map(logits).cpu().numpy())
 
     @cached_property
