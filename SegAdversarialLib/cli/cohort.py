@@ -31,6 +31,7 @@ def show_cohort(options: argparse.Namespace, console: Console, model: Segmentati
     _show_cases(cohort, check, options.all, console)
     if values := label_rows(cohort, check):
         console.say(f"\n{format_table(values)}")
+    _say_unused_names(options, check, console)
     wrong = check.wrong
     if wrong:
         console.say(f"\n{format_table([{'case': name, 'problem': reason} for name, reason in wrong.items()])}")
@@ -67,6 +68,16 @@ def _show_cases(cohort: Cohort, check: Check, everything: bool, console: Console
     grids = Counter(x.grid for x in check.findings if x.grid)
     if len(grids) > 1:
         console.say("\n" + format_table([{"voxels": grid, "cases": count} for grid, count in grids.most_common(10)]))
+
+
+def _say_unused_names(options: argparse.Namespace, check: Check, console: Console) -> None:
+    """Say which label values have got a name and occur in no case, where the references were read."""
+    present = {str(x) for finding in check.findings for x in finding.labels or ()}
+    if present:
+        for number in options.label_names:
+            if number.removeprefix("-").isdecimal() and number not in present:
+                message = f"No reference has a label {number} to be called {options.label_names[number]}."
+                console.emit({"event": "log", "level": "warning", "message": message})
 
 
 def _progress(console: Console) -> Callable[[float, str], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -69,6 +69,7 @@ def find(
         kind, entries = _entries(kind, Path(place).absolute())
     changes: dict[str, object] = {"resample": resample, "replace_nonfinite": replace_nonfinite, "prefer": prefer}
     names = {str(key): value for key, value in (label_names or {}).items()}
+    _check_renamed(channels or {}, entries, text)
     entries = [_changed(x, channels or {}, names, changes if x.phantom is None else {}) for x in _without_doubles(entries)]
     return Cohort.of(text, kind, entries)
 
@@ -113,6 +114,19 @@ def _entries(kind: str, path: Path) -> tuple[str, list[Entry]]:
 
 def _known() -> str:
     return "; ".join([*(x.words for x in FOLDERS.values()), manifest.WORDS, phantoms.WORDS])
+
+
+def _check_renamed(channels: Mapping[str, str], entries: Sequence[Entry], cohort: str) -> None:
+    """Refuse other names for channels that no case has.
+
+    Raises:
+        InputError: there is one.
+    """
+    known = dict.fromkeys(x for entry in entries for key in entry.channels for x in key.split(","))
+    for name, wanted in channels.items():
+        if name not in known and entries:
+            shown = ", ".join(known) or "those of synthetic subjects, which keep their names"
+            raise InputError(f"No case of {cohort} has a channel {name} that could be called {wanted}; it has {shown}.")
 
 
 def _changed(entry: Entry, channels: Mapping[str, str], label_names: dict[str, str], changes: dict[str, object]) -> Entry:

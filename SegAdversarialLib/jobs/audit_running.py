@@ -33,7 +33,7 @@ def run_audit(job: AuditJob, emit: Emit, cancel: CancelCheck | None, open_model:
     with place.change(everything=True) as folder:
         found.write_into(folder)
         write_job(folder, job, model)
-    for line in found.table().splitlines():
+    for line in found.sentences():
         emit({"event": "log", "level": "info", "message": line})
     emit(
         {

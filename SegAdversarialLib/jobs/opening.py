@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from SegAdversarialLib.errors import InputError, ProgressCallback
 from SegAdversarialLib.evaluation.structures import check_regions
 from SegAdversarialLib.formats.source import Describer, ModelSource, Opener
@@ -15,6 +17,7 @@ from SegAdversarialLib.jobs.sources import CaseSource
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.bias_correction import without_bias
 from SegAdversarialLib.volumes.case import Case
+from SegAdversarialLib.volumes.reading import read_reference
 
 if TYPE_CHECKING:
     from SegAdversarialLib.attacks import Attack
@@ -85,9 +88,12 @@ class Unopened:
         known = networks.describe(network)
         if known is None:
             model = networks.open(network) if source.needs_classes else None
-            return cls(open_case(source, None if model is None else model.head), None, network, networks, model)
+            case = open_case(source, None if model is None else model.head)
+            _say_unused_names(source, case, emit)
+            return cls(case, None, network, networks, model)
         head = known.output_head()
         case = open_case(source, head)
+        _say_unused_names(source, case, emit)
         _check_fits(case, known.name, known.channels, head)
         return cls(case, known, network, networks)
 
@@ -109,6 +115,22 @@ class Unopened:
         case = self.case.in_terms_of(model.head)
         _check_fits(case, model.name, model.channels, model.head)
         return case, model
+
+
+def _say_unused_names(source: CaseSource, case: Case, emit: Emit) -> None:
+    """Say which label values have got a name and do not occur: of a cohort not every case has every structure, but who names
+    the values of one case means them."""
+    numbers = [x for x in source.label_names if x.strip().removeprefix("-").isdecimal()]
+    if source.label is None or not numbers:
+        return
+    volume, segments = read_reference(Path(source.label), case.grid, source.prefer)
+    found = np.unique(volume.array).tolist() if segments is None else [x.number for x in segments if x.number is not None]
+    present = sorted({int(x) for x in found} - {0})
+    for number in numbers:
+        if int(number) not in present:
+            shown = ", ".join(map(str, present)) or "none"
+            message = f"The reference {source.label} has no label {number} to be called {source.label_names[number]}"
+            emit({"event": "log", "level": "warning", "message": f"{message}; it has {shown}."})
 
 
 def _check_fits(case: Case, name: str, channels: Sequence[str], head: OutputHead) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from SegAdversarialLib.training.learner import NetworkLearner
 from SegAdversarialLib.training.logs import Row, means
 from SegAdversarialLib.training.plan import Plan
 from SegAdversarialLib.training.recipe import Batch, Stepper
+from SegAdversarialLib.training.time_left import Remaining
 from SegAdversarialLib.training.validation import row_of, scores_of
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ class Epochs:
         plan: the training.
         learner: the network in training.
         stepper: the recipe at work.
-        said: called with the finished share of the present epoch and a text.
+        said: told each step and each case that is validated.
     """
 
-    def __init__(self, plan: Plan, learner: NetworkLearner, stepper: Stepper, said: Callable[[float, str], None]) -> None:
+    def __init__(self, plan: Plan, learner: NetworkLearner, stepper: Stepper, said: Remaining) -> None:
         self._plan, self._learner, self._stepper, self._said = plan, learner, stepper, said
         self._fabric, self._cohort, self._how = plan.fabric, plan.cohort, plan.how
 
@@ -43,7 +44,7 @@ class Epochs:
         self._learner.network.train()
         for number, items in enumerate(batches):
             self._check_cancel()
-            self._said(number / (len(batches) + len(self._plan.validation)), self._cohort.names[items[0].case])
+            self._said(number, self._cohort.names[items[0].case])
             self._learner.set_rate(self._how.rate((epoch + number / len(batches)) / self._how.epochs))
             step = epoch * len(batches) + number
             batch = self._batch(items, epoch, step)
@@ -57,14 +58,13 @@ class Epochs:
     def validate(self, model: SegmentationModel) -> Row:
         """Dice and IoU on the validation cases, which the processes share among them."""
         cases, names = self._plan.validation, self._plan.task.structures
-        trained = len(self._cohort.batches(0, self._how.batch_size * self._fabric.world_size))
         scores = torch.zeros((len(cases), 2, len(names)), dtype=torch.float64)
         world, alone = self._fabric.world_size, self._fabric.world_size == 1
         for begin in range(0, len(cases), world):
             self._check_cancel()
             n = begin + self._fabric.global_rank
             if n < len(cases):
-                self._said((trained + n) / (trained + len(cases)), f"validating {cases[n].name}")
+                self._said(begin // world, f"validating {cases[n].name}", "validation")
                 # one of several processes must not stop by itself: the others would wait for its scores
                 scores[n] = torch.from_numpy(scores_of(model, cases[n], self._plan.cancel if alone else None))
         return row_of(self._reduced(scores, "sum").numpy(), names)

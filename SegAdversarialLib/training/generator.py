@@ -101,6 +101,7 @@ def _go_on(
     for epoch in range(len(rows), epochs):
         seen = rows[-1]["cases"] if rows else 0
         rows.append({"epoch": epoch, **_epoch(trainer, cases, epoch, int(seen), remaining, folder is not None)})
+        remaining.keeping()
         checkpoint.save(trainer.parts(), rows)
         logs.write(rows)
         if folder is not None:
@@ -144,9 +145,10 @@ def _epoch(trainer: Trainer, cases: Cases, epoch: int, before: int, said: Remain
         seen: Iterable[Case] = (cases[int(n)] for n in order)
     else:
         seen = cases()
+    said.steps = before
     for number, case in enumerate(seen):
         check_cancel(trainer.cancel)
-        said(min(number / before, 1.0) if before else 0.0, case.name)
+        said(min(number, before), case.name)
         rows = trainer.see(patch_of(case, how.patch, source), np.random.SeedSequence([how.seed, epoch, number]))
         for row in rows:
             check_finite(row, epoch, [case.name], kept, _LOSS_HELPS)

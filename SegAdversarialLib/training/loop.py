@@ -165,7 +165,12 @@ def _go_on(
     parts = {"network": learner.network, "optimizer": learner.optimizer, "recipe": stepper, "best": best}
     parts["precision"] = plan.fabric.strategy.precision
     rows: list[Row] = checkpoint.restore(parts)
-    remaining = Remaining(plan.how.epochs, len(rows), part, plan.progress)
+    remaining = Remaining(
+        *(plan.how.epochs, len(rows), part, plan.progress),
+        steps=len(plan.cohort.batches(0, plan.how.batch_size * plan.fabric.world_size)),
+        validations=-(-len(plan.validation) // plan.fabric.world_size),
+        every=plan.how.validate_every,
+    )
     epochs = Epochs(plan, learner, stepper, remaining)
     logs = Logs(folder if plan.fabric.is_global_zero else None, plan.how.tensorboard)
     tell = plan.on_epoch if plan.on_epoch is not None and plan.fabric.is_global_zero else lambda row: None
@@ -181,6 +186,7 @@ def _go_on(
         rows.append(row)
         if best_of(rows) == epoch:
             best.keep(learner.network)
+        remaining.keeping()
         if plan.fabric.is_global_zero:
             checkpoint.save(parts, rows)
             logs.write(rows)

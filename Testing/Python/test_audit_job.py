@@ -60,6 +60,8 @@ def test_the_command_names_what_it_finds(files: dict[str, Any], capsys: pytest.C
     assert main(words) == 0
     said = capsys.readouterr()
     assert "WARN No gradient masking" in said.err and "audited" in said.out
+    tables = [line for line in (said.err + said.out).splitlines() if line.split()[:1] == ["epsilon"]]
+    assert len(tables) == 1 and said.err.rstrip().endswith("by epsilon:")
     assert (folder / "out" / "checks.csv").read_text().startswith("check,verdict,number,sentence\n")
     assert main([*words, "--set", "epsilons=0.2"]) == 2 and "epsilons is given twice" in capsys.readouterr().err
     assert main([*words, "--set", "stepz=3"]) == 2 and "nearest name is steps" in capsys.readouterr().err

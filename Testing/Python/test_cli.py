@@ -80,6 +80,16 @@ def test_attack_writes_everything(
     assert not [x for x in output.iterdir() if x.name.startswith(".")]
 
 
+def test_names_of_labels_that_the_reference_does_not_have(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["segment", "--model", files["model"], "--trust", "--device", "cpu", "--output", str(tmp_path / "out")]
+    words += ["--channel", f"A={files['A']}", "--channel", f"B={files['B']}", "--label", files["label"]]
+    assert main([*words, "--label-names", "99=core", "--label-names", "1=core", "--label-names", "2=rim"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "has no label" in line]
+    assert said == [f"The reference {files['label']} has no label 99 to be called core; it has 1, 2."]
+
+
 def test_segment_phantom_and_listing(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["segment", "--model", files["model"], "--trust", "--channel", f"A={files['A']}", "--channel", f"B={files['B']}"]
     assert main([*words, "--output", str(tmp_path / "segmented")]) == 0

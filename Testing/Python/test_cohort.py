@@ -217,6 +217,17 @@ def test_the_command_lists_cases_labels_and_what_is_wrong(mixed: Cohort, capsys:
     assert main(["cohort", f"{mixed.name}-not-there"]) == 2
 
 
+def test_names_that_no_case_has_are_said(mixed: Cohort, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cohort", mixed.name, "--rename", "T1w=T1"]) == 2
+    assert f"No case of {mixed.name} has a channel T1w that could be called T1; it has " in capsys.readouterr().err
+    assert main(["cohort", "phantom:2@32", "--rename", "T1w=T1"]) == 2
+    assert "synthetic subjects, which keep their names" in capsys.readouterr().err
+    assert main(["cohort", mixed.name, "--label-names", "99=liver"]) == 0
+    assert "No reference has a label" not in capsys.readouterr().err  # which were not read
+    assert main(["cohort", mixed.name, "--label-names", "99=liver", "--labels"]) == 0
+    assert "No reference has a label 99 to be called liver." in capsys.readouterr().err
+
+
 def test_the_page_runs_and_its_commands_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "cohorts.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)

@@ -64,7 +64,7 @@ def in_two_processes(place: Path, stop: str = "never") -> None:
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch cannot train in several processes")
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     """Stopped by the first process alone, in the middle of a validation, and gone on with."""
-    in_two_processes(tmp_path, "epoch 2 of 3, validating case-7")
+    in_two_processes(tmp_path, "epoch 2 of 3: validating case-7")
     assert {x.name for x in tmp_path.glob("cancelled-*")} == {"cancelled-0", "cancelled-1"}
     assert len(rows_of(tmp_path / "trained")) == 1
     in_two_processes(tmp_path)

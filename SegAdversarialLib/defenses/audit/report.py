@@ -135,8 +135,12 @@ class Audit:
 
     def table(self) -> str:
         """Checks and the table by epsilon as text for a terminal."""
+        return "\n".join([*self.sentences(), "", format_table(self.epsilons)])
+
+    def sentences(self) -> list[str]:
+        """What was found, a line for each check, and what the table by epsilon holds."""
         lines = [f"{_MARKS[x.verdict]:4} {x.title}: {x.sentence}" for x in self.findings]
-        return "\n".join([*lines, "", f"Mean Dice against the {self.reference}, by epsilon:", "", format_table(self.epsilons)])
+        return [*lines, "", f"Mean Dice against the {self.reference}, by epsilon:"]
 
     def describe(self) -> dict[str, Any]:
         """All of it as plain JSON data."""
