@@ -96,6 +96,7 @@ class NetworkSection:
             self._mode, self._shownPath = "", path
         mode = self._modeOf(path)
         widgets.fillCombo(self.sourceCombo, self._sources(path), mode)
+        self.sourceCombo.toolTip = widgets.tip(f"{self.sourceCombo.currentText}\n{_sourceTip()}")
         for line, shown in ((self.fileLine, mode == _FILE), (self.folderLine, mode == _FOLDER)):
             widgets.shown(line, self._form, shown)
             if shown:
@@ -158,7 +159,7 @@ class NetworkSection:
             _("Network"),
             self.sourceCombo,
             "networkSourceCombo",
-            _("The network that is used: one that comes with this software, a published one to download, or one of your own"),
+            _sourceTip(),
         )
         self.sourceCombo.connect("currentIndexChanged(int)", self._onSource)
 
@@ -291,6 +292,10 @@ class NetworkSection:
         except ImportError:
             self._packagesMissing = True
             self._problem = _("The network is described here once the packages that it needs are installed.")
+
+
+def _sourceTip() -> str:
+    return _("The network that is used: one that comes with this software, a published one to download, or one of your own")
 
 
 def _builtinTitle(name: str) -> str:

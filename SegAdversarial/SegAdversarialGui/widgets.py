@@ -132,9 +132,10 @@ def button(text: str, objectName: str, toolTip: str) -> Any:
 
 
 def combo(objectName: str = "") -> Any:
-    """A combo box that long entries do not widen: they are shortened in the box and whole in the list."""
-    made = qt.QComboBox()
+    """A combo box that long entries do not widen: they lose their middle in the box, and are whole in the list."""
+    made = ctk.ctkComboBox()
     made.objectName = objectName
+    made.elideMode = qt.Qt.ElideMiddle
     narrow(made)
     return made
 

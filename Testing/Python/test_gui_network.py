@@ -115,6 +115,21 @@ def texts(combo: Any) -> list[str]:
     return [combo.itemText(n) for n in range(combo.count)]
 
 
+def test_a_name_that_is_too_long_loses_its_middle_and_is_whole_in_the_tool_tip(stage: Stage) -> None:
+    """The list itself is as wide as its names."""
+    import qt
+
+    combo = stage.find("networkSourceCombo")
+    assert combo.elideMode == qt.Qt.ElideMiddle
+    name = "104 organs, bones, muscles and vessels in CT (MONAI, 138 MB to download)"
+    for path in ("builtin:brain-tumour-phantom", f"builtin:{name}"):
+        stage.state.change(network=path)
+        stage.section.refresh()
+        assert combo.toolTip.replace("\n", " ").startswith(f"{combo.currentText} The network that is used: ")
+    assert name in combo.currentText
+    assert stage.section.widget.sizeHint.width() <= 400
+
+
 def test_the_builtin_network_is_described(stage: Stage) -> None:
     assert texts(stage.find("networkSourceCombo")) == ["Brain tumour phantom (built-in)", "File...", "Folder..."]
     entry = stage.section.entry()

@@ -57,7 +57,8 @@ class MenuButton(QtWidgets.QPushButton):
 
 @hostWidget("ctk", "ctkComboBox")
 class ComboBox(Elided, QtWidgets.QComboBox):
-    """A combo box with a default text and elided items. The wheel works as in Qt unless `scrollWheelEffect` says otherwise."""
+    """A combo box with a default text, whose current text can be elided. The wheel works as in Qt unless `scrollWheelEffect`
+    says otherwise."""
 
     NeverScroll, AlwaysScroll, ScrollWithFocus, ScrollWithNoVScrollBar = 0, 1, 2, 3
     returnRelease = Signal()
@@ -98,6 +99,19 @@ class ComboBox(Elided, QtWidgets.QComboBox):
     def wheelEvent(self, event: QtGui.QWheelEvent) -> None:
         scrolls = self._wheel == self.AlwaysScroll or (self._wheel == self.ScrollWithFocus and self.hasFocus())
         super().wheelEvent(event) if scrolls else event.ignore()
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        if self._elide == Qt.TextElideMode.ElideNone:
+            super().paintEvent(event)
+            return
+        style, option = QtWidgets.QStyle, QtWidgets.QStyleOptionComboBox()
+        self.initStyleOption(option)
+        field = style.SubControl.SC_ComboBoxEditField
+        room = self.style().subControlRect(style.ComplexControl.CC_ComboBox, option, field, self).width()
+        option.currentText = option.fontMetrics.elidedText(option.currentText, self._elide, room - 4)
+        painter = QtWidgets.QStylePainter(self)
+        painter.drawComplexControl(style.ComplexControl.CC_ComboBox, option)
+        painter.drawControl(style.ControlElement.CE_ComboBoxLabel, option)
 
     def currentUserDataAsString(self) -> str:
         return str(self.currentData() or "")
