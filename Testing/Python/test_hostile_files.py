@@ -293,6 +293,7 @@ PAGE = {
         "zip checkpoint among weights",
         "legacy checkpoint",
         "nnU-Net checkpoint",
+        "nnU-Net archive",
         "nnU-Net folder",
     ]
     + ["Lightning", "Auto3DSeg", "bundle's weights"],
@@ -307,7 +308,15 @@ PAGE = {
         x for x in NETWORKS if x.startswith("bundle") and "archive, " not in x and "weights" not in x
     ]
     + ["bundle's archive, an expression"],
-    "archive": ["bundle's archive, outside", "bundle's archive, absolute", "bundle's archive, a link", test_scenes],
+    "archive": [
+        "nnU-Net archive, outside",
+        "nnU-Net archive, absolute",
+        "nnU-Net archive, a link",
+        "bundle's archive, outside",
+        "bundle's archive, absolute",
+        "bundle's archive, a link",
+        test_scenes,
+    ],
     "images, lists of cases": [test_images, test_lists_of_cases],
     "learned files": [test_what_was_learned, test_a_training_is_not_gone_on_with],
     "study's store, results": [test_a_studys_store, test_a_studys_store_with_pickles_in_it, test_results],
