@@ -293,6 +293,16 @@ def test_cases_that_a_network_learns_from_are_told() -> None:
     )
 
 
+def test_audits_transfer_from_a_network_that_shares_a_channel() -> None:
+    def of(*channels: str) -> dict[str, Any]:
+        return {"train": {"cohort": "phantom:1-2@32", "described": {"channels": list(channels)}}}
+
+    found = planned(networks={"a": of("T1"), "b": of("FLAIR"), "c": of("t1", "T2")}, audit=True)
+    keys = {x.key: x.network for x in found.cells if x.kind == "train"}
+    others = {x.network: x.work["surrogate"] for x in found.cells if x.kind == "audit"}
+    assert {name: None if x is None else keys[x["product"]] for name, x in others.items()} == {"a": "c", "b": None, "c": "a"}
+
+
 def test_a_part_of_a_cohort_by_patient() -> None:
     both = [
         {x.case for x in planned(cohort={"cohort": "phantom:10@32", "part": part, "validation": 0.3}, attacks=["fgsm"]).cells}
