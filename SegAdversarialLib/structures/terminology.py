@@ -6,30 +6,32 @@ anatomic region, its modifier. Five of them are codes of three parts, separated 
 
 from __future__ import annotations
 
+import re
+
 from SegAdversarialLib.structures.naming import name_of
 
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _TISSUE = "SCT^85756007^Tissue~SCT^85756007^Tissue"
-# Words in a class's name and what they mean in Slicer's list; the first that fits counts.
+# Whole words of a class's name as `name_of` spells them, and what they mean in Slicer's list; the first that fits counts.
 _TERMS = (
-    (("necro", "ncr", "non-enhancing", "nonenhancing"), f"{_ALTERED}~SCT^6574001^Necrosis"),
-    (("edema", "oedema"), f"{_ALTERED}~SCT^79654002^Edema"),
-    (("tumor", "tumour", "lesion", "enhancing", "cancer", "metasta", "glioma", "mass"), f"{_ALTERED}~SCT^4147007^Mass"),
-    (("liver",), f"{_ANATOMY}~SCT^10200004^Liver"),
-    (("spleen",), f"{_ANATOMY}~SCT^78961009^Spleen"),
-    (("kidney",), f"{_ANATOMY}~SCT^64033007^Kidney"),
-    (("aorta",), f"{_ANATOMY}~SCT^15825003^Aorta"),
-    (("gallbladder",), f"{_ANATOMY}~SCT^28231008^Gallbladder"),
-    (("bladder",), f"{_ANATOMY}~SCT^89837001^Bladder"),
-    (("pancreas",), f"{_ANATOMY}~SCT^15776009^Pancreas"),
-    (("stomach",), f"{_ANATOMY}~SCT^69695003^Stomach"),
-    (("prostate",), f"{_ANATOMY}~SCT^41216001^Prostate"),
-    (("lung",), f"{_ANATOMY}~SCT^39607008^Lung"),
-    (("heart",), f"{_ANATOMY}~SCT^80891009^Heart"),
-    (("white matter",), f"{_ANATOMY}~SCT^389080008^White Matter"),
-    (("gray matter", "grey matter"), f"{_ANATOMY}~SCT^389081007^Gray Matter"),
-    (("brain",), f"{_ANATOMY}~SCT^12738006^Brain"),
+    (r"necro\w*|ncr|non enhancing", f"{_ALTERED}~SCT^6574001^Necrosis"),
+    (r"\w*edema\w*", f"{_ALTERED}~SCT^79654002^Edema"),
+    (r"\w*tumor\w*|lesion|enhancing|\w*cancer\w*|metasta\w*|\w*glioma|mass", f"{_ALTERED}~SCT^4147007^Mass"),
+    ("liver", f"{_ANATOMY}~SCT^10200004^Liver"),
+    ("spleen", f"{_ANATOMY}~SCT^78961009^Spleen"),
+    ("kidney", f"{_ANATOMY}~SCT^64033007^Kidney"),
+    ("aorta", f"{_ANATOMY}~SCT^15825003^Aorta"),
+    ("gall ?bladder", f"{_ANATOMY}~SCT^28231008^Gallbladder"),
+    ("bladder", f"{_ANATOMY}~SCT^89837001^Bladder"),
+    ("pancreas", f"{_ANATOMY}~SCT^15776009^Pancreas"),
+    ("stomach", f"{_ANATOMY}~SCT^69695003^Stomach"),
+    ("prostate", f"{_ANATOMY}~SCT^41216001^Prostate"),
+    ("lung", f"{_ANATOMY}~SCT^39607008^Lung"),
+    ("heart", f"{_ANATOMY}~SCT^80891009^Heart"),
+    ("white matter", f"{_ANATOMY}~SCT^389080008^White Matter"),
+    ("gray matter", f"{_ANATOMY}~SCT^389081007^Gray Matter"),
+    ("brain", f"{_ANATOMY}~SCT^12738006^Brain"),
 )
 _LIST = "Segmentation category and type - 3D Slicer General Anatomy list"
 _REGION = "Anatomic codes - DICOM master list~^^~^^"
@@ -45,8 +47,8 @@ _VAGUE = {"85756007", "123037004", "49755003"}
 
 def entry_of(name: str) -> str:
     """The terminology entry that a class's name suggests; "Tissue" if none."""
-    lowered = name.lower()
-    term = next((meaning for words, meaning in _TERMS if any(word in lowered for word in words)), _TISSUE)
+    words = " ".join(name_of(name).words)
+    term = next((meaning for said, meaning in _TERMS if re.search(rf"\b(?:{said})\b", words)), _TISSUE)
     side = {frozenset(["left"]): _LEFT, frozenset(["right"]): _RIGHT}.get(name_of(name).sides, "^^")
     return f"{_LIST}~{term}~{side}~{_REGION}"
 

@@ -222,3 +222,16 @@ def test_tumour_regions_are_known_by_the_names_of_classes(classes, regions) -> N
 def test_segments_without_a_voxel_need_no_meaning() -> None:
     segments = [replace(x, values=()) for x in drawn("skull", "left kidney")]
     assert not match([*segments, *drawn("liver")], KIDNEYS).undecided
+
+
+@pytest.mark.parametrize(
+    ("name", "meaning"),
+    [
+        *(("pancreas", "Pancreas"), ("Pancreatic duct", "Tissue"), ("NCR/NET", "Necrosis"), ("nonenhancing core", "Necrosis")),
+        *(("oedema", "Edema"), ("peritumoral edema", "Edema"), ("GD-enhancing tumour", "Mass"), ("liver_tumour", "Mass")),
+        *(("metastases", "Mass"), ("massa intermedia", "Tissue"), ("brainstem", "Tissue"), ("brain", "Brain")),
+        *(("gall bladder", "Gallbladder"), ("bladder", "Bladder"), ("grey matter", "Gray Matter"), ("leftKidney", "Kidney")),
+    ],
+)
+def test_a_name_suggests_what_its_words_say_not_what_its_letters_do(name: str, meaning: str) -> None:
+    assert entry_of(name).split("~")[2].endswith(f"^{meaning}")
