@@ -2,8 +2,9 @@
 
 Every function takes one channel before and after, (K, J, I), in the same intensity units. PSNR, SSIM and RMSE follow Liu et
 al. 2021: both images are put on the range [0, 1] by the minimum and the maximum of the original (the changed image may leave
-that range). Padding outside the field of view counts for no range, and in means for no voxel. An original of one single
-intensity has no range: these metrics are then undefined (nan), unless the images are identical.
+that range). Padding outside the field of view counts for no range, and as no voxel in means; but SSIM's windows lie over it,
+too, so that more padding brings it nearer to 1. An original of one single intensity has no range: these metrics are then
+undefined (nan), unless the images are identical.
 """
 
 from __future__ import annotations
