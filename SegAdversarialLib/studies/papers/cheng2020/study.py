@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 from SegAdversarialLib.studies.papers.cheng2020.names import ATTACK, ENSEMBLE, MEMBERS
 from SegAdversarialLib.studies.papers.cheng2020.tables import ALL, MODALITIES, SIZES
@@ -20,6 +21,8 @@ class _Size:
     phantoms: tuple[str, str]
     side: int
     """Voxels along each side of what a network sees at once."""
+    patch: int
+    """Voxels along each side of what it learns from at once; the variational branch takes no other size."""
     unet: tuple[int, ...]
     residual: int
     cascaded: int
@@ -27,25 +30,34 @@ class _Size:
     settings: Data
     grid: tuple[float, ...] = SIZES
     """Of epsilon and of rad."""
+    residual_blocks: Data = field(default_factory=dict)
+    cascaded_levels: int = 4
 
 
 _SIZES = {
-    "ci": _Size(("phantom:0-1@32", "phantom:100-101@32"), 32, (4, 8), 8, 4, {"epochs": 1, "learning_rate": 3e-3}, SIZES[::2]),
+    "ci": _Size(
+        ("phantom:0-1@32", "phantom:100-101@32"), 32, 32, (4, 8), 8, 4, {"epochs": 1, "learning_rate": 3e-3}, SIZES[::2]
+    ),
     "phantom": _Size(
-        ("phantom:0-11@48", "phantom:100-107@48"),
-        48,
+        ("phantom:0-15@32", "phantom:100-107@32"),
+        32,
+        24,
         (8, 16, 32),
+        8,
         4,
-        2,
-        {"epochs": 16, "learning_rate": 3e-3, "schedule": "one-cycle"},
+        # the variational branch's term at its usual 0.1, or whole volumes, and the core of the tumour is not found in minutes
+        {"epochs": 20, "patches": 2, "learning_rate": 4e-3, "schedule": "one-cycle", "network_loss_weight": 0.01},
+        residual_blocks={"blocks_down": [1, 1, 1], "blocks_up": [1, 1]},
+        cascaded_levels=3,
     ),
     "paper": _Size(
         ("", ""),
         128,
+        128,
         (30, 60, 120, 240, 320),
         32,
         16,
-        {"epochs": 300, "learning_rate": 1e-4, "schedule": "polynomial", "patch": [128, 128, 128], "augmentation": "mirror"},
+        {"epochs": 300, "learning_rate": 1e-4, "schedule": "polynomial", "augmentation": "mirror"},
     ),
 }
 
@@ -83,14 +95,21 @@ def _architectures(size: _Size) -> list[Data]:
     groups = ["group", {"num_groups": min(8, size.residual)}]
     residual = {
         "name": "SegResNetVAE",
-        "arguments": {"init_filters": size.residual, "input_image_size": [size.side] * 3, "norm": groups},
+        "arguments": {
+            "init_filters": size.residual,
+            "input_image_size": [size.patch] * 3,
+            "norm": groups,
+            **size.residual_blocks,
+        },
     }
-    cascaded = {"name": "ChengCascadedUNet", "arguments": {"features": size.cascaded}}
+    cascaded = {"name": "ChengCascadedUNet", "arguments": {"features": size.cascaded, "levels": size.cascaded_levels}}
     return [unet, residual, cascaded]
 
 
 def _trained(network: Data, cohort: Data, size: _Size) -> Data:
-    """All see windows of one size: that of the variational branch, which takes no other; an ensemble needs them to agree."""
-    described = {"window": [size.side] * 3, "size_multiple": size.side, "preprocessing": {"normalization": {"kind": "zscore"}}}
-    how = {"cohort": cohort, "network": network, "described": described, "settings": {**size.settings, "tensorboard": False}}
+    """All see windows of one size, as an ensemble needs them to agree, and take sizes that divide windows and patches."""
+    multiple = math.gcd(size.side, size.patch)
+    described = {"window": [size.side] * 3, "size_multiple": multiple, "preprocessing": {"normalization": {"kind": "zscore"}}}
+    settings = {**size.settings, "patch": [size.patch] * 3, "tensorboard": False}
+    how = {"cohort": cohort, "network": network, "described": described, "settings": settings}
     return {"train": how, "attacked": False}
