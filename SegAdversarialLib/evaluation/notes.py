@@ -18,7 +18,22 @@ trained on mostly lie well above it, all but the smallest lesions included; one 
 RAISED_DICE = 0.01
 """By how much the mean Dice must rise until that is noted: noise moves it a little either way."""
 
+_LEAST_SHOWN = 0.001
+
 _CAUSES = "its normalization, orientation, order of channels, and which reference labels its classes stand for"
+
+
+def shown(share: float, decimals: int = 2) -> str:
+    """A share as it is said, which is never rounded to nothing: "0.38", "0.004", "below 0.001", "0"."""
+    text = f"{share:.{decimals}f}"
+    if float(text):
+        return text
+    return "0" if share == 0 else f"{share:.1g}" if share >= _LEAST_SHOWN else f"below {_LEAST_SHOWN:g}"
+
+
+def only(share: float, decimals: int = 2) -> str:
+    """A share that is less than it should be: "only 0.38", "only 0.004", "below 0.001", "0"."""
+    return f"only {shown(share, decimals)}" if share >= _LEAST_SHOWN else shown(share, decimals)
 
 
 def notes_on_answer(answer: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray] | None) -> list[str]:
@@ -45,8 +60,8 @@ def notes_on_answer(answer: Mapping[str, np.ndarray], reference: Mapping[str, np
         return []
     which = "" if len(sought) == len(answer) else " (of the structures that the reference holds)"
     return [
-        f"The network's mean Dice on the unchanged case{which} is only {mean:.2f}: it is probably given something else than "
-        f"it was trained on, and attacks then say little; check {_CAUSES}."
+        f"The network's mean Dice on the unchanged case{which} is {only(mean)}: it has hardly been trained, or it is given "
+        f"something else than it was trained on, and attacks then say little; check {_CAUSES}."
     ]
 
 
@@ -55,6 +70,6 @@ def notes_on_attack(first: float, last: float) -> list[str]:
     if not last - first > RAISED_DICE:
         return []
     return [
-        f"The attack raised the mean Dice from {first:.2f} to {last:.2f} instead of lowering it: the network is wrong on the "
-        "unchanged case, or the attack follows another reference, loss or choice of structures than is measured here."
+        f"The attack raised the mean Dice from {shown(first)} to {shown(last)} instead of lowering it: the network is wrong "
+        "on the unchanged case, or the attack follows another reference, loss or choice of structures than is measured here."
     ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from SegAdversarialLib import InputError, SegmentationModel, attacks, evaluate
 from SegAdversarialLib.evaluation.measuring import evaluate_pair, notes_on_label_map
-from SegAdversarialLib.evaluation.notes import LOW_DICE, notes_on_answer, notes_on_attack
+from SegAdversarialLib.evaluation.notes import LOW_DICE, notes_on_answer, notes_on_attack, only, shown
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.volumes.case import Case
 
@@ -57,7 +57,7 @@ def test_a_right_answer_needs_no_words(caplog: pytest.LogCaptureFixture) -> None
         (50.0, 1.0, np.zeros((10, 11, 12), np.int16), "holds none of the network's structures"),
         (50.0, 1.0, "ball", "finds nothing in the unchanged case"),
         (50.0, 1.0, None, "finds nothing in the unchanged case"),
-        (5.0, -1.0, "ball", "mean Dice on the unchanged case is only 0.00"),
+        (5.0, -1.0, "ball", "mean Dice on the unchanged case is 0:"),
         (0.0, 1.0, "ball", "mean Dice on the unchanged case is only 0."),
     ],
 )
@@ -100,10 +100,19 @@ def test_structures_that_the_reference_lacks_do_not_count() -> None:
     assert notes_on_answer({"a": empty, "b": there}, {"a": there, "b": empty})
 
 
+@pytest.mark.parametrize(
+    ("share", "decimals", "words"),
+    [(0.382, 2, "only 0.38"), (0.298, 3, "only 0.298"), (0.0042, 2, "only 0.004"), (0.0002, 2, "below 0.001"), (0.0, 2, "0")],
+)
+def test_what_is_less_than_a_shown_digit_is_not_called_nothing(share: float, decimals: int, words: str) -> None:
+    assert only(share, decimals) == words and shown(share, decimals) == words.removeprefix("only ")
+
+
 def test_an_attack_that_raises_dice_is_named_unless_it_is_meant_to() -> None:
     assert not notes_on_attack(0.9, 0.905) and not notes_on_attack(0.9, 0.2)
     (note,) = notes_on_attack(0.38, 0.5)
     assert "from 0.38 to 0.50" in note
+    assert "from 0.002 to 0.30" in notes_on_attack(0.0021, 0.3)[0]
     case, model = ball_case(), threshold_network(0.0)  # half of the noise is taken for tumour
     for attack, told in ((attacks.FGSM(epsilon=0.05), False), (attacks.InverseFGSM(epsilon=0.05), False)):
         notes = evaluate(attack(model, case), model).notes
