@@ -48,6 +48,11 @@ class Condition:
     searched: bool = False
 
     @property
+    def changes(self) -> bool:
+        """Whether anything is done to the image: there is an attack, with another budget than 0."""
+        return bool(self.attack) and self.budget != 0
+
+    @property
     def what(self) -> str:
         """The attack with what else was varied, without budget and channels: "ifgsm, steps 10"."""
         return _joined(self.attack, self.variant) or CLEAN
@@ -112,6 +117,8 @@ class Results:
 
     Attributes:
         rows: as the store gives them.
+        counted: the structures that count in the mean.
+        attacked: the networks to whose images something was done.
         networks, structures, tried: what occurs in them, in the order in which it first does; `tried` are conditions.
         conditions: those tried of which every case had the same budget: without searches for the least one.
     """
@@ -128,7 +135,10 @@ class Results:
                 self._settings.setdefault(condition, row.get("settings") or {})
         self.networks = in_order(row["network"] for row in self.rows)
         self.structures = in_order(row["structure"] for row in self.rows)
+        self.counted = in_order(row["structure"] for row in self.rows if counts_in_mean(row))
         self.tried = list(found)
+        changing = {key for key, x in self._conditions.items() if x.changes and not x.searched}
+        self.attacked = in_order(row["network"] for row in self.rows if row["key"] in changing)
         self.conditions = [x for x in self.tried if not x.searched]
         self._run = set(found)
         self._found: dict[str, dict[tuple[Any, ...], dict[str, float]]] = {}

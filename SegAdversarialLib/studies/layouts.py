@@ -22,7 +22,7 @@ QUALITY = {"psnr": "PSNR (dB)", "ssim": "SSIM", "rmse": "RMSE", "perceptibility"
 def unattacked(rows: Rows, metric: str = "dice") -> Table:
     """What each network makes of the unchanged images: networks x structures (Cheng's Table 1, Pervin's Table 3)."""
     results = Results.of(rows)
-    shown = [*([MEAN] if len(results.structures) > 1 else []), *results.structures]
+    shown = with_mean(results)
     body = [(x, *(measure(results.values(x, UNCHANGED, y, metric)) for y in shown)) for x in results.networks]
     return Table(f"{TITLES.get(metric, metric)} without an attack", ("Network", *shown), tuple(body))
 
@@ -53,21 +53,22 @@ def attacks(
     network = network or (results.networks[0] if results.networks else "")
     changed = _quality(results, channel_rows, network, quality)
     style = {"digits": 2, "scale": 100.0} if percent else {"digits": 3, "scale": 1.0}
-    before = {x: results.values(network, UNCHANGED, x, metric) for x in results.structures}
+    before = {x: results.values(network, UNCHANGED, x, metric) for x in with_mean(results)}
     blank: list[Entry] = [None] * len(quality)
     body: list[Sequence[Entry]] = [(CLEAN, *(measure(x, **style) for x in before.values()), *blank)]  # type: ignore[arg-type]
     if borderline is not None:
         left = [(1 - borderline) * summary(x).mean * style["scale"] for x in before.values()]
         body.append((f"{100 * borderline:g} % decrease", *(float(f"{x:.{style['digits']}f}") for x in left), *blank))
     for condition in results.conditions:
-        after = [results.values(network, condition, x, metric) for x in before]
-        if not any(after):
+        after = {x: results.values(network, condition, x, metric) for x in before}
+        if not any(after.values()):
             continue
-        entries = [measure(x, compared(condition, y), **style) for x, y in zip(after, before.values())]  # type: ignore[arg-type]
+        entries = [measure(y, _tested(x, compared(condition, before[x])), **style) for x, y in after.items()]  # type: ignore[arg-type]
         body.append((condition.label, *entries, *(changed.get((condition, x)) for x in quality)))
     name = f"{TITLES.get(metric, metric)}{' (%)' if percent else ''}"
     columns = ("Attack", *(f"{name} {x}" for x in before), *(QUALITY.get(x, x) for x in quality))
-    return marked(Table(f"{network} under attack", columns, tuple(map(tuple, body))), "no attack", correction)
+    table = Table(f"{network} under attack", columns, tuple(map(tuple, body)), _on_mean(results))
+    return marked(table, "no attack", correction)
 
 
 def _quality(
@@ -84,7 +85,21 @@ def _quality(
 
 def compared(condition: Condition, before: Mapping[str, float]) -> Mapping[str, float] | None:
     """What a condition is tested against; nothing where it changes nothing, which would be no test."""
-    return before if condition.attack and condition.budget != 0 else None
+    return before if condition.changes else None
+
+
+def with_mean(results: Results) -> list[str]:
+    """All structures, and before them, where several count in it, the mean over the network's own."""
+    return [*([MEAN] if len(results.counted) > 1 else []), *results.structures]
+
+
+def _tested(structure: str, against: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    """What a structure's values are tested against: those of the mean are not, as the papers print none."""
+    return None if structure == MEAN else against
+
+
+def _on_mean(results: Results) -> tuple[str, ...]:
+    return ("The mean is that of the network's own structures; it is not tested.",) if len(results.counted) > 1 else ()
 
 
 def attacked(row: Row) -> bool:
@@ -111,18 +126,22 @@ def _defense_table(results: Results, family: Condition, baseline: str, metric: s
     doses, networks = doses_of(results, family), networks_under(results, family)
     alone = len(networks) < 2
     body: list[tuple[Entry, ...]] = []
-    for structure in results.structures:
+    for structure in with_mean(results):
         for network in networks:
             entries = []
             for dose in doses:
                 values = results.values(network, dose, structure, metric)
                 other = UNCHANGED if alone else dose
                 same = not (dose.attack and dose.budget) if alone else network == baseline
-                entries.append(measure(values, None if same else results.values(baseline, other, structure, metric)))
+                against = None if same else results.values(baseline, other, structure, metric)
+                entries.append(measure(values, _tested(structure, against)))
             body.append((structure, network, *entries))
-    heads = [x.dose or CLEAN for x in doses]
-    table = Table(f"{TITLES.get(metric, metric)} under {family.label}", ("Structure", "Network", *heads), tuple(body))
-    return _with_p(marked(table, "no attack" if alone else f"{baseline} under the same attack", correction), heads)
+    idle = not any(x.changes for x in doses)
+    heads = [CLEAN if idle else x.dose or CLEAN for x in doses]
+    what = f"without an attack, against {baseline}" if idle else f"under {family.label}"
+    table = Table(f"{TITLES.get(metric, metric)} {what}", ("Structure", "Network", *heads), tuple(body), _on_mean(results))
+    with_what = "no attack" if alone else baseline if idle else f"{baseline} under the same attack"
+    return _with_p(marked(table, with_what, correction), heads)
 
 
 def _with_p(table: Table, heads: Sequence[str]) -> Table:

@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from SegAdversarialLib.evaluation.multiple_tests import Correction
-from SegAdversarialLib.studies.grouping import ALL, MEAN, UNCHANGED, Condition, Results, Row, in_order, patients
-from SegAdversarialLib.studies.layouts import TITLES, Rows, compared
+from SegAdversarialLib.studies.grouping import (
+    ALL,
+    UNCHANGED,
+    Condition,
+    Results,
+    Row,
+    counts_in_mean,
+    in_order,
+    is_search,
+    patients,
+)
+from SegAdversarialLib.studies.layouts import TITLES, Rows, compared, with_mean
 from SegAdversarialLib.studies.marking import marked, measure
 from SegAdversarialLib.studies.tables import Entry, Table
 
@@ -36,7 +46,7 @@ def perturbations(
 def modalities(rows: Rows, *, metric: str = "dice", correction: Correction = "bonferroni") -> Table:
     """Every network under the same attack on each choice of channels, one beside the other; tested against no attack."""
     results = Results.of(rows)
-    structures = (MEAN, *results.structures)
+    structures = with_mean(results)
     body: list[tuple[Entry, ...]] = []
     for network in results.networks:
         for attack, dose in in_order((x.attack, x.dose) for x in results.conditions):
@@ -47,6 +57,21 @@ def modalities(rows: Rows, *, metric: str = "dice", correction: Correction = "bo
     shown = (f"{TITLES.get(metric, metric)} {x}" for x in structures)
     table = Table("By attacked modality", ("Network", "Attack", "Parameters", "Channels", *shown), tuple(body))
     return marked(table, "no attack", correction)
+
+
+def by_channels(rows: Rows, metric: str = "dice") -> dict[str, dict[str, float]]:
+    """Mean Dice of each patient by the channels that were attacked, over all networks, attacks and budgets."""
+    results = Results.of(rows)
+    counted = (row for row in results.rows if not is_search(row) and counts_in_mean(row))
+    found = patients(counted, f"{metric}_after", lambda row: (results.condition_of(row).channels,))
+    return {name: values for (name,), values in found.items()}
+
+
+def channels(rows: Rows, metric: str = "dice") -> Table:
+    """Which channels it hurts most to have attacked, over all networks, attacks and budgets."""
+    body = [(name, measure(values)) for name, values in by_channels(rows, metric).items()]
+    title = f"Mean {TITLES.get(metric, metric)} by attacked channels, over all networks, attacks and budgets"
+    return Table(title, ("Channels", TITLES.get(metric, metric)), tuple(body))
 
 
 def _against_clean(

@@ -49,7 +49,7 @@ def _overview_row(results: Results, network: str, condition: Condition, structur
     after = measure(results.values(network, condition, structure), compared(condition, before))
     success = measure(results.values(network, condition, structure, "success")).number
     distances = [results.values(network, x, structure, "hd95") for x in (UNCHANGED, condition)]
-    what = network, condition.what, condition.dose, condition.channels, structure
+    what = network, condition.attack, condition.dose, condition.channels, structure
     return (
         *(*what, after.summary.n, measure(before), after, ends),
         None if after.comparison is None else round(after.comparison.effect, 3),

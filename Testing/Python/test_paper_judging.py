@@ -42,6 +42,16 @@ def test_too_few_patients_can_show_nothing_whatever_comes_out() -> None:
     assert found.shown is None and "n = 5" in found.evidence
 
 
+def test_what_is_behind_each_clause_alike_is_said_once() -> None:
+    few, many = by([0.2] * 3), by([0.2, 0.1, 0.3, 0.4, 0.15, 0.25])
+    assert claim("c", "s", [above_zero(few, "A by"), above_zero(few, "B by")]).evidence == (
+        "A by 0.2; B by 0.2 (each: n = 3, fewer than 6)"
+    )
+    assert claim("c", "s", [above_zero(few, "A by")]).evidence == "A by 0.2 (n = 3, fewer than 6)"
+    unlike = claim("c", "s", [above_zero(many, "A by"), above_zero({x: -y for x, y in many.items()}, "B by")])
+    assert unlike.evidence.count("(n = 6") == 2
+
+
 def test_missing_values_are_no_patients() -> None:
     assert above_zero(by([0.1, 0.2, 0.3, 0.4, 0.5, math.nan]), "by").shown is None
     assert above_zero({}, "by").shown is None

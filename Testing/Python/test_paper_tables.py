@@ -112,6 +112,22 @@ def test_chen_s_table_is_in_percent_and_has_a_row_for_structures_that_the_paper_
     assert math.isclose(found["U-Net 30% decrease", "oedema"][1].number, 56.0)
 
 
+def test_what_stands_on_one_side_alone_is_explained() -> None:
+    before = dict.fromkeys(("WT", "TC"), 0.9)
+    rows = [y for x in patients(4) for y in result(liu.NOTHING, FGSM, x, before, before, {"epsilon": 0.05})]
+    table_1, table_2, table_3 = papers.compared("liu2021", rows)
+    assert "Enhancing tumor; PSNR; SSIM; RMSE; i-FGSM; ti-FGSM" in table_1.notes[-1]
+    assert any("p, ε = 0.1" in x and "Whole tumor, Distillation (T = 20)" in x for x in table_2.notes)
+    assert any(x.startswith("Not measured here: ") for x in table_3.notes)
+    rows = [y for x in patients(2) for y in result(chen.NETWORK, chen.BOTH, x, {"oedema": 0.2}, {"oedema": 0.8}, {"xi": 2.0})]
+    table, seen = papers.compared("chen2019", rows)
+    assert table.title == "Table 1: Abdominal organ segmentation, Dice (%)"
+    assert seen.title.startswith("Table 1: Perceptibility")
+    assert "Pancreas; Kidneys; Liver; Spleen" in table.notes[0] and any("no such figure" in x for x in table.notes)
+    found = {tuple(row[:2]): row[3] for row in table.rows}
+    assert found["U-Net", "oedema"].text == "80.00 ± 0.00"  # with as many decimals as the paper's figures
+
+
 @pytest.mark.parametrize("name", papers.NAMES)
 def test_all_that_was_measured_stands_beside_the_paper(name: str) -> None:
     rows = WORLDS[name](ENOUGH, True)

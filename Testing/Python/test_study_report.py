@@ -186,6 +186,42 @@ def test_findings_name_the_strongest_attack_of_each_network() -> None:
     assert "3 networks segmented 8 cases" in said
 
 
+def test_what_the_summary_says_stands_in_a_table(written: Path) -> None:
+    rows = made_up.results(patients=6, epsilons=(0.0, 0.1))
+    found = effects(Results(rows))
+    cells = (written.parent / "tables" / "Dice_under_FGSM.csv").read_text(encoding="utf-8")
+    means = [x for x in cells.splitlines() if x.startswith("mean,")]
+    assert len(means) == len(found) == len(made_up.NETWORKS)
+    for one in found:
+        if one.condition.label == "FGSM, epsilon = 0.1":
+            assert any(f"{one.after:.10f}"[:10] in x for x in means), one
+    assert (written.parent / "tables" / "Mean_Dice_by_attacked_channels_over_all_networks_attacks_and_budgets.csv").exists()
+    assert not [x for x in (written.parent / "tables").iterdir() if "__" in x.name or x.stem.endswith("_")]
+
+
+def test_names_with_commas_are_told_apart() -> None:
+    rows = made_up.results(patients=6, epsilons=(0.1,), networks=("U-Net", "U-Net, epoch 0"))
+    for row in rows:
+        row["dice_before"] = 0.01
+    said = "\n".join(limits(made_up.material(results=Results(rows))))
+    assert "(U-Net; U-Net, epoch 0)" in said
+
+
+@pytest.mark.parametrize(("after", "shown"), [(0.4, "0.90 → 0.40"), (0.0042, "0.90 → 0.004"), (0.8976, "0.900 → 0.898")])
+def test_the_fall_at_a_glance_is_not_rounded_away(after: float, shown: str) -> None:
+    rows = made_up.results(patients=3, networks=("U-Net",), structures=("WT",), epsilons=(0.1,), channels=("all",))
+    for row in rows:
+        row |= {"dice_before": 0.9, "dice_after": after}
+    assert f"<dd>{shown}</dd>" in render(made_up.material(results=Results(rows)), date=DAY)
+
+
+def test_a_figure_that_is_not_broad_has_no_class() -> None:
+    from SegAdversarialLib.studies.report.pictures import figure
+
+    assert 'class="broad"' in figure("a", "b", b"", "image/png", broad=True)
+    assert "class" not in figure("a", "b", b"", "image/png", broad=False).partition(">")[0]
+
+
 def test_limits_say_what_few_patients_cannot_show() -> None:
     few, many = ("\n".join(limits(made_up.material(patients=n))) for n in (5, 8))
     assert "With 5 patients the least p-value that a signed-rank test can have is 0.0625" in few

@@ -74,13 +74,15 @@ def test_defences_against_budgets_in_liu_s_layout() -> None:
     (table,) = layouts.defenses(rows())
     heads = ["epsilon = 0", "epsilon = 0.02", "epsilon = 0.05"]
     assert table.columns == ("Structure", "Network", *heads, *(f"p, {x}" for x in heads))
-    assert [x[:2] for x in table.rows] == [("TC", "plain"), ("TC", "defended"), ("WT", "plain"), ("WT", "defended")]
-    found = column(table, "epsilon = 0.05")
+    assert [x[:2] for x in table.rows] == [(s, n) for s in ("mean", "TC", "WT") for n in ("plain", "defended")]
+    means, found = (column(table, "epsilon = 0.05")[x] for x in (slice(2), slice(2, None)))
     expected = [mean_of(n, "0.05 all", s) for s in ("TC", "WT") for n in ("plain", "defended")]
     assert [x.number for x in found if isinstance(x, Measure)] == pytest.approx(expected)
-    # the baseline is not tested against itself; every defended patient is better: p = 2 / 2^6, times 6 tests
-    assert column(table, "p, epsilon = 0.05") == [None, 0.1875, None, 0.1875]
-    assert column(table, "p, epsilon = 0")[1] == 1.0
+    of_both = [np.mean([mean_of(n, "0.05 all", s) for s in ("TC", "WT")]) for n in ("plain", "defended")]
+    assert [x.number for x in means if isinstance(x, Measure)] == pytest.approx(of_both)
+    # means and the baseline against itself are not tested; every defended patient is better: p = 2 / 2^6, times 6 tests
+    assert column(table, "p, epsilon = 0.05") == [None, None, None, 0.1875, None, 0.1875]
+    assert column(table, "p, epsilon = 0")[3] == 1.0
     assert any("Nothing in this table can be significant" in x and "0.031" in x for x in table.notes)
 
 
@@ -89,33 +91,59 @@ def test_significance_is_corrected_for_all_tests_of_the_table() -> None:
     raw = wilcoxon([falling("plain", "0.05 all", n, "TC") - falling("plain", "0 all", n, "TC") for n in range(6)]).pvalue
     for correction, factor in (("bonferroni", 2), ("holm", 2), ("none", 1)):
         table = layouts.attacks(made, correction=correction)  # type: ignore[arg-type]
-        entry = table.rows[1][1]
+        entry = column(table, "Dice TC")[1]
         assert isinstance(entry, Measure) and entry.p == pytest.approx(raw * factor)
         assert entry.significant == (raw * factor <= 0.05) == ("*" in entry.text)
         assert entry.comparison is not None and entry.comparison.effect == -1
-    assert table.notes[0].startswith("* differs from no attack: p <= 0.05")
+    assert table.notes[1].startswith("* differs from no attack: p <= 0.05")
 
 
 def test_a_budget_of_nothing_is_no_test() -> None:
     table = layouts.attacks(rows(networks=("plain",), budgets=(0.0, 0.05)))
     assert [x[0] for x in table.rows] == ["No attack", "fgsm, epsilon = 0", "fgsm, epsilon = 0.05"]
-    assert "for 2 tests" in table.notes[0]
-    nothing = table.rows[1][1]
+    assert "it is not tested" in table.notes[0] and "for 2 tests" in table.notes[1]
+    nothing = column(table, "Dice TC")[1]
     assert isinstance(nothing, Measure) and nothing.p is None
 
 
 def test_attacks_with_image_quality_in_liu_s_and_chen_s_layouts() -> None:
     made = rows(channels=("all", "T1"), budgets=(0.02,))
     table = layouts.attacks(made, channel_rows(made), network="defended")
-    assert table.columns == ("Attack", "Dice TC", "Dice WT", "PSNR (dB)", "SSIM", "RMSE")
-    assert table.texts[1][3] == "38.00 ± 0.00"
+    assert table.columns == ("Attack", "Dice mean", "Dice TC", "Dice WT", "PSNR (dB)", "SSIM", "RMSE")
+    assert table.texts[1][4] == "38.00 ± 0.00"
     # only the attacked channel counts: the other is identical
-    assert table.texts[2][0] == "fgsm, epsilon = 0.02, T1 only" and table.texts[2][3] == "38.00 ± 0.00"
+    assert table.texts[2][0] == "fgsm, epsilon = 0.02, T1 only" and table.texts[2][4] == "38.00 ± 0.00"
     percent = layouts.attacks(made, channel_rows(made), percent=True, borderline=0.3, quality=("perceptibility",))
-    assert percent.columns == ("Attack", "Dice (%) TC", "Dice (%) WT", "Perceptibility")
+    assert percent.columns == ("Attack", "Dice (%) mean", "Dice (%) TC", "Dice (%) WT", "Perceptibility")
     clean = mean_of("plain", "0 all", "TC")
-    assert percent.rows[1][:2] == ("30 % decrease", pytest.approx(70 * clean, abs=0.01))
-    assert percent.texts[0][1].startswith(f"{100 * clean:.2f}")
+    assert percent.rows[1][0] == "30 % decrease" and percent.rows[1][2] == pytest.approx(70 * clean, abs=0.01)
+    assert percent.texts[0][2].startswith(f"{100 * clean:.2f}")
+
+
+def test_one_structure_has_no_mean_beside_it() -> None:
+    made = [{**x, "region": x["structure"] == "WT"} for x in rows()]
+    assert layouts.unattacked(made).columns == ("Network", "TC", "WT")
+    (table,) = layouts.defenses(made)
+    assert {x[0] for x in table.rows} == {"TC", "WT"} and not any("mean" in x for x in table.notes)
+    assert "Dice mean" not in layouts.attacks(made).columns and "Dice mean" not in modality_tables.modalities(made).columns
+
+
+def test_what_does_nothing_is_no_attack() -> None:
+    """A study may measure networks as they are: that is no attack, and neither its table nor its column speaks of one."""
+    made = [*rows(("plain",)), *rows(budgets=(0.0,), attack="none")]
+    _, table = layouts.defenses(made)
+    assert table.title == "Dice without an attack, against plain"
+    assert table.columns == ("Structure", "Network", "No attack", "p, No attack")
+    assert any("differs from plain:" in x for x in table.notes)
+    assert Results(made).attacked == ["plain"]
+
+
+def test_attacked_channels_over_everything() -> None:
+    made = rows(channels=("all", "T1"))
+    found = {row[0]: row[1].number for row in modality_tables.channels(made).rows if isinstance(row[1], Measure)}
+    conditions = [(n, f"{e} {{}}", s) for n in ("plain", "defended") for e in (0.02, 0.05) for s in ("TC", "WT")]
+    expected = {c: np.mean([mean_of(n, e.format(c), s) for n, e, s in conditions]) for c in ("all", "T1")}
+    assert found == pytest.approx(expected)
 
 
 def test_perturbations_by_modality_in_cheng_s_layout() -> None:
@@ -207,7 +235,7 @@ def test_tables_and_figures_of_an_attack_know_the_networks_that_it_was_made_on()
     made = [*rows(attack="fgsm"), *rows(("defended",), attack="pgd")]
     both, one = layouts.defenses(made)
     assert {x[1] for x in both.rows} == {"plain", "defended"} and {x[1] for x in one.rows} == {"defended"}
-    assert "no attack" in one.notes[0]
+    assert "no attack" in one.notes[1]
     counts = [len([x for x in by_budget(made, y).axes[0].get_lines() if len(x.get_xdata())]) for y in layouts.families(made)]
     assert counts == [2, 1]
 

@@ -32,7 +32,7 @@ def by_budget(rows: Rows, family: Condition, *, metric: str = "dice", structures
         structures: all, and their mean where there are several, unless given.
     """
     results = Results.of(rows)
-    shown = list(structures) or [*results.structures, *([MEAN] if len(results.structures) > 1 else [])]
+    shown = list(structures) or [*results.structures, *([MEAN] if len(results.counted) > 1 else [])]
     doses = doses_of(results, family)
     known = networks_under(results, family)
     budgets = [x.budget for x in doses]

@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from SegAdversarialLib.evaluation.notes import only
 from SegAdversarialLib.evaluation.statistics import paired
 
 Verdict = Literal["holds", "does not hold", "not testable"]
@@ -70,7 +71,16 @@ def claim(text: str, source: str, comparisons: Iterable[Comparison]) -> Claim:
     else:
         verdict = "holds" if made and all(x.shown for x in made) else "not testable"
     seen = [x.evidence for x in made if x.shown is not None or verdict == "not testable"]
-    return Claim(text, source, verdict, "; ".join(dict.fromkeys(seen)))
+    return Claim(text, source, verdict, _told(list(dict.fromkeys(seen))))
+
+
+def _told(clauses: Sequence[str]) -> str:
+    """Clauses as one sentence; what stands in brackets behind each of them alike is said once."""
+    behind = {x.rpartition(" (")[2] for x in clauses if x.endswith(")")}
+    if len(clauses) < 2 or len(behind) != 1 or not all(x.endswith(f" ({y}") for y in behind for x in clauses):
+        return "; ".join(clauses)
+    (alike,) = behind
+    return f"{'; '.join(x.removesuffix(f' ({alike}') for x in clauses)} (each: {alike}"
 
 
 def untestable(text: str, source: str, reason: str) -> Claim:
@@ -150,7 +160,7 @@ def useful(clean: ByPatient, what: str) -> Comparison | None:
     if not found:
         return Comparison(None, f"{what}: not measured")
     mean = float(np.mean(found))
-    return None if mean >= USEFUL else Comparison(None, f"{what} has only {mean:.2f} without an attack; {USEFUL} are needed")
+    return None if mean >= USEFUL else Comparison(None, f"{what} is {only(mean, 3)} without an attack; {USEFUL} are needed")
 
 
 def guarded(clean: ByPatient, what: str, comparisons: Callable[[], Iterable[Comparison]]) -> list[Comparison]:

@@ -125,7 +125,9 @@ def value_in_words(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, (list, tuple)) and all(isinstance(x, (str, int, float)) for x in value):
-        return " ".join(map(str, value))
+        return (", " if any(" " in str(x) for x in value) else " ").join(map(str, value))
+    if isinstance(value, (list, tuple)) and all(isinstance(x, Mapping) for x in value):
+        return " ".join(map(value_in_words, value))
     if isinstance(value, Mapping):
         return f"({settings_in_words(value)})"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -61,10 +61,11 @@ def tables(material: Material) -> list[Chosen]:
     found = [Chosen(layouts.unattacked(results))]
     found += [Chosen(table, family.channels == ALL) for family, table in by_family.items()]
     if _by_channel(results):
+        found.append(Chosen(modality_tables.channels(results)))
         found.append(Chosen(modality_tables.modalities(results)))
     found += [
         Chosen(layouts.attacks(results, material.channels, network=network), len(results.networks) == 1)
-        for network in (results.networks if results.conditions else ())
+        for network in results.attacked
     ]
     found.append(Chosen(budget_tables.least_budgets(material.thresholds)))
     found.append(Chosen(robustness_tables.degradations(results)))
@@ -108,7 +109,10 @@ def images(store: Any, folder: Path) -> Iterator[Drawn]:
     if any(x.size for values in intensities.values() for x in values):
         of = f"Inside the foreground, of {max(map(len, intensities.values()))} cases: raw, and each case standardised."
         yield Drawn("intensities", "Intensity histograms", of, histograms(intensities))
-        told = f"{of} The line is the least-squares fit; r, not slope or intercept, says how normal they are."
+        told = (
+            f"{of} The line is the least-squares fit to the intensities of all of them together (the table's slopes and "
+            "intercepts are means of each patient's own); r, not slope or intercept, says how normal they are."
+        )
         yield Drawn("normal-quantiles", "Normal QQ plots of the intensities", told, quantile_plots(intensities))
     kept = ((row, place) for row in store.cells() for place in row["kept"][:1])
     for n, (row, place) in enumerate(itertools.islice(kept, _MOST_FIGURES)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def write_tables(folder: Path, tables: Iterable[Table]) -> dict[str, str]:
     """Every table as CSV; what they show, by their addresses relative to the folder."""
     found: dict[str, str] = {}
     for one in tables:
-        address = _free(f"{TABLES}/{file_name(one.title)[:_LONGEST_NAME]}", ".csv", found)
+        name = re.sub("_+", "_", file_name(one.title))[:_LONGEST_NAME].strip("_")
+        address = _free(f"{TABLES}/{name}", ".csv", found)
         one.to_csv(folder / address)
         found[address] = one.title
     return found

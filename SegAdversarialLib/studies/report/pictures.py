@@ -23,9 +23,8 @@ def figure(title: str, caption: str, picture: bytes, kind: str, broad: bool = Fa
     data = f"data:{kind};base64,{base64.b64encode(picture).decode()}"
     image = element("img", src=data, alt=f"{title}. {caption}")
     button = element("button", image, type="button", title="Open large")
-    return element(
-        "figure", button, element("figcaption", element("strong", f"{title}."), f" {caption}"), class_=broad and "broad"
-    )
+    told = element("figcaption", element("strong", f"{title}."), f" {caption}")
+    return element("figure", button, told, class_="broad" if broad else None)
 
 
 def gallery(figures: Sequence[Markup]) -> Markup:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from SegAdversarialLib.evaluation.notes import shown
 from SegAdversarialLib.evaluation.statistics import Interval, interval, paired, summary
-from SegAdversarialLib.studies import robustness_tables
+from SegAdversarialLib.studies import modality_tables, robustness_tables
 from SegAdversarialLib.studies.grouping import (
     ALL,
     MEAN,
@@ -15,10 +16,8 @@ from SegAdversarialLib.studies.grouping import (
     Condition,
     Results,
     Row,
-    counts_in_mean,
     in_order,
     is_search,
-    patients,
 )
 from SegAdversarialLib.studies.papers.judging import USEFUL
 from SegAdversarialLib.studies.report.audits import warned
@@ -68,7 +67,7 @@ def effects(results: Results) -> list[Effect]:
     found = []
     for network in results.networks:
         before = summary(results.values(network, UNCHANGED, MEAN)).mean
-        attacked = [x for x in results.conditions if x.attack and x.budget != 0]
+        attacked = [x for x in results.conditions if x.changes]
         means = {x: summary(results.values(network, x, MEAN)).mean for x in attacked}
         known = {condition: mean for condition, mean in means.items() if math.isfinite(mean)}
         if known and math.isfinite(before):
@@ -131,9 +130,9 @@ def _useless(results: Results) -> list[str]:
     names = [x for x, dice in clean.items() if dice < USEFUL]
     if not names:
         return []
-    shown = ", ".join(names[:_MOST_NETWORKS]) + (" and others" if len(names) > _MOST_NETWORKS else "")
     return [
-        f"On unchanged images mean Dice is below {USEFUL:g} for {_several(len(names), 'network')} ({shown}): what attacks do "
+        f"On unchanged images mean Dice is below {USEFUL:g} for {_several(len(names), 'network')} "
+        f"({_some(names, _MOST_NETWORKS)}): what attacks do "
         "to a network that finds hardly anything means little."
     ]
 
@@ -144,21 +143,22 @@ def _at_a_glance(material: Material, found: Sequence[Effect]) -> Markup:
     numbers = {
         "patient" if patients == 1 else "patients": f"{patients:,}",
         "network" if networks == 1 else "networks": f"{networks:,}",
-        "attacks, each setting counted": f"{sum(bool(x.attack) for x in results.tried):,}",
+        "attacks, each setting counted": f"{sum(x.changes for x in results.tried):,}",
         "jobs done": f"{material.account.count('done'):,} of {material.account.count():,}",
     }
     if found:
         worst = max(found, key=lambda x: x.before - x.after)
-        numbers["largest fall of mean Dice"] = f"{worst.before:.2f} \u2192 {worst.after:.2f}"
+        decimals = 2 if shown(worst.before) != shown(worst.after) else 3
+        numbers["largest fall of mean Dice"] = f"{shown(worst.before, decimals)} \u2192 {shown(worst.after, decimals)}"
     said = [element("div", element("dt", name), element("dd", number)) for name, number in numbers.items()]
     return element("dl", *said, class_="figures-of-note")
 
 
 def _extent(results: Results) -> str:
     cases = {row["case"] for row in results.rows}
-    attacks = in_order(x.attack for x in results.tried if x.attack)
-    beside = in_order(row["structure"] for row in results.rows if not counts_in_mean(row))
-    counted = in_order(row["structure"] for row in results.rows if counts_in_mean(row))
+    attacks = in_order(x.attack for x in results.tried if x.changes)
+    counted = results.counted
+    beside = [x for x in results.structures if x not in counted]
     shown = f" {_some(beside)} {'stands' if len(beside) == 1 else 'stand'} beside it, and count in no mean." if beside else ""
     return (
         f"{_several(len(results.networks), 'network')} segmented {_several(len(cases), 'case')} before and after "
@@ -178,7 +178,7 @@ def _losses(found: Sequence[Effect]) -> list[str]:
 def _loss(one: Effect) -> str:
     bounds = ""
     if math.isfinite(one.bounds.low):
-        bounds = f" (95 % interval {one.bounds.low:.2f} to {one.bounds.high:.2f}, n = {one.patients})"
+        bounds = f" (95 % interval {one.bounds.low:.3f} to {one.bounds.high:.3f}, n = {one.patients})"
     return (
         f"mean Dice {one.before:.3f} without an attack, {one.after:.3f}{bounds} under the strongest attack of this study, "
         f"{one.condition.label}."
@@ -198,15 +198,14 @@ def _searches(results: Results) -> list[str]:
 
 def _by_channel(results: Results) -> list[str]:
     """Which channel it hurts most and least to have attacked, of those that were attacked alone."""
-    rows = (row for row in results.rows if not is_search(row) and counts_in_mean(row))
-    found = patients(rows, "dice_after", lambda row: (results.condition_of(row).channels,))
-    means = {name: summary(values).mean for (name,), values in found.items()}
+    found = modality_tables.by_channels(results)
+    means = {name: summary(values).mean for name, values in found.items()}
     alone = {name: mean for name, mean in means.items() if name != ALL and "+" not in name and math.isfinite(mean)}
     if len(alone) < 2:
         return []
     most, least = min(alone, key=lambda x: alone[x]), max(alone, key=lambda x: alone[x])
     pairs = len(alone) * (len(alone) - 1) // 2
-    p = min(1.0, pairs * paired(found[least,], found[most,]).p)
+    p = min(1.0, pairs * paired(found[least], found[most]).p)
     every = f"; with all channels attacked it is {means[ALL]:.3f}" if ALL in means else ""
     tested = f"{f'p = {p:.2g}' if p >= 0.001 else 'p < 0.001'}, corrected for {_several(pairs, 'pair')}"
     if not p < _LEVEL:
@@ -246,7 +245,7 @@ def _several(number: int, what: str) -> str:
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = ", ".join(names[:most])
+    shown = ("; " if any(", " in x for x in names) else ", ").join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 

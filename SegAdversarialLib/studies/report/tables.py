@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ _TALL = 25
 _MOST_DECIMALS = 4
 
 _MISSING = ("", "-")
+
+_RANGE = re.compile(r"(?<=\d) to (?=-?\d)")
 
 _VERDICTS = {
     "pass": ("good", "\u2713"),
@@ -78,7 +81,7 @@ def sheet(
         numbers: what entries sort by where that is a number.
     """
     right = [any(row[n] is not None for row in numbers) for n in range(len(columns))]
-    prose = [any(len(row[n]) > _SENTENCE for row in texts) for n in range(len(columns))]
+    prose = _prose([max((len(row[n]) for row in texts), default=0) for n in range(len(columns))])
     head = element("tr", *map(_header, columns, right, prose))
     body = [
         element("tr", *map(_cell, row, numbers[n] if numbers else [None] * len(row), right, prose))
@@ -90,17 +93,28 @@ def sheet(
     )
 
 
-def _header(name: str, right: bool, prose: bool) -> Markup:
-    # "epsilon = 0.05" stays in one line
-    button = element("button", name.replace(" = ", "\u00a0=\u00a0"), type="button")
-    return element("th", button, scope="col", aria_sort="none", class_=_classes(number=right, prose=prose))
+def _prose(lengths: Sequence[int]) -> list[str]:
+    """The classes of columns that hold sentences: the longest of several gets half of the width."""
+    several = sum(x > _SENTENCE for x in lengths) > 1
+    return ["" if x <= _SENTENCE else "prose longest" if several and x == max(lengths) else "prose" for x in lengths]
 
 
-def _cell(text: str | Markup, number: float | None, right: bool, prose: bool) -> Markup:
+def _header(name: str, right: bool, prose: str) -> Markup:
+    button = element("button", _unbroken(name), type="button")
+    return element("th", button, scope="col", aria_sort="none", class_=_classes(number=right, **{prose: bool(prose)}))
+
+
+def _unbroken(text: str) -> str:
+    """A text in which "epsilon = 0.05" and "0.143 to 0.400" stay in one line."""
+    return _RANGE.sub("\u00a0to\u00a0", text.replace(" = ", "\u00a0=\u00a0"))
+
+
+def _cell(text: str | Markup, number: float | None, right: bool, prose: str) -> Markup:
     missing = text in _MISSING
-    classes = _classes(number=right, missing=missing, prose=prose)
+    classes = _classes(number=right, missing=missing, **{prose: bool(prose)})
     sorts_by = None if number is None or missing else _for_javascript(number)
-    return element("td", "\u2013" if missing else _verdict(text), class_=classes, data_value=sorts_by)
+    shown = text if isinstance(text, Markup) or len(text) > _SENTENCE else _unbroken(text)
+    return element("td", "\u2013" if missing else _verdict(shown), class_=classes, data_value=sorts_by)
 
 
 def _classes(**so: bool) -> str | None:

@@ -145,7 +145,7 @@ def _seen(m: Measured) -> Comparison:
 def _succeeds(m: Measured, strength: float, structure: str) -> Comparison:
     before, after = together(clean(m, [structure]), left(m, [structure], BOTH, strength))
     margins = {x: (before[x] - after[x]) / before[x] - SUCCESS for x in before if before[x] > 0}
-    return above_zero(margins, f"relative drop of {structure} at xi = {strength:g}, less {SUCCESS:g}, =")
+    return above_zero(margins, f"relative drop of {structure} at xi = {strength:g} is above {SUCCESS:g} by")
 
 
 def _harder(m: Measured, names: Sequence[str]) -> list[Comparison]:

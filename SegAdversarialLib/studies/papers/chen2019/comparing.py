@@ -35,6 +35,7 @@ def compare(measured: Measured) -> list[Table]:
     def visible(_: PrintedTable, row: tuple[str, ...], column: str) -> Found:
         return by_patient(measured.quality(chosen(*_ATTACK[row[0]]), "perceptibility"))
 
+    dice = replace(dice, title="Abdominal organ segmentation, Dice (%)")
     seen = replace(seen, title="Perceptibility p, in standard deviations of a channel")
     return [beside(dice, here, _PERCENT), beside(seen, visible)]
 

@@ -131,7 +131,7 @@ def _steady(m: Measured, attacked: str) -> Comparison:
 def _severe(m: Measured) -> Comparison:
     before, after = together(clean(m), _left(m, ALL, _LEAST, _LEAST))
     margins = {x: (before[x] - after[x]) / before[x] - SUCCESS for x in before if before[x] > 0}
-    return above_zero(margins, f"relative drop at epsilon = rad = {_LEAST:g}, less {SUCCESS:g}, =")
+    return above_zero(margins, f"relative drop at epsilon = rad = {_LEAST:g} is above {SUCCESS:g} by")
 
 
 def line(m: Measured, modality: str, column: str) -> dict[str, float]:
