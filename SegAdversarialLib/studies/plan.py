@@ -164,8 +164,7 @@ class _Planner:
         states = [state for x in chosen for state in self._files.of_entry(x)]
         settings = {"seed": self._study.seed % 2**31, **audited.settings}
         for name, use in uses.items():
-            single = [x for x in uses if x != name and not isinstance(self._study.networks[x], EnsembleNetwork)]
-            other = uses[single[0]] if single else None
+            other = self._surrogate(name, uses)
             yield Cell(
                 kind="audit",
                 network=name,
@@ -178,6 +177,15 @@ class _Planner:
                 },
                 needs=tuple(dict.fromkeys([*use.needs, *(() if other is None else other.needs)])),
             )
+
+    def _surrogate(self, name: str, uses: dict[str, Use]) -> Use | None:
+        """The network from which attacks on a network are transferred: the first other one that shares a channel with it."""
+        seen = {x.lower() for x in uses[name].channels}
+        for other, use in uses.items():
+            single = not isinstance(self._study.networks[other], EnsembleNetwork)
+            if other != name and single and seen & {x.lower() for x in use.channels}:
+                return use
+        return None
 
     def _notes(self, entries: tuple[Entry, ...]) -> Iterator[str]:
         """Cases that a network both learns from and is attacked on, or measured on after each epoch, flatter it."""
