@@ -11,12 +11,14 @@ import pytest
 import torch
 from conftest import toy_case
 from generator_helpers import toy_generator
+from recipe_helpers import PlainLearner, small_network
 
 from SegAdversarialLib import Case, SegmentationModel, recipes
 from SegAdversarialLib.attacks import make_attack
 from SegAdversarialLib.defenses.recipes import Recipe
 from SegAdversarialLib.errors import Cancelled
 from SegAdversarialLib.training.loop import train
+from SegAdversarialLib.training.recipe import Batch
 
 UNET = {
     "name": "UNet",
@@ -129,3 +131,19 @@ def test_adversarial_training_holds_better() -> None:
         results = [make_attack("fgsm", {"epsilon": 0.1})(model, case) for case in seen]
         dice[name] = float(np.mean([x.kept_row["dice mean"] for x in results]))
     assert dice["trained"] > dice["standard"]
+
+
+@pytest.mark.parametrize("corner", ["background", "head"])
+def test_a_generator_leaves_the_background_alone_also_in_a_patch(corner: str) -> None:
+    """Where a patch begins, at its first voxel, there may be background, or the middle of the head."""
+    images = torch.randn((1, 2, 8, 12, 12), generator=torch.Generator().manual_seed(0))
+    outside = torch.zeros(images.shape[2:], dtype=torch.bool)
+    outside[..., 6:] = True
+    if corner == "background":
+        outside = outside.flip(-1)
+    images[:, :, outside] = -0.5
+    batch = Batch(images, torch.zeros((1, 3, 8, 12, 12)), 0, ("patch",))
+    generator = toy_generator(largest_displacement=0.0)
+    changed, _ = recipes.GenerativeAugmentation(generator=generator).copier(PlainLearner(small_network()))(batch)
+    moved = (changed - images).abs()[0]
+    assert moved[:, outside].max() < 1e-4 < moved[:, ~outside].mean()

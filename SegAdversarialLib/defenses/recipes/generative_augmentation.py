@@ -102,8 +102,9 @@ def _varied(
         variation = makes.decode(makes.encode(xi), makes.noise(source), xi)
         varied = makes.warped(variation)
         change = variation.intensity * makes.deviation
-        if makes.settings.foreground:  # after standardisation the background is some number below 0
-            there = (image != image[:, :1, :1, :1]).any(0, keepdim=True).to(image)
+        if makes.settings.foreground:  # after standardisation the background is some number, which most often is the commonest
+            commonest = image.flatten(1).mode(1).values.reshape(-1, 1, 1, 1)
+            there = (image != commonest).any(0, keepdim=True).to(image)
             change = change * warp(there, variation.displacement, case.affine, "nearest")
         added = varied[makes.positions] + change
         varied[makes.positions] = torch.minimum(torch.maximum(added, makes.lowest), makes.highest)
