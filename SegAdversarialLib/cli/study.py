@@ -239,7 +239,8 @@ def _say_estimate(found: Estimate, console: Console) -> None:
     elif found.seconds is None:
         console.say("How long they take is not known yet; --first 10 runs ten of them and tells (their results are kept).")
     else:
-        others = f" Nothing is known yet of {', '.join(found.unknown)}: taken to last as the others do."
+        unknown = f" Nothing is known yet of {', '.join(found.unknown)}"
+        others = f"{unknown}: attacks are taken to last as others do, all else is not counted."
         wait = f"{_counted(found.waiting, 'job')} that wait{'s' if found.waiting == 1 else ''}"
         console.say(
             f"The {wait} will take one worker about {duration(found.seconds)}, by the {found.measured:,} done so far; N "

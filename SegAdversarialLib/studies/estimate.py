@@ -17,7 +17,8 @@ class Estimate(NamedTuple):
         waiting: how many they are.
         seconds: how long one worker takes for them; None: nothing alike is finished yet.
         measured: finished cells that this is known from.
-        unknown: sorts of cells (their kind, or their attack) of which none is finished: they are taken to last as others do.
+        unknown: sorts of cells (their kind, or their attack) of which none is finished. An attack is taken to last as others
+            do, other kinds are not counted.
     """
 
     waiting: int

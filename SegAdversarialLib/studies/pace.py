@@ -53,10 +53,15 @@ class Pace:
         return 60 * sum(x > now - _RECENT for x in self._finished) / span if span > 0 else 0.0
 
     def left(self, workers: int) -> float | None:
-        """Seconds until all are done by so many workers; None where nobody can know yet."""
-        if not workers or not self._took:
-            return None
-        return sum(count * self._expected(sort) for sort, count in self._left.items() if count > 0) / workers
+        """Seconds until those are done by so many workers of whose kind some are; None where that is nothing."""
+        known = [(count, self._expected(sort)) for sort, count in self._left.items() if count > 0]
+        seconds = [count * each for count, each in known if each is not None]
+        return sum(seconds) / workers if workers and (seconds or (self._took and not known)) else None
+
+    @property
+    def is_least(self) -> bool:
+        """Whether others are left, of whose kind none is done: an attack takes as long as others do, but not as a training."""
+        return any(count > 0 and self._expected(sort) is None for sort, count in self._left.items())
 
     def sentence(self, workers: int) -> str:
         """How far it is: "12 of 40 jobs, 31 a minute, about 1 min left"."""
@@ -64,12 +69,13 @@ class Pace:
         if (rate := self.per_minute) > 0:  # where single jobs take minutes it says nothing
             text += f", {rate:.3g} a minute"
         left = self.left(workers)
-        return text if left is None or self._done == self._total else f"{text}, about {duration(left)} left"
+        about = "more than" if self.is_least else "about"
+        return text if left is None or self._done == self._total else f"{text}, {about} {duration(left)} left"
 
-    def _expected(self, sort: _Sort) -> float:
-        """Seconds of one cell: as those of its sort took, or else those most like it."""
-        count, total = next(self._took[alike] for alike in _alike(sort) if alike in self._took)
-        return total / count
+    def _expected(self, sort: _Sort) -> float | None:
+        """Seconds of one cell: as those of its sort took, or else those most like it; None where there are none."""
+        count, total = next((self._took[alike] for alike in _alike(sort) if alike in self._took), (0, 0.0))
+        return total / count if count else None
 
 
 def _sort(cell: Cell) -> _Sort:
@@ -77,6 +83,6 @@ def _sort(cell: Cell) -> _Sort:
 
 
 def _alike(sort: _Sort) -> tuple[tuple[str, ...], ...]:
-    """What is like a sort, from the most to the least: the same attack on any network, the same kind, anything."""
+    """What is like a sort, from the most to the least: the same attack on any network, the same kind."""
     kind, _, attack = sort
-    return sort, (kind, attack), (kind,), ()
+    return sort, (kind, attack), (kind,)

@@ -99,6 +99,23 @@ def test_time_left_knows_that_attacks_differ() -> None:
     assert pace.left(1) == 2 * 2.0 + 2 * 20.0
 
 
+def test_a_training_says_nothing_about_attacks() -> None:
+    """Three trainings of a quarter of an hour before hundreds of attacks made a day of half an hour."""
+    now = [0.0]
+    trainings = [Cell(kind="train", network=name) for name in ("a", "b", "c")]
+    attacks = [attack("n", f"c{c}") for c in range(300)]
+    pace = Pace([*trainings, *attacks], clock=lambda: now[0])
+    now[0] += 900
+    pace.finished(trainings[0], 900.0)
+    assert pace.left(2) == 900 and pace.sentence(2) == "1 of 303 jobs, 1 a minute, more than 15 minutes left"
+    pace.finished(attacks[0], 0.5)
+    assert pace.left(1) == 2 * 900 + 299 * 0.5 and not pace.is_least
+    only = Pace(attacks)
+    for cell in attacks:
+        only.finished(cell, 1.0)
+    assert only.left(1) == 0
+
+
 @pytest.mark.parametrize(
     ("asked", "there", "expected"),
     [
