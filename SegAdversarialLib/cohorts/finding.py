@@ -12,6 +12,7 @@ from SegAdversarialLib.cohorts import brats, folders, manifest, msd, nnunet, pha
 from SegAdversarialLib.cohorts.cohort import Cohort
 from SegAdversarialLib.cohorts.entry import Entry
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.phantom import CHANNELS
 
 
 class Layout(NamedTuple):
@@ -117,15 +118,18 @@ def _known() -> str:
 
 
 def _check_renamed(channels: Mapping[str, str], entries: Sequence[Entry], cohort: str) -> None:
-    """Refuse other names for channels that no case has.
+    """Refuse other names for channels that no case has, unless a channel is called so anyway.
 
     Raises:
         InputError: there is one.
     """
     known = dict.fromkeys(x for entry in entries for key in entry.channels for x in key.split(","))
+    if not known:  # synthetic subjects
+        known = dict.fromkeys(CHANNELS)
+    called = {channels.get(x, x) for x in known}
     for name, wanted in channels.items():
-        if name not in known and entries:
-            shown = ", ".join(known) or "those of synthetic subjects, which keep their names"
+        if name not in known and wanted not in called:
+            shown = ", ".join(known)
             raise InputError(f"No case of {cohort} has a channel {name} that could be called {wanted}; it has {shown}.")
 
 
