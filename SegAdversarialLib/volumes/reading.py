@@ -307,7 +307,8 @@ def _resampled(volume: Volume, grid: Grid, linear: bool) -> np.ndarray:
 
     # ITK cuts off the fractions of whole numbers, half an intensity on average; they are rounded
     rounds, kind = linear and volume.array.dtype.kind in "iu", volume.array.dtype
-    image = itk_image(volume.array.astype(np.float32) if rounds else volume.array, volume.affine)
+    exact = np.float32 if kind.itemsize <= 2 else np.float64
+    image = itk_image(volume.array.astype(exact) if rounds else volume.array, volume.affine)
     like = itk_image(np.empty(grid.shape, np.uint8), grid.affine)
     interpolator = SimpleITK.sitkLinear if linear else SimpleITK.sitkNearestNeighbor
     # beyond the image there is air: the least intensity (-1000 in CT, not 0), and no label

@@ -202,3 +202,14 @@ def test_orientation_there_and_back(have: str, want: str) -> None:
     back = Reorientation.between(want, have)
     assert torch.equal(back.apply(there.apply(volume)), volume)
     assert torch.equal(there.undo(there.apply(volume)), volume)
+
+
+def test_large_whole_numbers_are_resampled_exactly() -> None:
+    """Single precision knows no odd numbers above 2^24."""
+    from SegAdversarialLib.volumes.geometry import Grid
+    from SegAdversarialLib.volumes.reading import _resampled
+    from SegAdversarialLib.volumes.volume import Volume
+
+    values = np.full((4, 4, 4), 2**24 + 1, np.int32)
+    found = _resampled(Volume(values, np.eye(4)), Grid((4, 4, 4), np.eye(4)), linear=True)
+    assert found.dtype == np.int32 and (found == 2**24 + 1).all()
