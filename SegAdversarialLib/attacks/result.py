@@ -56,7 +56,10 @@ class Configuration(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The attack's state at one iteration: the image (C, K, J, I) float32 and what the network says of it (K, J, I) int16."""
+    """The attack's state at one iteration: the image (C, K, J, I) float32 and what the network says of it (K, J, I) int16.
+
+    With `quantize` only the result's own snapshot holds whole numbers: only that image is rounded.
+    """
 
     iteration: int
     image: np.ndarray
@@ -78,9 +81,10 @@ class AttackResult:
         attack: the attack's configuration, its seed included.
         model: the attacked network's name.
         trace: a row for each iteration of each restart: "restart", "iteration", "loss", "psnr" (dB, over the attacked
-            channels), "dice NAME" for each structure and their mean "dice mean", and, where the network sees the volume in
-            several goes, "windows spared" (their share since the row before). Iteration 0 is the starting point; the
-            row of the kept restart and iteration is the result's (`kept_row`). Empty for attacks that do not ask the network.
+            channels, those of one single intensity aside), "dice NAME" for each structure and their mean "dice mean", and,
+            where the network sees the volume in several goes, "windows spared" (their share since the row before). Iteration
+            0 is the starting point; the row of the kept restart and iteration is the result's (`kept_row`). Empty for attacks
+            that do not ask the network.
             Where a least budget was searched for, a row for each image that was tried, with its budget ("at budget").
         restart, iteration: which of several restarts, and which of its iterations, was kept.
         snapshots: every k-th iteration of the kept restart, if they were asked for.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.evaluation.tables import format_table, write_table
-from SegAdversarialLib.metrics import mean_dice
+from SegAdversarialLib.metrics import mean_dice, mean_psnr
 from SegAdversarialLib.showing import notebook
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class Evaluation:
     regions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return notebook.evaluation_line(self.rows, self.reference)
+        return notebook.evaluation_line(self.rows, self.reference, self.mean_psnr)
 
     def _repr_html_(self) -> str:
         return notebook.table(self.rows, COLUMNS, f"Before and after, against the {self.reference}")
@@ -75,6 +74,11 @@ class Evaluation:
         """Before and after, the mean Dice (`metrics.mean_dice`): over the network's own structures, without `regions`."""
         own = [row for row in self.rows if row["metric"] == "Dice" and row["structure"] not in self.regions]
         return mean_dice(row["before"] for row in own), mean_dice(row["after"] for row in own)
+
+    @property
+    def mean_psnr(self) -> float:
+        """The mean PSNR (`metrics.mean_psnr`), in dB."""
+        return mean_psnr(row["value"] for row in self.rows if row["metric"] == "PSNR")
 
     @checked
     def get(self, name: str, metric: str) -> dict[str, Any]:
@@ -119,8 +123,8 @@ class Evaluation:
 def compare(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
     """Line up several attacks, one row for each: Dice before and after for each structure, their means, and the mean PSNR.
 
-    The mean Dice is that of the network's own structures, where it has several. The mean PSNR (dB) is over the channels that
-    were changed; it is infinite if none was.
+    The mean Dice is that of the network's own structures, where it has several. The mean PSNR (dB) is over
+    the channels that were changed (`metrics.mean_psnr`).
     """
     rows = []
     for name, evaluation in evaluations.items():
@@ -131,8 +135,7 @@ def compare(evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:
                 row[f"{found['structure']} Dice after"] = found["after"]
         if sum(x["metric"] == "Dice" and x["structure"] not in evaluation.regions for x in evaluation.rows) > 1:
             row["mean Dice before"], row["mean Dice after"] = evaluation.mean_dice
-        ratios = [x["value"] for x in evaluation.rows if x["metric"] == "PSNR" and x["value"] != math.inf]
-        rows.append({**row, "mean PSNR": sum(ratios) / len(ratios) if ratios else math.inf})
+        rows.append({**row, "mean PSNR": evaluation.mean_psnr})
     return rows
 
 

@@ -15,7 +15,7 @@ from SegAdversarialLib.changes.perturbation import Perturbation, warped
 from SegAdversarialLib.errors import InputError, ProgressCallback
 from SegAdversarialLib.evaluation.attacked import AttackedCase
 from SegAdversarialLib.evaluation.evaluation import OVERLAP, UNWARPED, Evaluation
-from SegAdversarialLib.evaluation.notes import notes_on_answer, notes_on_attack
+from SegAdversarialLib.evaluation.notes import notes_on_answer, notes_on_attack, notes_on_channels
 from SegAdversarialLib.evaluation.structures import check_regions, claimed, extent, wanted_masks
 from SegAdversarialLib.metrics import dice, hd95, iou, largest_change, perceptibility, psnr, rmse, ssim, volume_ml
 from SegAdversarialLib.structures.output_head import OutputHead
@@ -142,7 +142,8 @@ def _evaluate(
         tell()
     rows += [_channel_row(*row) for row in perturbation.measured(case)]
     labels = [np.asarray(x.labels, dtype=np.int16) for x in (clean, attacked)]
-    notes = tuple(notes_on_prediction(clean, head, case.label))
+    without_range = [x["channel"] for x in rows if x["metric"] == "PSNR" and math.isnan(x["value"])]
+    notes = (*notes_on_prediction(clean, head, case.label), *notes_on_channels(without_range))
     return Evaluation(rows, labels[0], labels[1], "prediction" if case.label is None else "label", notes, tuple(wanted))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -62,6 +62,16 @@ def notes_on_answer(answer: Mapping[str, np.ndarray], reference: Mapping[str, np
     return [
         f"The network's mean Dice on the unchanged case{which} is {only(mean)}: it has hardly been trained, or it is given "
         f"something else than it was trained on, and attacks then say little; check {_CAUSES}."
+    ]
+
+
+def notes_on_channels(without_range: Sequence[str]) -> list[str]:
+    """What cannot be said of channels that changed although they had one single intensity; their names."""
+    if not without_range:
+        return []
+    return [
+        f"{', '.join(without_range)}: one single intensity before, which has no range and no deviation; PSNR, SSIM, RMSE and "
+        "perceptibility of what has changed are undefined, and a mean PSNR counts the other channels only."
     ]
 
 

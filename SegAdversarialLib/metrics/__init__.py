@@ -1,6 +1,6 @@
 """How well two segmentations agree and how much an image changed: plain functions, numpy arrays in, one float out."""
 
-from SegAdversarialLib.metrics.image_quality import largest_change, perceptibility, psnr, rmse, ssim
+from SegAdversarialLib.metrics.image_quality import largest_change, mean_psnr, perceptibility, psnr, rmse, ssim
 from SegAdversarialLib.metrics.normality import QuantileLine, quantile_line
 from SegAdversarialLib.metrics.overlap import dice, hd95, iou, mean_dice, volume_ml
 
@@ -11,6 +11,7 @@ __all__ = [
     "iou",
     "largest_change",
     "mean_dice",
+    "mean_psnr",
     "perceptibility",
     "psnr",
     "quantile_line",

@@ -10,7 +10,7 @@ undefined (nan), unless the images are identical.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -29,6 +29,20 @@ def psnr(original: np.ndarray, changed: np.ndarray) -> float:
     """
     error = rmse(original, changed)
     return math.inf if error == 0 else -20 * math.log10(error)
+
+
+def mean_psnr(ratios: Iterable[float]) -> float:
+    """What is called the mean PSNR of an image of several channels: the mean over those that changed.
+
+    Args:
+        ratios: the PSNR of each channel in dB; infinite ones did not change, undefined ones (nan) are left out.
+
+    Returns:
+        The mean in dB; infinite if no channel changed; nan if only such channels did whose PSNR is undefined.
+    """
+    changed = [x for x in ratios if x != math.inf]
+    known = [x for x in changed if not math.isnan(x)]
+    return sum(known) / len(known) if known else math.nan if changed else math.inf
 
 
 def rmse(original: np.ndarray, changed: np.ndarray) -> float:

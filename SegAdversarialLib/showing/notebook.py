@@ -62,12 +62,11 @@ def before_after(before: float | None, after: float | None) -> str:
     return words[1] if before is None else " -> ".join(words)
 
 
-def evaluation_line(rows: Sequence[Mapping[str, Any]], reference: str) -> str:
-    """An evaluation in one line."""
+def evaluation_line(rows: Sequence[Mapping[str, Any]], reference: str, ratio: float) -> str:
+    """An evaluation in one line, from its rows, what they are measured against, and the mean PSNR."""
     dice = [row for row in rows if row["metric"] == "Dice"]
     shown = [f"{row['structure']} {before_after(row['before'], row['after'])}" for row in dice[:_MOST_STRUCTURES]]
     if len(dice) > _MOST_STRUCTURES:
         shown.append(f"and {len(dice) - _MOST_STRUCTURES} more structures")
-    ratios = [row["value"] for row in rows if row["metric"] == "PSNR" and math.isfinite(row["value"])]
-    quality = f"; PSNR {sum(ratios) / len(ratios):.1f} dB" if ratios else ""
+    quality = f"; PSNR {ratio:.1f} dB" if math.isfinite(ratio) else ""
     return f"<Evaluation against the {reference}: Dice {', '.join(shown)}{quality}>"

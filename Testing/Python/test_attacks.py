@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,18 @@ def test_directions() -> None:
     for variant in ("tifgsm", "inverse-fgsm"):
         trace = made(variant)(model, case).trace
         assert trace[-1]["loss"] < trace[0]["loss"]
+
+
+@pytest.mark.parametrize("variant", [x for x in VARIANTS if "snapshot_every" in type(made(x)).model_fields])
+def test_snapshots_hold_what_the_network_says_of_their_images(variant: str) -> None:
+    """Also where the result is rounded to whole numbers, and the images on the way to it are not."""
+    case, model = toy_case(), toy_model()
+    case = replace(case, image=np.rint(case.image / 8), dtypes=("int16", "int16"))
+    result = made(variant, quantize=True, snapshot_every=1)(model, case)
+    for snapshot in result.snapshots:
+        segmentation = model.segment(case.with_image(snapshot.image))
+        np.testing.assert_array_equal(snapshot.segmentation, segmentation, err_msg=str(snapshot.iteration))
+    np.testing.assert_array_equal(result.snapshots[-1].image, result.adversarial.image)
 
 
 def test_counts_and_trace() -> None:

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_network, toy_case
 
-from SegAdversarialLib import attacks, open_model, phantom
+from SegAdversarialLib import SegmentationModel, attacks, open_model, phantom
 from SegAdversarialLib.attacks.result import AttackResult
 from SegAdversarialLib.changes.perturbation import Perturbation
 from SegAdversarialLib.errors import InputError
@@ -294,6 +295,31 @@ def test_compare_lines_attacks_up(broken, tmp_path):
     assert lines[5].startswith("nothing  label")
     with write_table(rows, tmp_path / "compare.csv").open(newline="") as file:
         assert [row["mean PSNR"] for row in csv.DictReader(file)] == [repr(rows[0]["mean PSNR"]), "inf"]
+
+
+@pytest.mark.parametrize("value", [0.0, 80.0])
+def test_a_channel_of_one_intensity_has_no_psnr_and_none_in_means(value):
+    """Its range, by which errors are divided, is 0: the other channel alone counts, in table, trace and words."""
+    case = toy_case()
+    case = replace(case, image=np.stack([case.image[0], np.full(case.shape, value, np.float32)]))
+    model = SegmentationModel.from_network(
+        tiny_network(2).float(), channels=("A", "B"), classes=["background", "core", "rim"], device="cpu"
+    )
+    attack = attacks.FGSM(epsilon=5, epsilon_units="absolute", clip=False)
+    result = attack(model, case)
+    assert np.abs(result.change()[1]).max() == 5
+    span = float(case.image[0].max() - case.image[0].min())
+    by_hand = 20 * math.log10(span / math.sqrt(np.mean(result.change()[0].astype(np.float64) ** 2)))
+    assert result.kept_row["psnr"] == pytest.approx(by_hand, abs=1e-4)
+    found = evaluate(result, model)
+    (row,) = compare({"FGSM": found})
+    assert row["mean PSNR"] == pytest.approx(by_hand, abs=1e-9) and f"PSNR {by_hand:.1f} dB" in repr(found)
+    assert [x for x in found.notes if x.startswith("B: one single intensity")]
+
+    only = attack.model_copy(update={"channels": ("B",)})(model, case)
+    assert math.isnan(only.kept_row["psnr"]) and only.trace[0]["psnr"] == math.inf
+    (row,) = compare({"FGSM": evaluate(only, model)})
+    assert math.isnan(row["mean PSNR"])
 
 
 @pytest.mark.parametrize("regions", [None, {}, {"all of it": (1, 2, 4), "core": (1, 4)}])

@@ -249,8 +249,8 @@ class AttackRun:
         return mean_dice(row[f"dice {names[n]}"] for n in outputs)
 
     def keep_snapshot(self, iteration: int, image: torch.Tensor, logits: torch.Tensor) -> Snapshot:
-        """The state at one iteration, on the CPU; the image must not be changed afterwards."""
-        return Snapshot(iteration, self.finished_image(image), self.head.label_map(logits).cpu().numpy())
+        """The state at one iteration, on the CPU: the image as the network saw it, which must not be changed afterwards."""
+        return Snapshot(iteration, self._in_single_precision(image), self.head.label_map(logits).cpu().numpy())
 
     @cached_property
     def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -332,19 +332,21 @@ class AttackRun:
 
     def finished_image(self, image: torch.Tensor) -> np.ndarray:
         """The (C, K, J, I) float32 array of an image: untouched voxels bit-identical, integers where they were asked for."""
-        rounded = image.detach().to(torch.float32)
-        if self.budget.norm == "l2" and image.dtype != torch.float32:
-            rounded = shortened(rounded, self.original.float(), image.detach() - self.original)
-        array, original = rounded.cpu().numpy(), self.case.image
+        array = self._in_single_precision(image)
         if self.budget.whole_numbers:
             array = self._quantized(array)
-        if self.allowed is not None:
-            array = np.where(self.allowed.cpu().numpy(), array, original)
-        return array
+        return array if self.allowed is None else np.where(self.allowed.cpu().numpy(), array, self.case.image)
 
     def finish(self, image: torch.Tensor) -> torch.Tensor:
         """The image as it will be handed out (rounded, if so asked), back on the device: what the last trace row measures."""
         return torch.from_numpy(self.finished_image(image)).to(self.original)
+
+    def _in_single_precision(self, image: torch.Tensor) -> np.ndarray:
+        """An image (C, K, J, I) as float32 on the CPU, its change no longer than it was."""
+        rounded = image.detach().to(torch.float32)
+        if self.budget.norm == "l2" and image.dtype != torch.float32:
+            rounded = shortened(rounded, self.original.float(), image.detach() - self.original)
+        return rounded.cpu().numpy()
 
     def _quantized(self, array: np.ndarray) -> np.ndarray:
         """Whole numbers in the channels that are stored as integers, never further from the original than before the limit."""
@@ -379,7 +381,7 @@ class AttackRun:
         for n in self.positions:
             found, channel = self.budget.ranges[n], self.original[n]
             counted = channel.numel() if found.padding is None else int((channel != found.padding).count_nonzero())
-            scales.append(((found.high - found.low) or 1.0) ** 2 * counted)
+            scales.append((found.high - found.low) ** 2 * counted)
         return TraceWriter(self.head, masks, self.original, self.positions, scales)
 
     def _by_channel(self, values: Iterable[float]) -> torch.Tensor:

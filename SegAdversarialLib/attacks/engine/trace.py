@@ -33,7 +33,8 @@ class TraceWriter:
         targets: (N, K, J, I) bool, what each of them should claim.
         original: (C, K, J, I), with which images are compared.
         positions: of the channels that are.
-        scales: what the summed squared change of each of them is divided by: its range squared, for each voxel that counts.
+        scales: what the summed squared change of each of them is divided by: its range squared, for each voxel that counts; 0
+            for a channel of one single intensity.
     """
 
     def __init__(
@@ -87,9 +88,12 @@ class TraceWriter:
         self._sizes = [int(mask.count_nonzero()) for mask in self._targets]
 
     def _psnr(self, errors: list[float]) -> float:
-        """Peak signal-to-noise ratio over the attacked channels, each on its own [0, 1] range, in dB, from summed squares."""
-        mean = sum(error / scale for error, scale in zip(errors, self._scales)) / len(errors)
-        return -10 * math.log10(mean) if mean > 0 else math.inf
+        """Peak signal-to-noise ratio over the attacked channels, each on its own [0, 1] range, in dB, from summed squares;
+        channels without a range do not count, and if only such have changed, it is undefined (nan)."""
+        known = [error / scale for error, scale in zip(errors, self._scales) if scale]
+        if known and (total := sum(known)) > 0:
+            return -10 * math.log10(total / len(known))
+        return math.nan if any(errors) else math.inf
 
     def _measure_whole(self, logits: torch.Tensor, image: torch.Tensor) -> tuple[list[int], list[int], list[float]]:
         """For each structure the voxels that the network claims, and those of them that it should; for each attacked
