@@ -39,6 +39,15 @@ MOST = 5.0
 
 _FROM_TORCHIO = ("motion", "ghosting")
 
+_STACK = 10
+"""Fewer slices than this are a stack: each is scanned by itself, and k-space filled within its plane."""
+
+_MOST_GHOSTS = 10
+"""Ghosts, which lie at least two voxels apart: along shorter axes nobody could tell them from blur."""
+
+_CENTRE = 0.02
+"""The share of k-space in its middle that ghosting leaves alone."""
+
 Uniform = Callable[[float, float], float]
 """Draws a number between two others."""
 
@@ -48,10 +57,11 @@ class PhysicsArtefact(Attack):
 
     It asks no network: what an artefact of this severity does by chance is what an attack must exceed. Each channel is hit by
     itself, with half to all of the severity, as each is a scan of its own. At severity 5: two movements of 7.5 degrees about
-    the volume's middle and 7.5 mm at most, the centre of k-space being right; ghosts of 75 % of k-space's largest value; a
-    wave of a quarter of the largest intensity; 75 % of k-space's radius lost (its corners at any severity); noise of 10 % of
-    the largest intensity; a gamma of 0.47 or 2.1; a Gaussian of 2.5 mm; a third of the resolution. Carried out by MONAI, by
-    SciPy (blur) and by TorchIO (motion and ghosting).
+    the volume's middle and 7.5 mm at most (of fewer than ten slices within their planes), the centre of k-space being right;
+    every 4th to 10th plane of k-space weakened by 75 %, but not its centre; a wave of a quarter of the largest intensity;
+    75 % of k-space's radius lost (its corners at any severity); noise of 10 % of the largest intensity; a gamma of 0.47 or
+    2.1; a Gaussian of 2.5 mm; a third of the resolution. Carried out by MONAI, by SciPy (blur) and by TorchIO (motion and
+    ghosting).
     """
 
     name: ClassVar[str] = "physics-artefact"
@@ -115,23 +125,31 @@ def _motion(volume: torch.Tensor, strength: float, uniform: Uniform, case: Case)
         np.array([[uniform(-1.5 * strength, 1.5 * strength) for _ in range(3)] for _ in range(2)]) for _ in range(2)
     )
     times = np.array([uniform(0.2, 0.4), uniform(0.6, 0.8)])
-    flat = [axis for axis in range(3) if volume.shape[axis] == 1]
-    if not flat:
-        return _by_torchio(torchio.Motion(degrees, translation, times, "linear"), volume, case.affine)
-    # a slice moves within its plane, beside which there is nothing; TorchIO fills k-space along its last axis
-    order = [*flat, *(axis for axis in range(3) if axis not in flat)]
-    translation[:, : len(flat)] = 0
-    degrees[:, 1 if len(flat) == 1 else 0 :] = 0
-    affine = np.diag([*(case.spacing[2 - axis] for axis in order), 1.0])
+    longest = max(range(3), key=lambda axis: volume.shape[axis])
+    thin = [axis for axis in range(3) if volume.shape[axis] < _STACK and axis != longest]
+    order, affine = [2, 1, 0], case.affine
+    if thin:
+        # slices move within their planes, beside which there is nothing, as if each were scanned by itself
+        order = [*thin, *(axis for axis in range(3) if axis not in thin)]
+        translation[:, : len(thin)] = 0
+        degrees[:, 1 if len(thin) == 1 else 0 :] = 0
+        affine = np.diag([*(case.spacing[2 - axis] for axis in order), 1.0])
+    # TorchIO fills k-space along its last axis; in a toy's, too, the second movement comes after the centre
+    samples = volume.shape[order[-1]]
+    times[1] = max(times[1], (samples // 2 + 1) / samples)
     return _by_torchio(torchio.Motion(degrees, translation, times, "linear"), volume, affine, order)
 
 
 def _ghosting(volume: torch.Tensor, strength: float, uniform: Uniform, case: Case) -> torch.Tensor:
     import torchio
 
-    axes = [axis for axis in range(3) if case.shape[::-1][axis] > 1]
-    ghosts, axis = int(uniform(4, 11)), axes[int(uniform(0, len(axes)))]
-    return _by_torchio(torchio.Ghosting(min(ghosts, 10), axis, 0.15 * strength, 0.02), volume, case.affine)
+    sizes = case.shape[::-1]
+    axes = [axis for axis in range(3) if sizes[axis] >= 2 * _MOST_GHOSTS] or [sizes.index(max(sizes))]
+    ghosts, axis = min(int(uniform(4, 11)), _MOST_GHOSTS), axes[int(uniform(0, len(axes)))]
+    ghosts = min(ghosts, max(2, sizes[axis] // 2))
+    # TorchIO leaves an even number of samples in the middle alone, which may be none; without a share, the central one
+    share = _CENTRE if round(_CENTRE * sizes[axis]) > 1 else None
+    return _by_torchio(torchio.Ghosting(ghosts, axis, 0.15 * strength, share), volume, case.affine)
 
 
 def _by_torchio(transform: Any, volume: torch.Tensor, affine: np.ndarray, order: Sequence[int] = (2, 1, 0)) -> torch.Tensor:

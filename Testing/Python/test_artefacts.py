@@ -139,6 +139,31 @@ def test_in_a_single_slice_nothing_leaves_its_plane(kind: Any, flat: int) -> Non
         assert all(psnr(before, after) < 45 for before, after in zip(case.image, image))
 
 
+@pytest.mark.parametrize("kind", [x for x in KINDS if x.values[0] in ("motion", "ghosting")])
+@pytest.mark.parametrize(
+    "shape", [(2, 40, 44), (3, 40, 44), (4, 44, 40), (40, 9, 44), (8, 40, 44), (9, 8, 7), (64, 64, 64)], ids=str
+)
+def test_the_centre_of_k_space_stays_right(kind: Any, shape: tuple[int, int, int]) -> None:
+    """Its middle is the image's mean: stacks of few slices, too, are moved and ghosted, not emptied and darkened."""
+    case = case_("float32", shape, 1.0)
+    for seed in range(12):
+        image = PhysicsArtefact(kind=kind, severity=5, seed=seed, clip=False)(None, case).adversarial.image
+        np.testing.assert_allclose(image.mean((1, 2, 3)), case.image.mean((1, 2, 3)), rtol=1e-4)
+        assert all(psnr(before, after) < 60 for before, after in zip(case.image, image))
+
+
+@pytest.mark.skipif(not HAS_TORCHIO, reason="no torchio")
+@pytest.mark.parametrize("shape", [(3, 40, 44), (2, 12, 14)], ids=str)
+def test_ghosts_of_a_stack_lie_within_its_slices(shape: tuple[int, int, int]) -> None:
+    """What is done to each slice depends on this slice alone, and what was taken away are planes of its own k-space."""
+    case = case_("float32", shape, 1.0)
+    alone = case.with_image(np.stack([np.pad(x[1:2], ((1, shape[0] - 2), (0, 0), (0, 0))) for x in case.image]))
+    for seed in range(6):
+        attack = PhysicsArtefact(kind="ghosting", severity=5, seed=seed, clip=False)
+        whole, single = (attack(None, x).adversarial.image for x in (case, alone))
+        np.testing.assert_allclose(whole[:, 1], single[:, 1], atol=0.05)
+
+
 @pytest.mark.skipif(not HAS_TORCHIO, reason="no torchio")
 def test_a_motion_is_the_same_wherever_the_scanner_counts_from() -> None:
     case = case_("float32")
