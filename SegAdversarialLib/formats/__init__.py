@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import monai_network, torchscript
-from SegAdversarialLib.formats.describing import (
-    NetworkDescription,
-    NetworkFile,
-    check_complete,
-    describe_file,
-    name_of,
-    resolve,
-)
+from SegAdversarialLib.formats.describing import NetworkDescription, NetworkFile, check_complete, describe_file, resolve
 from SegAdversarialLib.formats.settings import ModelSettings
 from SegAdversarialLib.formats.trust import Trust, digest, trusts
 from SegAdversarialLib.formats.verdicts import verdict
@@ -60,9 +53,8 @@ def open_model(
             be used (see `SegmentationModel.examine`).
     """
     found = resolve(path, settings, changes)
-    name = name_of(path, found.file)
     check_complete(found)
-    return open_found(found, name, trust, choose_device(device))
+    return open_found(found, found.name(path), trust, choose_device(device))
 
 
 def open_found(found: NetworkFile, name: str, trust: Trust, place: torch.device) -> SegmentationModel:

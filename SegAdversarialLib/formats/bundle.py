@@ -93,6 +93,7 @@ def describe(path: Path) -> Described | None:
         runs=(runs := what.runs),
         warnings=tuple(warnings),
         architecture=None if runs or network is None else lambda: _settings_of(network),
+        name=files.name_for(path),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.formats.bundle_config import LARGEST
+from SegAdversarialLib.formats.naming import telling_name
 from SegAdversarialLib.formats.trust import digest
 from SegAdversarialLib.volumes.archives import begins_as_zip, check_directory, checked_zip, copy_member, read_member
 from SegAdversarialLib.volumes.files import is_file
@@ -47,6 +48,11 @@ class BundleFiles:
             return is_file(self.path / name)
         with checked_zip(self.path) as archive:
             return self.prefix + name in archive.namelist()
+
+    def name_for(self, given: Path) -> str:
+        """What results call the network: as its folder or archive, with the file that was given where it is one of several."""
+        own = telling_name(self.path)
+        return own if given == self.path or given.stem in ("inference", "metadata", "model") else f"{own} {given.stem}"
 
     def text(self, name: str) -> str | None:
         """A small file's text; None: there is none.

@@ -39,6 +39,7 @@ class Described:
         weights: the files with the weights, where there are several; `data` is the first.
         architecture: the network by its name, with which our own files describe it; None: it is a program.
         within: where in its files it stands, where they hold others beside it; "": they are this network alone.
+        name: what results call it; "": what its file or folder is called.
     """
 
     content: Content
@@ -51,6 +52,7 @@ class Described:
     weights: tuple[Path, ...] = ()
     architecture: Callable[[], NetworkSettings] | None = None
     within: str = ""
+    name: str = ""
 
 
 def described(path: Path) -> Described | None:

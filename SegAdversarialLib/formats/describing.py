@@ -14,6 +14,7 @@ from SegAdversarialLib.formats import builtin
 from SegAdversarialLib.formats.described import Described, described
 from SegAdversarialLib.formats.fetching.store import located
 from SegAdversarialLib.formats.finding import described_file, is_name, network_file
+from SegAdversarialLib.formats.naming import name_of
 from SegAdversarialLib.formats.recognition import Content, recognise
 from SegAdversarialLib.formats.settings import (
     ClassSettings,
@@ -55,6 +56,14 @@ class NetworkFile:
     members: tuple[tuple[str, NetworkFile], ...] = ()
     foreign: Described | None = None
     notes: tuple[str, ...] = ()
+
+    def name(self, path: str | Path) -> str:
+        """What results call it.
+
+        Args:
+            path: as it was given.
+        """
+        return name_of(path, self.file, self.foreign.name if self.foreign is not None else "")
 
     @property
     def runs(self) -> tuple[str, ...]:
@@ -167,7 +176,6 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         InputError: there is no such file, or settings are missing, damaged or wrong.
     """
     found = resolve(path, settings, changes)
-    name = name_of(path, found.file)
     check_complete(found)
     chosen = found.first.settings
     assert chosen.channels is not None
@@ -176,7 +184,7 @@ def describe_file(path: str | Path, settings: str | Path | None = None, **change
         check_agreement([_member(member, x.first.settings) for member, x in found.members])
     source = Path(settings) if settings is not None else settings_beside(found.file, itself=found.foreign is None)
     return NetworkDescription(
-        name=name,
+        name=found.name(path),
         channels=chosen.channels,
         classes=tuple(x if x.stands_for else x.model_copy(update={"stands_for": (x.label,)}) for x in chosen.covering_classes),
         head=chosen.head,
@@ -318,11 +326,6 @@ def _data_file(file: Path, chosen: ModelSettings) -> Path:
     if not is_file(weights):
         raise InputError(f"There is no weights file {weights}; name it (weights) in {file.name}, relative to that file.")
     return weights
-
-
-def name_of(path: str | Path, file: Path) -> str:
-    """What results call a network."""
-    return str(path) if builtin.is_builtin(str(path)) else file.stem
 
 
 def check_complete(found: NetworkFile) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import open_found
-from SegAdversarialLib.formats.describing import NetworkFile, check_complete, name_of, resolve
+from SegAdversarialLib.formats.describing import NetworkFile, check_complete, resolve
 from SegAdversarialLib.formats.monai_network import load, memory_of
 from SegAdversarialLib.formats.own_files import SETTINGS_FILE, WEIGHTS_FILE, write_network, write_settings
 from SegAdversarialLib.formats.settings import ModelSettings
@@ -52,7 +52,7 @@ def export_network(path: str | Path, folder: str | Path, *, settings: str | Path
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is there already and nothing of it is overwritten; give another folder.")
     with whole_folder(folder) as temporary:
-        _write(found, name_of(path, found.file), temporary)
+        _write(found, found.name(path), temporary)
     return folder / SETTINGS_FILE
 
 

@@ -104,7 +104,21 @@ def describe(path: Path) -> Described | None:
         weights=tuple(dict.fromkeys(x.file for x in found.checkpoints)),
         architecture=lambda: architecture.settings(len(found.checkpoints)),
         within="" if archive is None else ", ".join(str(x.path.relative_to(archive)) for x in found.checkpoints),
+        name=_name(path, found),
     )
+
+
+def _name(path: Path, found: Trained) -> str:
+    """Data set and configuration, and which folds or which checkpoint where the path chooses some; "": its plans say none."""
+    if not (dataset := found.plans.get("dataset_name")):
+        return ""
+    words, first = [str(dataset), found.configuration], found.checkpoints[0]
+    checkpoint = path.name == first.name
+    if _FOLD.fullmatch(path.parent.name if checkpoint else path.name.partition("+")[0]):
+        words.append(f"fold {'+'.join(found.folds)}")
+    if checkpoint and _best_of(first.parent) not in (None, first):
+        words.append(path.stem)
+    return " ".join(words)
 
 
 def _at(path: Path) -> Trained | None:

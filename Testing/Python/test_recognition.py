@@ -296,7 +296,8 @@ def test_json_files_of_other_software_beside_a_network(words: str, tmp_path: Pat
     (tmp_path / "model.json").write_text(json.dumps(FOREIGN[words]))
     found = describe_file(tmp_path / "model.pt", **SETTINGS)
     assert (
-        found.files == (tmp_path / "model.pt",) and open_model(tmp_path / "model.pt", trust=True, **SETTINGS).name == "model"
+        found.files == (tmp_path / "model.pt",)
+        and open_model(tmp_path / "model.pt", trust=True, **SETTINGS).name == tmp_path.name
     )
     with pytest.raises(InputError, match=r"not known which channels and classes .*model.json beside it is another software's"):
         describe_file(tmp_path / "model.pt")
