@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.volumes.archives import check_directory
+from SegAdversarialLib.volumes.archives import check_beginning, check_directory
 
 _LARGEST = 1 << 26
 """Bytes of a pickle that are read: tensors lie beside it, so that those of checkpoints have some 100 kB."""
@@ -60,6 +60,7 @@ def member_of_zip(path: Path, name: str = "data.pkl") -> bytes | None:
                 return None
             check_directory(stream, path)
             with zipfile.ZipFile(stream) as archive:
+                check_beginning(archive, path)
                 found = [x for x in archive.infolist() if x.filename.rpartition("/")[2] == name]
                 if len(found) != 1 or not 0 < found[0].file_size <= _LARGEST:
                     return None

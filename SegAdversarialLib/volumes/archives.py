@@ -84,11 +84,12 @@ def check_directory(source: Path | IO[bytes], shown: str | Path) -> None:
 
 
 def check_members(archive: zipfile.ZipFile, shown: str | Path) -> None:
-    """Refuse an archive with names outside its folder, links, two members of one name, absurd sizes or a bomb.
+    """Refuse an archive with names outside its folder, links, two members of one name, absurd sizes or a bomb, or one cut off.
 
     Raises:
         InputError: it is one; the message names the member, and why.
     """
+    check_beginning(archive, shown)
     members = archive.infolist()
     if len(members) > MOST_MEMBERS:
         raise _refusal(shown, f"it holds {len(members):,} files, more than {MOST_MEMBERS:,}")
@@ -101,6 +102,25 @@ def check_members(archive: zipfile.ZipFile, shown: str | Path) -> None:
             raise _refusal(shown, f'it holds "{_printable(name)}" twice, so that what is looked at need not be what is opened')
         known.add(name)
     _check_sizes(members, shown)
+
+
+def check_beginning(archive: zipfile.ZipFile, shown: str | Path) -> None:
+    """Refuse an archive whose first file is none of its members: cut off, it passes for an archive that was packed in it.
+
+    Raises:
+        InputError: it is one.
+    """
+    members, stream = archive.infolist(), archive.fp
+    if stream is None or not members or not min(x.header_offset for x in members):
+        return
+    stream.seek(0)
+    head = stream.read(30)
+    if len(head) == 30 and head.startswith(b"PK\3\4"):
+        name = stream.read(struct.unpack_from("<H", head, 26)[0]).decode("utf-8", "replace")
+        raise InputError(
+            f'The archive {shown} is cut off or damaged: it begins with "{_printable(name)}", which its table of contents '
+            "does not hold; download or copy it again."
+        )
 
 
 def read_member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from SegAdversarialLib.errors import InputError
+from SegAdversarialLib.formats.plain_pickle import member_of_zip
 from SegAdversarialLib.volumes import archives
 from SegAdversarialLib.volumes.archives import checked_zip, read_member, unpack
 
@@ -116,6 +117,25 @@ def test_a_table_of_contents_that_would_fill_the_memory(tmp_path: Path, monkeypa
     monkeypatch.setattr(archives, "_LARGEST_DIRECTORY", 1000)
     with pytest.raises(InputError, match="its table of contents has 2,390 bytes"), checked_zip(path):
         pass
+
+
+@pytest.mark.parametrize("before", [(), (("plans.json", b"{}" * 40),)], ids=["first", "second"])
+def test_an_archive_cut_off_after_an_archive_in_it_is_not_that_one(
+    before: tuple[tuple[str, bytes], ...], tmp_path: Path
+) -> None:
+    """Packed without compression, its beginning ends as the archive in it does."""
+    inner = made(tmp_path / "inner.zip", ("data.pkl", b"N."), ("data/0", b"weights")).read_bytes()
+    path = made(tmp_path / "a.zip", *before, ("fold_0/checkpoint.pth", inner), ("end.json", b"{}" * 40))
+    first = before[0][0] if before else "fold_0/checkpoint.pth"
+    with zipfile.ZipFile(path) as whole:
+        end = whole.getinfo("end.json").header_offset
+    assert member_of_zip(tmp_path / "inner.zip") == b"N."
+    content = path.read_bytes()
+    for length in (end, end + 10):
+        path.write_bytes(content[:length])
+        assert zipfile.is_zipfile(path) and member_of_zip(path) is None
+        with pytest.raises(InputError, match=f'a.zip is cut off or damaged: it begins with "{first}", which its'):
+            unpack(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize("length", [0, 3, 4, 20, 40, 82, 103])

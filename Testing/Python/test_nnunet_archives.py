@@ -81,7 +81,7 @@ def test_all_its_folds(tmp_path: Path) -> None:
     said = describe_file(archive)
     assert said.content == "a network trained with nnU-Net (3d_fullres, folds 0 and 1) in a zip archive"
     assert said.files == (archive,) and said.size_bytes == archive.stat().st_size and not said.needs_trust
-    assert (said.name, said.channels, said.window) == ("net", ("CT",), (12, 40, 40))
+    assert (said.name, said.channels, said.window) == ("Dataset601_nnunet_sagittal 3d_fullres", ("CT",), (12, 40, 40))
     export_network(archive, tmp_path / "ours")
     export_network(NETWORKS / "nnunet-sagittal", tmp_path / "folders")
     ours, folders = ((tmp_path / x / "model.safetensors").read_bytes() for x in ("ours", "folders"))
@@ -167,6 +167,20 @@ def test_cut_off(size: float, archive: Path) -> None:
     archive.write_bytes(whole[: int(size * len(whole))])
     with pytest.raises(InputError, match="cut off or damaged"):
         describe_file(archive)
+
+
+def test_cut_off_after_a_checkpoint_in_it(archive: Path, tmp_path: Path) -> None:
+    """Without compression what is left ends as the checkpoint does, which says its own plans."""
+    stored = tmp_path / "stored.zip"
+    with zipfile.ZipFile(archive) as old, zipfile.ZipFile(stored, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        after = next(x for x in new.infolist() if x.header_offset and "/fold_2/debug" in x.filename).header_offset
+    describe_file(stored)
+    stored.write_bytes(stored.read_bytes()[:after])
+    for path in (stored, stored / DATASET / NAME / "fold_0"):
+        with pytest.raises(InputError, match="stored.zip is cut off or damaged: it begins with"):
+            describe_file(path)
 
 
 def test_a_bomb_and_plans_of_absurd_size(archive: Path, tmp_path: Path) -> None:
