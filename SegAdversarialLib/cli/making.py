@@ -38,7 +38,8 @@ def made(cls: type[Settings], **values: Any) -> Settings:
 def run_job(job: AnyJob, console: Console) -> None:
     """Run a job with its scene and pictures, and print its table."""
     from SegAdversarialLib.cli.display import Display
-    from SegAdversarialLib.evaluation.tables import format_table
+    from SegAdversarialLib.cli.readable import columns
+    from SegAdversarialLib.cli.result_table import result_table
     from SegAdversarialLib.jobs.running import run
 
     display = Display(job, console) if getattr(job, "scene", None) or getattr(job, "pictures", False) else None
@@ -47,7 +48,7 @@ def run_job(job: AnyJob, console: Console) -> None:
     finally:  # what was finished before an error or Ctrl-C goes into the scene, too
         if display is not None:
             display.finish()
-    console.say("\n" + format_table(rows))
+    console.say("\n" + result_table(rows, columns()))
     console.say(f"\nWritten to {job.output}")
 
 
