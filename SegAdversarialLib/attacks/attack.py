@@ -351,7 +351,7 @@ class Attack(Documented, ABC):
             mask = (case.image > 0).any(0)
         elif self.region == "reference":
             if case.label is None:
-                raise InputError("The region is the reference, but the case has no reference label map; give one.")
+                raise InputError("The region is the reference, but the case has no label map; give one (--label FILE).")
             mask = case.label != 0
         else:
             if not os.path.exists(split_choice(self.region)[0]):

@@ -227,7 +227,7 @@ class _Search:
             raise NothingToAttack(
                 f"{attack.title} cannot say when Dice falls: that of the unchanged {run.case.name or 'case'} is 0 already; "
                 "check the network's preprocessing and the reference, or attack the network's own prediction "
-                "(against=prediction)."
+                "(--set against=prediction)."
             )
         self._write(0, Attempt(0.0, Found(run.original), self._clean))
         search = self._searched(None, self._counted)

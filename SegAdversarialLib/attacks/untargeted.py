@@ -83,8 +83,8 @@ class AgainstReference(CountsStructures):
         super().check(model, case)
         if self.needs_reference and case.label is None:
             raise InputError(
-                f"{self.title} works against the reference, but {case.called} has no label map; give one, or attack "
-                "against the network's own prediction (against=prediction)."
+                f"{self.title} works against the reference, but {case.called} has no label map; give one (--label FILE, or "
+                "the label of the case), or attack against the network's own prediction (--set against=prediction)."
             )
         if self.needs_reference and model is not None and self._needs_structures(model.head):
             self._check_label(case, model.head)
@@ -102,8 +102,8 @@ class AgainstReference(CountsStructures):
             raise NothingToAttack(
                 f"{self.title} cannot work against a reference without any structure that counts "
                 f"({', '.join(head.names[n] for n in counted)}), and that of {case.name or 'the case'} has none: the loss "
-                "would have no gradient; give the right label map, attack the network's own prediction (against=prediction), "
-                "or choose a loss that counts the background (loss=cross_entropy)."
+                "would have no gradient; give the right label map, attack the network's own prediction (--set "
+                "against=prediction), or choose a loss that counts the background (--set loss=cross_entropy)."
             )
 
     def _check_prediction(self, run: AttackRun) -> None:
@@ -116,7 +116,7 @@ class AgainstReference(CountsStructures):
             raise NothingToAttack(
                 f"{self.title} cannot work against the network's own prediction, which holds none of the structures that "
                 f"count in {run.case.name or 'the case'}: the loss would have no gradient; check the network's preprocessing, "
-                "or choose a loss that counts the background (loss=cross_entropy)."
+                "or choose a loss that counts the background (--set loss=cross_entropy)."
             )
 
     def _needs_structures(self, head: OutputHead) -> bool:

@@ -76,7 +76,7 @@ def treatment(said: Said, nature: Nature | None, name: str, outputs: NetworkOutp
     if said.outputs is None and nature.kind == "perhaps":
         notes.append(
             f"All outputs of the network {name} lay between 0 and 1 when it was tried out, but are taken for logits; if they "
-            "are probabilities, say so (outputs: probabilities)."
+            "are probabilities, say so (--model-outputs probabilities, or outputs: probabilities in its settings)."
         )
     elif said.outputs is None and nature.kind != "logits":
         outputs = replace(outputs, are_probabilities=True)
@@ -108,7 +108,7 @@ def _check(said: Said, nature: Nature, name: str) -> None:
         raise InputError(
             f"The network {name} gives another answer each time it is asked the same, so that no result could be repeated; "
             "most often dropout is switched on inside it: save it in evaluation mode, or say that it is meant to be random "
-            '("allow_random": true).'
+            '(--allow-random, or "allow_random": true in its settings).'
         )
     if said.outputs == "probabilities" and not (nature.range[0] >= -0.01 and nature.range[1] <= 1.01):
         raise InputError(

@@ -123,5 +123,5 @@ def _classes_of(case: Case, softmax: bool) -> dict[int, str]:
 
 def _without_reference(case: Case) -> InputError:
     return InputError(
-        f"A network learns from references: {case.called} has no reference labels; give it some, or leave it out."
+        f"A network learns from references: {case.called} has no reference labels; give it some (label), or leave it out."
     )

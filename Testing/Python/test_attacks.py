@@ -227,7 +227,7 @@ def test_trace_measures_what_it_says() -> None:
 def test_against_the_prediction_needs_no_label() -> None:
     labelled, model = toy_case(), toy_model()
     case = Case(labelled.image, labelled.channels, labelled.affine, name="unlabelled")
-    with pytest.raises(InputError, match="no label map"):
+    with pytest.raises(InputError, match=r"no label map; give one \(--label FILE.* \(--set against=prediction\)"):
         attacks.FGSM()(model, case)
     result = attacks.FGSM(against="prediction")(model, case)
     assert result.trace[0]["dice mean"] == 1.0

@@ -111,7 +111,9 @@ def test_numbers_of_numpy_lie_beside_the_weights(kind: Any, tmp_path: Path) -> N
     ],
 )
 def test_two_sets_of_weights_that_fit(checkpoint: Any, places: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f'2 sets of weights.*"{places[0]}", "{places[1]}".*weights_within'):
+    with pytest.raises(
+        InputError, match=f'2 sets of weights.*"{places[0]}", "{places[1]}".*--weights-within "{places[0]}", or weights_within'
+    ):
         opened(checkpoint, tmp_path)
     check(opened(checkpoint, tmp_path, weights_within=places[0]))
     second = opened(checkpoint, tmp_path, weights_within=places[1])

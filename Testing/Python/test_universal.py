@@ -218,7 +218,7 @@ def test_what_is_refused() -> None:
         ([], {}, "no cases"),
         (iter([case]), {}, "as a list, or as a function"),
         ([case, small], {}, "resample them"),
-        ([unlabelled], {}, "no label map"),
+        ([unlabelled], {}, r"no label map; give it one \(label\), .*--set against=prediction"),
         ([case], {"classes": "liver"}, "no class liver"),
         ([case], {"channels": "C"}, "no channel C"),
         ([case], {"loss": "none"}, "no such loss"),

@@ -159,8 +159,8 @@ class _Learner:
         self._attack.region_mask(case)
         if self._how.against == "label" and case.label is None:
             raise InputError(
-                f"Learning works against the reference, but {case.called} has no label map; give one, or learn against "
-                "the network's own prediction (against=prediction)."
+                f"Learning works against the reference, but {case.called} has no label map; give it one (label), or learn "
+                "against the network's own prediction (--set against=prediction)."
             )
         if case.label is not None:
             self._model.head.check_label(case.label)
