@@ -63,8 +63,13 @@ def weights_for(
 
     sets = list(sets_of_tensors(checkpoint, torch.Tensor))
     if not sets:
-        raise InputError(f"{source} holds no weights by name (a state_dict).")
+        raise InputError(
+            f"{source} holds no weights by name (a state_dict); save them so, torch.save(network.state_dict(), FILE), or "
+            "best as safetensors."
+        )
     fitting = [x for place, tensors in sets for x in _fitting(place, tensors, expected)]
+    for x in fitting:
+        _check_numbers(x, expected, source)
     if where is not None:
         chosen = [x for x in fitting if x.where == where.rstrip(".")]
         if not chosen:
@@ -77,11 +82,38 @@ def weights_for(
         places = ", ".join(f'"{x.where}"' for x in fitting)
         raise InputError(
             f"{source} holds {len(fitting)} sets of weights that fit this {network} ({places}); say which is meant "
-            "(weights_within in the settings)."
+            f'(--weights-within "{fitting[0].where}", or weights_within in its settings).'
         )
     if not fitting:
-        raise InputError(f"The weights in {source} do not belong to this {network}: {_difference(sets, expected)}.")
+        raise InputError(
+            f"The weights in {source} do not belong to this {network}: {_difference(sets, expected)}; check the network's "
+            "name and its arguments."
+        )
     return fitting[0]
+
+
+def _check_numbers(found: Weights, expected: Mapping[str, torch.Tensor], source: str) -> None:
+    """Refuse tensors whose numbers are not those of the network: without any, or stored in another way than one by one.
+
+    Raises:
+        InputError: one is so.
+    """
+    import torch
+
+    for name, tensor in found.tensors.items():
+        real = expected[name].is_floating_point()
+        if tensor.is_meta:
+            kind, right = "no numbers, but a shape alone (device meta)", "save the network after its weights were loaded"
+        elif tensor.layout != torch.strided:
+            kind, right = "a sparse tensor", "save it with to_dense()"
+        elif tensor.is_quantized:
+            kind, right = "quantised numbers", "save the network that was not quantised yet"
+        elif real and not tensor.is_floating_point():
+            kind = f"numbers of the type {str(tensor.dtype).removeprefix('torch.')}"
+            right = "its weights must be real numbers, so save those before they were quantised or packed"
+        else:
+            continue
+        raise InputError(f"{source} holds {kind} as {name}; {right}.")
 
 
 def _averaged(fitting: Sequence[Weights]) -> Weights | None:

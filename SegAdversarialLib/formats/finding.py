@@ -126,7 +126,7 @@ def _programs(path: Path) -> tuple[Path, ...]:
 def _content(path: Path) -> dict[str, Any]:
     """What a JSON file holds; nothing if that is no object: other files may lie in a network's folder."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= _LARGEST_SETTINGS else None
+        data = json.loads(path.read_text(encoding="utf-8-sig")) if path.stat().st_size <= _LARGEST_SETTINGS else None
     except (OSError, ValueError, RecursionError):
         data = None
     return data if isinstance(data, dict) else {}

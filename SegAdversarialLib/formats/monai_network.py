@@ -134,8 +134,9 @@ def architecture_class(name: str) -> type[torch.nn.Module]:
 
         found = getattr(monai.networks.nets, name, None)
     if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise InputError(
-            f'There is no network "{name}"; there are {", ".join(OWN)}, and those of MONAI, such as UNet, DynUNet, SegResNet '
-            "and SwinUNETR."
-        )
+        names = [x for x, y in vars(monai.networks.nets).items() if isinstance(y, type) and y.__name__ == x]
+        near = nearest(name.rpartition(".")[2], [*OWN, *names])
+        if "nearest" not in near:
+            near = f"; there are {', '.join(OWN)}, and those of MONAI, such as UNet, DynUNet, SegResNet and SwinUNETR."
+        raise InputError(f'There is no network "{name}"{near}')
     return found

@@ -72,6 +72,8 @@ class Plans:
         try:
             channels = _channels(dataset, warnings)
             classes, has_regions = _classes(dataset, place)
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
                 f"The dataset.json of {place} is damaged ({error!r}); it needs channel_names and labels as nnU-Net has them."
@@ -86,6 +88,8 @@ class Plans:
         """
         try:
             return self._settings()
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise InputError(
                 f"The plans of {self.place} are damaged or incomplete ({error!r}); give the plans.json that nnU-Net wrote."
@@ -93,7 +97,13 @@ class Plans:
 
     def _settings(self) -> dict[str, Any]:
         window = [int(x) for x in self.planned["patch_size"]]
-        letters = "".join("kji"[int(x)] for x in self.plans["transpose_forward"])
+        turned = [int(x) for x in self.plans["transpose_forward"]]
+        if sorted(turned) != [0, 1, 2]:
+            raise InputError(
+                f"The plans of {self.place} are damaged: transpose_forward is {turned}, which is no order of three axes; give "
+                "the plans.json that nnU-Net wrote."
+            )
+        letters = "".join("kji"[x] for x in turned)
         axes = letters[3 - len(window) :]
         return {
             "channels": self.channels,
@@ -148,7 +158,13 @@ class Plans:
 
     def _normalization(self, channel: int) -> dict[str, Any]:
         """What is done to a channel's intensities."""
-        name = self.planned["normalization_schemes"][channel]
+        schemes = self.planned["normalization_schemes"]
+        if len(schemes) != len(self.channels):
+            raise InputError(
+                f"The plans of {self.place} are for {len(schemes)} channel(s), and its dataset.json names "
+                f"{len(self.channels)} ({', '.join(self.channels)}); give both files of one training."
+            )
+        name = schemes[channel]
         scheme = _SCHEMES.get(name)
         if scheme is None:
             raise NotSupported(

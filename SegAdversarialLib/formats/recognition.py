@@ -13,7 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -77,6 +77,7 @@ _EXPORT_AGAIN = "open it with the torch that made it, and export it again with a
 _SAVE_AS_PROGRAM = "save the network as TorchScript (torch.jit.trace) with the software that made it"
 _AGAIN = "download or copy it again"
 _GIVE_THE_BUNDLE = "give the bundle's folder, which holds configs/inference.json and models, or its zip archive"
+_JOIN = "join them: safetensors.torch.save_file({**load_file(PART1), **load_file(PART2)}, FILE)"
 _NO_NETWORK = "give a network file: TorchScript, or weights of a MONAI network"
 _AN_IMAGE = "give it as an image of the case (--channel NAME=FILE), and as the network a network file (--model)"
 
@@ -123,7 +124,7 @@ def recognise(path: Path) -> Content:
     try:
         with path.open("rb") as stream:
             head = stream.read(4096)
-            found = _of_head(head) or _of_structure(head, stream, path) or _of_text(head)
+            found = _of_head(head) or _of_part(path) or _of_structure(head, stream, path) or _of_text(head)
             ending = _BY_ENDING.get(path.suffix.lower())
             return found or (Content("other", *ending) if ending is not None else _UNKNOWN)
     except OSError as error:
@@ -161,6 +162,16 @@ def _of_structure(head: bytes, stream: IO[bytes], path: Path) -> Content | None:
         stream.seek(0)
         return _of_pickle(read_pickle(stream))
     return None
+
+
+_PART = re.compile(r".+-(\d{5})-of-(\d{5})\.(?:safetensors|bin)")
+
+
+def _of_part(path: Path) -> Content | None:
+    """One of several files of a network's weights, as Hugging Face's libraries cut them: only their names tell them."""
+    if (found := _PART.fullmatch(path.name)) is None:
+        return None
+    return Content("other", f"part {int(found[1])} of a network's weights in {int(found[2])} files", _JOIN)
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -295,7 +306,10 @@ def recognise_folder(folder: Path) -> Content | None:
         return Content("other", "a TensorFlow network (SavedModel)", f"this needs TensorFlow: {_SAVE_AS_PROGRAM}")
     if there("job.json") or there("result.json"):
         return Content("other", "a folder of this software's results", "the network that made them is named in its job.json")
-    first = next((x for x in sorted(folder.iterdir()) if x.is_file() and not x.name.startswith(".")), None)
+    files = sorted(x for x in folder.iterdir() if x.is_file())
+    if (part := next((x for x in map(_of_part, files) if x is not None), None)) is not None:
+        return replace(part, what=f"a folder with {part.what.partition(' of ')[2]}")
+    first = next((x for x in files if not x.name.startswith(".")), None)
     if first is not None and (found := recognise(first)).way_out == _AN_IMAGE:
         return Content("other", f"a folder of images ({first.name} is {found.what})", _AN_IMAGE)
     return None

@@ -217,7 +217,7 @@ def candidates_beside(path: Path) -> tuple[Path, Path]:
 def _may_be_ours(path: Path) -> bool:
     """Whether a JSON file describes a network for this software; also if it is damaged, and was meant to."""
     try:
-        text = path.read_text(encoding="utf-8") if path.stat().st_size <= _LARGEST else ""
+        text = path.read_text(encoding="utf-8-sig") if path.stat().st_size <= _LARGEST else ""
     except (OSError, ValueError):
         return False
     try:

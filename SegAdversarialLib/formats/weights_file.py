@@ -34,8 +34,8 @@ def checkpoint(path: Path, shown: Path | None = None) -> Any:
         with path.open("rb") as stream:
             if is_safetensors(stream.read(9)):
                 return safetensors.torch.load_file(str(path))
-        with _plain_data():
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with _plain_data(), path.open("rb") as stream:  # a path would be judged by its ending
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can break the reader anywhere
         if foreign := re.search(r"\bGLOBAL ([\w.]+)", str(error)):
             raise InputError(

@@ -59,9 +59,15 @@ class NetworkOutputs:
             raise InputError(f"The network gives {what}, without a tensor in it; it must give logits as a tensor.")
         expected = (len(batch), self.count, *batch.shape[2:])
         if tuple(given.shape) != expected:
+            is_map = not given.is_floating_point() or tuple(given.shape) == (len(batch), *batch.shape[2:])
             raise InputError(
                 f"The network gives a tensor of shape {tuple(given.shape)} for an input of {tuple(batch.shape)}; with "
-                f"{self.count} classes it must be {expected}: check the classes, the window and the size multiple."
+                f"{self.count} classes it must be {expected}: "
+                + (
+                    "it seems to give a label map, so save it without its argmax or threshold."
+                    if is_map and self.count > 1
+                    else "check the classes, the window and the size multiple."
+                )
             )
         if given.is_complex():
             raise InputError("The network gives complex numbers; it must give real logits.")
@@ -92,7 +98,7 @@ def several(full: Mapping[OutputKey, Any]) -> str:
     shown = [f'"{key}"' if isinstance(key, str) else str(key) for key in full]
     return (
         f"The network gives {len(shown)} outputs of full size ({', '.join(shown)}), and it is not known which of them is its "
-        f'answer; say so, with "output": {shown[-1]} in its settings if it is the last.'
+        f'answer; say so, with --model-output, or "output": {shown[-1]} in its settings if it is the last.'
     )
 
 

@@ -39,7 +39,7 @@ _KEPT = 4.0
 
 _CHANGES_INPUT = (
     "The network changes its input in place, though it did not when it was tried out; say so "
-    '("in_place": true in its settings), so that it gets a copy each time.'
+    '(--in-place, or "in_place": true in its settings), so that it gets a copy each time.'
 )
 
 
@@ -356,9 +356,12 @@ class SlidingWindow:
             if "leaf Variable" in str(error):  # what PyTorch calls an input whose gradient is wanted
                 raise InputError(_CHANGES_INPUT) from error
             flat = self._grid.dimensions == 3 and any(x in str(error) for x in ("4D (batched)", "4D input"))
+            several = any(x in str(error) for x in ("is missing value for argument", "required positional argument"))
             way_out = (
                 'a network for slices wants preprocessing with two axes (axes="ji").'
                 if flat
+                else "it wants more than the image, so save it in a module that takes the image alone."
+                if several
                 else "check its channels, the window, the size multiple and the order of the axes."
             )
             raise InputError(

@@ -59,8 +59,14 @@ def object_in(content: bytes, path: Path, what: str, way_out: str = "") -> dict[
         InputError: they are something else.
     """
     try:
-        data = json.loads(content.decode("utf-8"))
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"The {what} {path} is no text in UTF-8; save it as UTF-8{way_out}.") from error
+    try:
+        data = json.loads(text)
     except (ValueError, RecursionError) as error:
+        if text.lstrip().startswith(("//", "/*", "#")):
+            way_out = f"; JSON has no comments, so take them out{way_out}"
         raise InputError(f"The {what} {path} is no readable JSON ({detail_of(error)}){way_out}.") from error
     if not isinstance(data, dict):
         kind = "a list" if isinstance(data, list) else "a single value"

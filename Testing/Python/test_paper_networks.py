@@ -189,7 +189,9 @@ def test_opened_by_name_and_attacked(name: str, arguments: dict[str, Any], tmp_p
 
 
 def test_unknown_names_and_arguments_are_refused() -> None:
-    with pytest.raises(InputError, match='no network "LiuNet"; there are LiuUNet3D.*MONAI.*SegResNet'):
-        architecture(NetworkSettings(name="LiuNet"))
+    with pytest.raises(InputError, match='no network "LiuUNet"; the nearest name is LiuUNet3D'):
+        architecture(NetworkSettings(name="LiuUNet"))
+    with pytest.raises(InputError, match='no network "Something"; there are LiuUNet3D.*MONAI.*SegResNet'):
+        architecture(NetworkSettings(name="Something"))
     with pytest.raises(InputError, match="arguments of the network LiuUNet3D do not fit.*depth"):
         architecture(NetworkSettings(name="LiuUNet3D", arguments={"depth": 3}))
