@@ -68,7 +68,7 @@ class BundleFiles:
                 raise InputError(f"{self.path / name} is larger than 1 MiB, so that it is no configuration of a bundle.")
             return content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise InputError(f"{self.path / name} is no text in UTF-8; a bundle's configuration is.") from None
+            raise InputError(f"{self.path / name} is no text in UTF-8; save it as UTF-8.") from None
         except OSError as error:
             raise InputError(f"{self.path / name} cannot be read ({detail_of(error)}); check the file.") from error
 

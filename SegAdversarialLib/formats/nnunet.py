@@ -49,6 +49,7 @@ class Trained:
         trainer: the class that trained it.
         mirrored: axes of the network's input along which it is shown each window flipped, too.
         beside: plans.json and dataset.json where they are files.
+        empty: the folders of folds that hold no checkpoint.
     """
 
     place: Path
@@ -59,6 +60,7 @@ class Trained:
     trainer: str
     mirrored: tuple[int, ...]
     beside: tuple[Place, ...] = ()
+    empty: tuple[str, ...] = ()
 
     @property
     def folds(self) -> tuple[str, ...]:
@@ -85,7 +87,7 @@ def describe(path: Path) -> Described | None:
     with described_as(path, what):
         plans = Plans.of(found.plans, found.dataset, found.configuration, found.mirrored, found.place)
         architecture = Architecture.of(plans.planned, found.trainer, len(plans.channels), len(plans.classes), found.place)
-        settings, warnings = plans.settings(), [*plans.warnings, *architecture.warnings, *_unfinished(found.checkpoints)]
+        settings, warnings = plans.settings(), [*plans.warnings, *architecture.warnings, *_unfinished(found)]
     if _is_of_totalsegmentator(found):
         settings["preprocessing"]["orientation"], settings["mirror"] = "RAS", ""
         warnings.append(
@@ -184,6 +186,11 @@ def _of_folder(folder: Place, place: Path, chosen: list[Place] | None = None) ->
     found = _folds_in(folder)
     folds = chosen or [x for x in found if x.name != "fold_all"] or found
     checkpoints = tuple(x for x in map(_best_of, folds or ([folder] if beside else [])) if x is not None)
+    empty = tuple(x.name for x in folds if _best_of(x) is None)
+    if chosen and checkpoints and empty:
+        raise InputError(
+            f"{folder.path} has no checkpoint in {empty[0]}; put {_CHECKPOINTS[0]} there, or leave that fold out."
+        )
     plans = _json(folder / "plans.json") if folder / "plans.json" in beside else {}
     if not checkpoints:
         if {"configurations", "plans_name"} <= set(plans) and (len(beside) == 2 or found):
@@ -206,7 +213,7 @@ def _of_folder(folder: Place, place: Path, chosen: list[Place] | None = None) ->
         trained = replace(trained, plans=plans)
     if folder / "dataset.json" in beside:
         trained = replace(trained, dataset=_json(folder / "dataset.json"))
-    return replace(trained, beside=beside)
+    return replace(trained, beside=beside, empty=empty)
 
 
 def _of_results(folder: Place) -> Trained | None:
@@ -277,9 +284,11 @@ def _best_of(fold: Place) -> Place | None:
     return next((fold / x for x in _CHECKPOINTS if (fold / x).is_file()), None)
 
 
-def _unfinished(checkpoints: tuple[Place, ...]) -> Iterator[str]:
+def _unfinished(found: Trained) -> Iterator[str]:
     """What is to be said where nnU-Net itself would not find the weights that it asks for."""
-    for x in checkpoints:
+    for name in found.empty:
+        yield f"{name} holds no {_CHECKPOINTS[0]}, and is left out."
+    for x in found.checkpoints:
         if x.name != _CHECKPOINTS[0] and _best_of(x.parent) == x:
             yield f"{x.parent.name} has no {_CHECKPOINTS[0]}, as its training has not ended; {x.name} is taken."
 

@@ -354,6 +354,20 @@ def test_damaged_weights(make: Make, form: str) -> None:
         open_model(folder)
 
 
+def test_texts_as_windows_programs_write_them(make: Make) -> None:
+    """A byte-order mark and CRLF are read; UTF-16 is refused with what would be right."""
+    folder = make()
+    plain = describe_file(folder).channels
+    for name in ("inference.json", "metadata.json"):
+        path = folder / "configs" / name
+        text = json.dumps(json.loads(path.read_text()), indent=1).replace("\n", "\r\n")
+        path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert describe_file(folder).channels == describe_file(folder / "configs" / "inference.json").channels == plain
+    path.write_bytes(text.encode("utf-16"))
+    with pytest.raises(InputError, match="metadata.json is no text in UTF-8; save it as UTF-8"):
+        describe_file(folder)
+
+
 def test_folders_that_lack_something(make: Make, tmp_path: Path) -> None:
     folder = make()
     (folder / "configs" / "inference.json").unlink()

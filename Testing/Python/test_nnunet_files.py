@@ -47,6 +47,21 @@ def test_all_folds_are_taken_unless_some_are_chosen(folder: Path) -> None:
         describe(folder / "fold_0+fold_3")
 
 
+def test_a_fold_without_its_checkpoint_is_left_out_and_said(folder: Path) -> None:
+    """As nnU-Net leaves it out; one that was asked for is missed."""
+    final = folder / "fold_2" / "checkpoint_final.pth"
+    final.rename(final.with_name("checkpoint_final (1).pth"))
+    (folder / "fold_3").mkdir()
+    found = describe(folder)
+    assert found is not None and found.content.what.endswith("(3d_fullres, fold 0)")
+    left = tuple(f"{x} holds no checkpoint_final.pth, and is left out." for x in ("fold_2", "fold_3"))
+    assert found.warnings == left
+    alone = describe(folder / "fold_0")
+    assert alone is not None and alone.warnings == ()
+    with pytest.raises(InputError, match="no checkpoint in fold_3; put checkpoint_final.pth there, or leave that fold out"):
+        describe(folder / "fold_0+fold_3")
+
+
 def test_only_the_fold_of_all_cases_is_there(tmp_path: Path) -> None:
     assert what(write_folder(tmp_path / NAME, folds=("all",))).endswith("(3d_fullres, fold all)")
 
