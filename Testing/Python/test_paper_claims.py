@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -156,6 +157,22 @@ def test_claims_do_not_hold_where_it_is_the_other_way_round(name: str) -> None:
 
 @pytest.mark.parametrize("name", papers.NAMES)
 @pytest.mark.parametrize("as_claimed", [True, False])
+def test_a_sign_never_contradicts_its_word(name: str, as_claimed: bool) -> None:
+    for found in judged(name, WORLDS[name](ENOUGH, as_claimed)).values():
+        assert not re.search(r"(?:by|=) -", found.evidence), found.evidence
+
+
+def test_the_word_is_that_of_the_numbers() -> None:
+    for as_claimed, word in ((True, "below"), (False, "above")):
+        rows = cheng_rows(ENOUGH, as_claimed)
+        means = {x: sum(row["dice_after"] for row in rows["results"] if row["channels"] == x) for x in ("T1", "T2")}
+        assert (means["T1"] < means["T2"]) is as_claimed
+        found = judged("cheng2020", rows)["T2 is the modality whose attack hurts least."]
+        assert f"Dice with T1 attacked is {word} that with T2 attacked by 0." in found.evidence
+
+
+@pytest.mark.parametrize("name", papers.NAMES)
+@pytest.mark.parametrize("as_claimed", [True, False])
 def test_no_claim_is_testable_on_too_few_patients(name: str, as_claimed: bool) -> None:
     assert set(verdicts(judged(name, WORLDS[name](FEW, as_claimed)).values()).values()) == {"not testable"}
 
@@ -180,6 +197,8 @@ def test_claims_of_organs_need_the_organs() -> None:
     found = judged("chen2019", rows)
     kidneys = next(x for text, x in found.items() if text.startswith("For the kidneys"))
     assert kidneys.verdict == "not testable" and "kidneys" in kidneys.evidence
+    harder = next(x for text, x in found.items() if text.startswith("Pancreas and kidneys"))
+    assert harder.evidence == "the cohort has no pancreas, kidneys, liver or spleen"
     others = next(x for text, x in found.items() if text.startswith("The intensity variation alone"))
     assert others.verdict == "holds"
 

@@ -35,6 +35,9 @@ USEFUL = 0.3
 SUCCESS = 0.3
 """The relative drop that Chen et al. 2019 call a successful attack."""
 
+TAU = ", |mean tau| = {:.3g}"
+"""How a mean of Kendall's tau is told behind a clause that says its direction."""
+
 ByPatient = Mapping[str, float]
 
 
@@ -63,6 +66,25 @@ class Comparison:
     evidence: str
 
 
+@dataclass(frozen=True)
+class Clause:
+    """What a comparison says, in the word for as it is claimed or in that for the other way round.
+
+    Attributes:
+        subject: "Dice with T1 attacked is".
+        words: ("below", "above").
+        rest: "that with T2 attacked".
+    """
+
+    subject: str
+    words: tuple[str, str]
+    rest: str
+
+    def of(self, mean: float) -> str:
+        """The clause for this mean, whose size is then told without its sign."""
+        return f"{self.subject} {self.words[1 if mean < 0 else 0]} {self.rest}"
+
+
 def claim(text: str, source: str, comparisons: Iterable[Comparison]) -> Claim:
     """A claim that holds if all of its comparisons are shown."""
     made = list(comparisons)
@@ -88,19 +110,19 @@ def untestable(text: str, source: str, reason: str) -> Claim:
     return Claim(text, source, "not testable", reason)
 
 
-def above_zero(values: ByPatient, what: str, unit: str = "") -> Comparison:
+def above_zero(values: ByPatient, what: Clause, told: str = " by {:.3g}") -> Comparison:
     """Whether one number for each patient lies above 0 beyond chance.
 
     Args:
         values: by patient; nan are left out.
-        what: what the mean is of: "Dice lower with i-FGSM than with FGSM by".
-        unit: behind the mean.
+        what: what is so if the mean lies above 0.
+        told: how the mean's size stands behind the clause.
     """
     known = {patient: x for patient, x in values.items() if math.isfinite(x)}
     found = np.array(list(known.values()))
     if not known:
-        return Comparison(None, f"{what}: not measured")
-    mean = f"{what} {found.mean():.3g}{unit}"
+        return Comparison(None, f"whether {what.of(1)} was not measured")
+    mean = f"{what.of(found.mean())}{told.format(abs(found.mean()))}"
     if len(found) < FEWEST:
         return Comparison(None, f"{mean} (n = {len(found)}, fewer than {FEWEST})")
     p = paired(dict.fromkeys(known, 0.0), known).p
@@ -111,47 +133,47 @@ def above_zero(values: ByPatient, what: str, unit: str = "") -> Comparison:
     return Comparison(True, f"{mean} (n = {len(found)}, p = {p:.2g})")
 
 
-def greater(more: ByPatient, less: ByPatient, what: str) -> Comparison:
+def greater(more: ByPatient, less: ByPatient, what: Clause) -> Comparison:
     """Whether what was measured of the same patients is greater in `more` than in `less`; see `above_zero`."""
     return above_zero({x: more[x] - less[x] for x in more if x in less}, what)
 
 
-def same(one: ByPatient, other: ByPatient, what: str, margin: float = MARGIN) -> Comparison:
+def same(one: ByPatient, other: ByPatient, what: Clause, margin: float = MARGIN) -> Comparison:
     """Whether two differ by less than a margin beyond chance: two tests, of the difference against each end of the margin.
 
     Args:
-        what: what the mean difference is of: "Dice without attack differs by".
+        what: what is so if `one` is greater.
     """
     differences = {x: one[x] - other[x] for x in one if x in other}
-    low = above_zero({x: d + margin for x, d in differences.items()}, "")
-    high = above_zero({x: margin - d for x, d in differences.items()}, "")
+    low = above_zero({x: d + margin for x, d in differences.items()}, what)
+    high = above_zero({x: margin - d for x, d in differences.items()}, what)
     if low.shown is None:
         return above_zero(differences, what)
     mean = sum(differences.values()) / len(differences)
     shown = bool(low.shown and high.shown)
     verdict = f"within ±{margin:g} beyond chance" if shown else f"not shown to be within ±{margin:g}"
-    return Comparison(shown, f"{what} {mean:.3g} (n = {len(differences)}, {verdict})")
+    return Comparison(shown, f"{what.of(mean)} by {abs(mean):.3g} (n = {len(differences)}, {verdict})")
 
 
-def rising(levels: Sequence[tuple[float, ByPatient]], what: str) -> Comparison:
+def rising(levels: Sequence[tuple[float, ByPatient]], what: Clause) -> Comparison:
     """Whether a measurement rises from level to level: Kendall's tau of each patient, over the patients.
 
     Args:
         levels: what is turned, and the measurement by patient.
-        what: what the mean tau is of: "tau of temperature and Dice".
+        what: what is so if it rises.
     """
     from scipy.stats import kendalltau
 
     known = [(level, values) for level, values in levels if values]
     if len(known) < 2:
-        return Comparison(None, f"{what}: fewer than two levels were measured")
+        return Comparison(None, f"whether {what.of(1)}: fewer than two levels were measured")
     patients = [x for x in known[0][1] if all(x in values for _, values in known)]
     taus = {}
     for patient in patients:
         series = [values[patient] for _, values in known]
         tau = float(kendalltau([level for level, _ in known], series).statistic)
         taus[patient] = 0.0 if math.isnan(tau) else tau  # a series that does not move does not rise
-    return above_zero(taus, what)
+    return above_zero(taus, what, TAU)
 
 
 def useful(clean: ByPatient, what: str) -> Comparison | None:
@@ -160,7 +182,9 @@ def useful(clean: ByPatient, what: str) -> Comparison | None:
     if not found:
         return Comparison(None, f"{what}: not measured")
     mean = float(np.mean(found))
-    return None if mean >= USEFUL else Comparison(None, f"{what} is {only(mean, 3)} without an attack; {USEFUL} are needed")
+    if mean >= USEFUL:
+        return None
+    return Comparison(None, f"{what} is {only(mean, 3)} without an attack; at least {USEFUL} is needed")
 
 
 def guarded(clean: ByPatient, what: str, comparisons: Callable[[], Iterable[Comparison]]) -> list[Comparison]:

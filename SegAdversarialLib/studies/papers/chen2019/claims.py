@@ -9,6 +9,7 @@ from SegAdversarialLib.studies.papers.chen2019.tables import ABLATED, STRENGTHS
 from SegAdversarialLib.studies.papers.judging import (
     SUCCESS,
     Claim,
+    Clause,
     Comparison,
     above_zero,
     claim,
@@ -123,29 +124,35 @@ def _organs(
     """A claim of certain organs, all of which must be there."""
     missing = [x for x in organs if not structures_of(m, x)]
     if missing:
-        return untestable(text, source, f"the cohort has no {', '.join(missing).lower()}")
+        return untestable(text, source, f"the cohort has no {_either(missing).lower()}")
     names = [s for x in organs for s in structures_of(m, x)]
     return claim(text, source, _on_useful(m, names, lambda: comparisons(names)))
+
+
+def _either(names: Sequence[str]) -> str:
+    """Names as a choice: "pancreas, liver or spleen"."""
+    return " or ".join(x for x in (", ".join(names[:-1]), names[-1]) if x)
 
 
 def _falls(m: Measured, names: Sequence[str]) -> Comparison:
     series = {0.0: clean(m, names), **{x: left(m, names, BOTH, x) for x in STRENGTHS}}
     known = {x: values for x, values in series.items() if values}
     levels = [(-x, values) for x, values in zip(known, together(*known.values()))]
-    return rising(levels, "Dice falls with xi, tau =")
+    return rising(levels, Clause("Dice", ("falls", "rises"), "with xi"))
 
 
 def _seen(m: Measured) -> Comparison:
     series = {x: m.quality(chosen(BOTH, x), "perceptibility") for x in STRENGTHS}
     known = {x: values for x, values in series.items() if values}
     levels = list(zip(known, together(*known.values())))
-    return rising(levels, "perceptibility rises with xi, tau =")
+    return rising(levels, Clause("perceptibility", ("rises", "falls"), "with xi"))
 
 
 def _succeeds(m: Measured, strength: float, structure: str) -> Comparison:
     before, after = together(clean(m, [structure]), left(m, [structure], BOTH, strength))
     margins = {x: (before[x] - after[x]) / before[x] - SUCCESS for x in before if before[x] > 0}
-    return above_zero(margins, f"relative drop of {structure} at xi = {strength:g} is above {SUCCESS:g} by")
+    what = Clause(f"relative drop of {structure} at xi = {strength:g} is", ("above", "below"), f"{SUCCESS:g}")
+    return above_zero(margins, what)
 
 
 def _harder(m: Measured, names: Sequence[str]) -> list[Comparison]:
@@ -154,9 +161,10 @@ def _harder(m: Measured, names: Sequence[str]) -> list[Comparison]:
         before, after = together(clean(m, [name]), left(m, [name], BOTH, 1.0))
         drops[name] = {x: (before[x] - after[x]) / before[x] for x in before if before[x] > 0}
     easy, hard = ([x for x in names if any(is_organ(x, y) for y in organs)] for organs in (_EASY, _HARD))
-    return [greater(drops[x], drops[y], f"{x} loses more than {y} by") for x in easy for y in hard]
+    return [greater(drops[x], drops[y], Clause(f"{x} loses", ("more", "less"), f"than {y}")) for x in easy for y in hard]
 
 
 def _lower(m: Measured, stronger: str, weaker: str, names: Sequence[str]) -> Comparison:
     less, more = together(*(left(m, names, x, ABLATED) for x in (stronger, weaker)))
-    return greater(more, less, f"{stronger} leaves less Dice of {', '.join(names)} than {weaker} by")
+    what = Clause(f"{stronger} leaves", ("less", "more"), f"Dice of {', '.join(names)} than {weaker}")
+    return greater(more, less, what)

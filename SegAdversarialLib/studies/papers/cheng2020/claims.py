@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterable
 
 from SegAdversarialLib.studies.papers.cheng2020.names import ENSEMBLE
 from SegAdversarialLib.studies.papers.cheng2020.tables import ALL, MODALITIES, REGIONS, SIZES
-from SegAdversarialLib.studies.papers.judging import SUCCESS, Claim, Comparison, above_zero, claim, greater, guarded, same
+from SegAdversarialLib.studies.papers.judging import (
+    SUCCESS,
+    TAU,
+    Claim,
+    Clause,
+    Comparison,
+    above_zero,
+    claim,
+    greater,
+    guarded,
+    same,
+)
 from SegAdversarialLib.studies.papers.measured import Measured, Row, Values, by_patient, is_setting, together
 
 _LEAST, _MOST = min(SIZES), max(SIZES)
@@ -115,23 +126,25 @@ def _left(m: Measured, attacked: str, epsilon: float | None = None, radius: floa
 def _hurts_more(m: Measured, more: str, less: str) -> Comparison:
     """Averaged over all sizes, as both are attacked with all of them."""
     low, high = together(_left(m, more), _left(m, less))
-    return greater(high, low, f"Dice with {more} attacked is below that with {less} attacked by")
+    return greater(high, low, Clause(f"Dice with {more} attacked is", ("below", "above"), f"that with {less} attacked"))
 
 
 def _lowers(m: Measured, attacked: str) -> Comparison:
     before, after = together(clean(m), _left(m, attacked))
-    return greater(before, after, f"{attacked} lowers Dice by")
+    return greater(before, after, Clause(attacked, ("lowers", "raises"), "Dice"))
 
 
 def _steady(m: Measured, attacked: str) -> Comparison:
     largest, smallest = together(*(_left(m, attacked, size, size) for size in (_MOST, _LEAST)))
-    return same(largest, smallest, f"{attacked}: Dice at epsilon = rad = {_MOST:g} differs from that at {_LEAST:g} by")
+    what = Clause(f"{attacked}: Dice at epsilon = rad = {_MOST:g} is", ("above", "below"), f"that at {_LEAST:g}")
+    return same(largest, smallest, what)
 
 
 def _severe(m: Measured) -> Comparison:
     before, after = together(clean(m), _left(m, ALL, _LEAST, _LEAST))
     margins = {x: (before[x] - after[x]) / before[x] - SUCCESS for x in before if before[x] > 0}
-    return above_zero(margins, f"relative drop at epsilon = rad = {_LEAST:g} is above {SUCCESS:g} by")
+    what = Clause(f"relative drop at epsilon = rad = {_LEAST:g} is", ("above", "below"), f"{SUCCESS:g}")
+    return above_zero(margins, what)
 
 
 def line(m: Measured, modality: str, column: str) -> dict[str, float]:
@@ -140,7 +153,9 @@ def line(m: Measured, modality: str, column: str) -> dict[str, float]:
 
 
 def _steeper(m: Measured, other: str, column: str, name: str) -> Comparison:
-    return greater(line(m, "T2", column), line(m, other, column), f"{name} of T2 is above that of {other} by")
+    return greater(
+        line(m, "T2", column), line(m, other, column), Clause(f"{name} of T2 is", ("above", "below"), f"that of {other}")
+    )
 
 
 def _explained(m: Measured) -> Comparison:
@@ -155,4 +170,4 @@ def _explained(m: Measured) -> Comparison:
             series = ([by[x][patient] for x in MODALITIES] for by in (slopes, left))
             tau = float(kendalltau(*series).statistic)
             taus[patient] = 0.0 if tau != tau else tau
-    return above_zero(taus, "tau of slope and remaining Dice over the modalities =")
+    return above_zero(taus, Clause("remaining Dice", ("rises", "falls"), "with the slope over the modalities"), TAU)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from SegAdversarialLib.studies.papers.judging import (
     Claim,
+    Clause,
     Comparison,
     above_zero,
     claim,
@@ -187,18 +188,18 @@ def left(m: Measured, network: str, regions: tuple[str, ...] = _ALL, epsilon: fl
 
 def _hurts(m: Measured, attack: str, region: str, network: str = NOTHING) -> Comparison:
     before, after = together(clean(m, network, (region,)), left(m, network, (region,), _USUAL, attack))
-    return greater(before, after, f"{attack} lowers Dice of {region} by")
+    return greater(before, after, Clause(attack, ("lowers", "raises"), f"Dice of {region}"))
 
 
 def _worse(m: Measured, stronger: str, weaker: str) -> Comparison:
     less, more = together(*(left(m, NOTHING, _ALL, _USUAL, x) for x in (stronger, weaker)))
-    return greater(more, less, f"{stronger} leaves less Dice than {weaker} by")
+    return greater(more, less, Clause(f"{stronger} leaves", ("less", "more"), f"Dice than {weaker}"))
 
 
 def _falls(m: Measured, attack: str, column: str, name: str) -> Comparison:
     steps = m.steps(lambda row: row["network"] == NOTHING and row["attack"] == attack, column)
     levels = [(-float(step), by_patient(values)) for step, values in steps.items()]
-    return rising(levels, f"{attack}: {name} falls with the iterations, tau =")
+    return rising(levels, Clause(f"{attack}: {name}", ("falls", "rises"), "with the iterations"))
 
 
 def _grows(m: Measured, networks: dict[int, str], region: str) -> Comparison:
@@ -207,36 +208,39 @@ def _grows(m: Measured, networks: dict[int, str], region: str) -> Comparison:
     if missing:
         return Comparison(None, f"{', '.join(missing)}: not measured")
     levels = list(zip(map(float, known), together(*known.values())))
-    return rising(levels, f"Dice of {region} at epsilon {_WORST:g} rises with T, tau =")
+    return rising(levels, Clause(f"Dice of {region} at epsilon {_WORST:g}", ("rises", "falls"), "with T"))
 
 
 def _defends(m: Measured, network: str, region: str, undefended: str = NOTHING) -> Comparison:
     """More Dice left at both sizes of the attack, over which the patient's values are averaged."""
     pairs = [together(*(left(m, x, (region,), e) for x in (network, undefended))) for e in _SIZES]
     margins = {x: sum(more[x] - less[x] for more, less in pairs) / len(_SIZES) for x in pairs[0][0] if x in pairs[1][0]}
-    return above_zero(margins, f"{network} leaves more Dice of {region} than {undefended} by")
+    what = Clause(f"{network} leaves", ("more", "less"), f"Dice of {region} than {undefended}")
+    return above_zero(margins, what)
 
 
 def _more_left(m: Measured, better: str, worse: str, regions: tuple[str, ...] = _ALL, epsilon: float = _WORST) -> Comparison:
     more, less = together(*(left(m, x, regions, epsilon) for x in (better, worse)))
-    return greater(more, less, f"{better} leaves more Dice than {worse} at epsilon {epsilon:g} by")
+    what = Clause(f"{better} leaves", ("more", "less"), f"Dice than {worse} at epsilon {epsilon:g}")
+    return greater(more, less, what)
 
 
 def _keeps(m: Measured, network: str) -> Comparison:
     one, other = together(clean(m, network), clean(m, NOTHING))
-    return same(one, other, f"clean Dice of {network} differs by")
+    return same(one, other, Clause(f"clean Dice of {network} is", ("above", "below"), f"that of {NOTHING}"))
 
 
 def _better_clean(m: Measured, better: str, worse: str, regions: tuple[str, ...]) -> Comparison:
     more, less = together(*(clean(m, x, regions) for x in (better, worse)))
-    return greater(more, less, f"clean Dice of {better} is above that of {worse} by")
+    return greater(more, less, Clause(f"clean Dice of {better} is", ("above", "below"), f"that of {worse}"))
 
 
 def _below_clean(m: Measured, network: str) -> Comparison:
     before, after = together(clean(m, NOTHING), left(m, network, _ALL, _USUAL))
-    return greater(before, after, f"{network} at epsilon {_USUAL:g} is below by")
+    what = Clause(f"Dice of {network} at epsilon {_USUAL:g} is", ("below", "above"), f"clean Dice of {NOTHING}")
+    return greater(before, after, what)
 
 
 def _saturates(m: Measured, hotter: int, hot: int) -> Comparison:
     one, other = together(*(left(m, DISTILLED[x], ("WT",)) for x in (hotter, hot)))
-    return same(one, other, f"Dice of WT at T = {hotter} differs from that at T = {hot} by")
+    return same(one, other, Clause(f"Dice of WT at T = {hotter} is", ("above", "below"), f"that at T = {hot}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from SegAdversarialLib.studies.papers.judging import Claim, Comparison, claim, greater, guarded, rising, untestable
+from SegAdversarialLib.studies.papers.judging import Claim, Clause, Comparison, claim, greater, guarded, rising, untestable
 from SegAdversarialLib.studies.papers.measured import Measured, Row, Values, by_patient, is_setting, together
 from SegAdversarialLib.studies.papers.pervin2023.names import AUGMENTED, BACKGROUND, BY_FGSM, BY_INVERSE, after
 from SegAdversarialLib.studies.papers.pervin2023.tables import EPSILONS, FGSM, INVERSE, PLAIN, TABLE_3
@@ -111,15 +111,16 @@ def _on_useful(m: Measured, comparisons: Callable[[], Iterable[Comparison]]) -> 
 
 def _better(m: Measured, better: str, worse: str) -> Comparison:
     more, less = together(clean(m, better), clean(m, worse))
-    return greater(more, less, f"mean IoU of {better} is above that of {worse} by")
+    return greater(more, less, Clause(f"mean IoU of {better} is", ("above", "below"), f"that of {worse}"))
 
 
 def _falls(m: Measured, attack: str) -> Comparison:
     series = {0.0: clean(m, PLAIN), **{epsilon: attacked(m, PLAIN, attack, epsilon) for epsilon in EPSILONS}}
     levels = [(-epsilon, values) for epsilon, values in zip(series, together(*series.values()))]
-    return rising(levels, f"{attack}: mean IoU falls with epsilon, tau =")
+    return rising(levels, Clause(f"{attack}: mean IoU", ("falls", "rises"), "with epsilon"))
 
 
 def _restores(m: Measured, attack: str, epsilon: float) -> Comparison:
     more, less = together(*(attacked(m, x, attack, epsilon) for x in (AUGMENTED[attack], PLAIN)))
-    return greater(more, less, f"{AUGMENTED[attack]} is above {PLAIN} under {attack} of {epsilon:g} by")
+    under = f"that of {PLAIN} under {attack} of {epsilon:g}"
+    return greater(more, less, Clause(f"mean IoU of {AUGMENTED[attack]} is", ("above", "below"), under))

@@ -12,7 +12,7 @@ from SegAdversarialLib.studies.papers.scales import CohortLike, Data, Scale, par
 _DESCRIPTION = (
     "Pervin et al. 2023: a 2D U-Net that learns from images alone, and with copies that FGSM, Inverse FGSM, flips, turns, "
     "crops, jitter and a generator have made; mean IoU of background and object, by epoch, under attack and by augmentation. "
-    "What the paper's GAN is it does not say; the generator of Chen et al. stands in its place."
+    "The paper does not say what its GAN is; the generator of Chen et al. stands in its place."
 )
 _CLASSIC = {"Flipping": "flip", "Rotating": "rotate", "Cropping": "crop", "Color Jitter": "jitter"}
 _GENERATOR = "GAN"
