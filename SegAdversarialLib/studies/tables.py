@@ -57,7 +57,20 @@ class Measure:
         return shown + (SIGNIFICANT if self.significant else "") + (f" ({', '.join(beside)})" if beside else "")
 
 
-Entry = str | int | float | bool | None | Measure
+@dataclass(frozen=True)
+class Shown:
+    """An entry that is shown as a text of its own: as somebody else has printed it, or with digits of its own.
+
+    Attributes:
+        number: what it sorts by.
+        text: what is shown, such as "0.741 ± 0.162*".
+    """
+
+    number: float
+    text: str
+
+
+Entry = str | int | float | bool | None | Measure | Shown
 """What stands in a table."""
 
 
@@ -133,7 +146,7 @@ class Table:
 
 def text_of(entry: Entry) -> str:
     """An entry as it is shown."""
-    if isinstance(entry, Measure):
+    if isinstance(entry, Measure | Shown):
         return entry.text
     if isinstance(entry, float) and math.isnan(entry):
         return "-"
@@ -142,7 +155,7 @@ def text_of(entry: Entry) -> str:
 
 def number_of(entry: Entry) -> float | None:
     """An entry as the number that it sorts by; None for words."""
-    if isinstance(entry, Measure):
+    if isinstance(entry, Measure | Shown):
         return None if math.isnan(entry.number) else entry.number
     if entry is None or isinstance(entry, str) or math.isnan(entry):
         return None
@@ -155,7 +168,8 @@ def _headers(name: str, measured: bool, tested: bool) -> list[str]:
 
 def _fields(entry: Entry, measured: bool, tested: bool) -> list[Any]:
     if not isinstance(entry, Measure):
-        blank = "" if isinstance(entry, float) and math.isnan(entry) else entry
+        said = entry.text if isinstance(entry, Shown) else entry
+        blank = "" if isinstance(said, float) and math.isnan(said) else said
         return [blank, *[""] * (3 * measured + tested)]
     found = entry.summary
     numbers: list[Any] = [entry.number, found.finite_sd * entry.scale]

@@ -13,9 +13,10 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.metrics import psnr, rmse
 from SegAdversarialLib.studies import papers
 from SegAdversarialLib.studies.papers.chen2019 import names as chen
+from SegAdversarialLib.studies.papers.comparing import beside
 from SegAdversarialLib.studies.papers.liu2021 import tables as liu
 from SegAdversarialLib.studies.papers.liu2021.names import FGSM
-from SegAdversarialLib.studies.papers.printed import figures
+from SegAdversarialLib.studies.papers.printed import PrintedTable, figures
 
 
 def test_a_printed_line_is_read() -> None:
@@ -79,7 +80,7 @@ def test_here_is_the_mean_over_patients_and_the_difference_to_the_paper() -> Non
     _, table_2, _ = papers.compared("liu2021", rows)
     found = {tuple(row[:3]): row[3:] for row in table_2.rows}
     paper, here, difference = found["Whole tumor", "No defense", "ε = 0.05"]
-    assert paper == "0.676 ± 0.189"
+    assert paper.text == "0.676 ± 0.189"
     assert math.isclose(here.number, 0.55) and here.text == f"0.550 ± {np.std(list(values.values()), ddof=1):.3f}"
     assert difference == round(0.55 - 0.676, 3)
     assert found["Tumor core", "No defense", "ε = 0.1"][1] is None
@@ -107,9 +108,29 @@ def test_chen_s_table_is_in_percent_and_has_a_row_for_structures_that_the_paper_
     found = {tuple(row[:2]): row[2:] for row in table.rows}
     assert found["U-Net", "Liver"][1].text == "90.00 ± 0.00"
     paper, here, difference = found["I_DV on U-Net (ξ = 2.0)", "Liver"]
-    assert (paper, here.text, difference) == ("11.19", "45.00 ± 0.00", round(45 - 11.19, 2))
+    assert (paper.text, here.text, difference) == ("11.19", "45.00 ± 0.00", round(45 - 11.19, 2))
     assert found["I_DV on U-Net (ξ = 2.0)", "oedema"][0] == "-"
     assert math.isclose(found["U-Net 30% decrease", "oedema"][1].number, 56.0)
+
+
+def test_the_paper_s_figures_sort_by_their_value_and_are_written_as_printed() -> None:
+    rows = {(f"network {n}",): figures(line) for n, line in enumerate(("9.16", "80.07 ± 1.5*", "-"))}
+    table = PrintedTable("Table 9", "Dice", ("Network",), ("WT",), rows)
+    found = beside(table, lambda *_: {"a": 10.0, "b": 11.0})
+    (column,) = (n for n, x in enumerate(found.columns) if x == "paper")
+    assert [row[column] for row in found.numbers] == [9.16, 80.07, None]
+    assert [row[column] for row in found.texts] == ["9.16", "80.07 ± 1.5*", "-"]
+    assert "80.07 ± 1.5*" in found.to_csv() and "Shown" not in found.to_csv()
+
+
+def test_digits_are_those_that_are_known() -> None:
+    rows = {("a",): figures("0.609 6.628e-4"), ("b",): figures("0.7 0.0013")}
+    table = PrintedTable("Table 9", "Dice", ("Network",), ("WT", "p"), rows)
+    found = {"WT": {"x": 0.6089, "y": 0.6090}, "p": 0.84375}
+    shown = beside(table, lambda _, row, column: found[column])
+    texts = [row[3:] for row in shown.texts]
+    assert texts[0][1] == "0" and math.copysign(1, shown.rows[0][4]) == 1, "no -0.000"  # type: ignore[arg-type]
+    assert texts[1][0] == "0.844", "0.8440 would be a digit that is wrong"
 
 
 def test_what_stands_on_one_side_alone_is_explained() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from SegAdversarialLib.evaluation.statistics import summary
 from SegAdversarialLib.studies.papers.printed import Printed, PrintedTable
-from SegAdversarialLib.studies.tables import Entry, Measure, Table
+from SegAdversarialLib.studies.tables import Entry, Measure, Shown, Table
 
 Found = Mapping[str, float] | float | None
 """What was measured: by patient, or one number (a p-value); None or nothing: it was not."""
@@ -37,7 +37,7 @@ def beside(table: PrintedTable, here: Here, scale: float = 1.0) -> Table:
         for column, figure in zip(table.columns, figures):
             found = here(table, row, column)
             if figure is not None or found:
-                shown = "-" if figure is None else figure.text
+                shown = "-" if figure is None else Shown(figure.number, figure.text)
                 rows.append((*row, column, shown, *_ours(figure, found, _digits(table, column), scale)))
     columns = (*table.heads, "Figure", "paper", "here", "difference")
     notes = (*_notes(table), *_on_gaps(table, rows))
@@ -73,13 +73,13 @@ def _on_gaps(table: PrintedTable, rows: Sequence[tuple[Entry, ...]]) -> list[str
 def _ours(figure: Printed | None, found: Found, digits: int, scale: float) -> tuple[Entry, Entry]:
     """What was found here, and by how much it is above the paper's figure."""
     if isinstance(found, (int, float)):
-        return float(f"{found:.3g}"), None
+        return Shown(float(found), f"{found:.3g}"), None
     if not found:
         return None, None
     ours = Measure(summary(dict(found)), digits=digits, scale=scale)
     if figure is None or not math.isfinite(ours.number):
         return ours, None
-    return ours, round(ours.number - figure.number, digits)
+    return ours, round(ours.number - figure.number, digits) + 0.0  # no -0.000
 
 
 def _notes(table: PrintedTable) -> tuple[str, ...]:
