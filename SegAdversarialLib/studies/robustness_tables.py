@@ -39,7 +39,7 @@ def overview(rows: Rows, *, correction: Correction = "holm") -> Table:
     notes = (
         "Mean ± standard deviation over patients. Interval: bootstrap over patients (BCa). Effect: matched-pairs rank-"
         "biserial correlation; -1 where Dice fell in every patient. Success: how often Dice lost 30 % or more. Structures "
-        "that were missed have no distance: they are counted beside the mean.",
+        "that were missed, or found where the reference has none, have no distance: they are counted beside the mean.",
     )
     return marked(Table("All results", columns, tuple(body), notes), "no attack", correction)
 

@@ -141,7 +141,9 @@ def test_histograms_and_normal_plots_of_raw_and_normalised_intensities() -> None
     found = foreground_intensities(cases)
     inside = (cases[0].image > 0).any(0)
     np.testing.assert_array_equal(found["T1"][0], cases[0].image[0][inside])
-    assert [x.get_title() for x in histograms(found).axes] == ["T1", "T1ce", "T2", "FLAIR", "", "", "", ""]
+    bars = histograms(found)
+    assert [x.get_title() for x in bars.axes] == ["T1", "T1ce", "T2", "FLAIR", "", "", "", ""]
+    assert {"raw: density", "normalised: density", "intensity (scanner units)", "normalised (SD)"} <= texts(bars)
     figure = quantile_plots(found)
     slope, intercept, correlation = probplot(np.concatenate(found["T2"]))[1]
     assert f"slope {slope:.4g}\nintercept {intercept:.4g}\nr {correlation:.3f}" in texts(figure)

@@ -20,10 +20,14 @@ from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import report
 from SegAdversarialLib.studies.grouping import Results
 from SegAdversarialLib.studies.report import writing
+from SegAdversarialLib.studies.report.gathering import gather
 from SegAdversarialLib.studies.report.markup import element, escaped
+from SegAdversarialLib.studies.report.material import Account
+from SegAdversarialLib.studies.report.notes import Note, gathered
 from SegAdversarialLib.studies.report.summary import effects, findings, limits
 from SegAdversarialLib.studies.report.tables import table
 from SegAdversarialLib.studies.report.writing import render
+from SegAdversarialLib.studies.study import Study
 from SegAdversarialLib.studies.tables import Table
 
 DAY = datetime.date(2026, 11, 28)
@@ -220,6 +224,64 @@ def test_a_figure_that_is_not_broad_has_no_class() -> None:
 
     assert 'class="broad"' in figure("a", "b", b"", "image/png", broad=True)
     assert "class" not in figure("a", "b", b"", "image/png", broad=False).partition(">")[0]
+
+
+def test_notes_that_differ_in_numbers_or_cases_alone_are_one_line() -> None:
+    networks = {"Distillation (T = 20)": "a", "Distillation (T = 100)": "b", "Distillation": "c"}
+    cases = {"anna": ["anna-first", "anna-second"], "C4-001": ["C4-001"]}
+    raised = {
+        f"The attack raised the mean Dice from 0.59 to {x} instead of lowering it.": n for x, n in ((0.61, 2), (0.62, 5))
+    }
+    read = {f"/data/{x}/T1.nii.gz gives no {y}.": 1 for x in ("anna-first", "C4-001") for y in ("unit", "origin")}
+    channels = {f"{x} holds 3 values that are no numbers.": 1 for x in ("T1", "T2")}
+    learned = {f"{x} learns from 2 of the cases.": 1 for x in networks}
+    account = Account(networks=networks, cases=cases, notes={**raised, **read, **channels, **learned})
+    found = gathered(account)
+    assert found[0] == Note("The attack raised the mean Dice from 0.59 to 0.62 instead of lowering it.", 2, 7)
+    assert [x[1:] for x in found[1:3]] == [(2, 2), (2, 2)], "of two cases, but of the unit and of the origin"
+    assert [x.example for x in found[3:]] == [*channels, *learned], "other channels and networks are other notes"
+    assert sum(x.times for x in found) == sum(account.notes.values())
+
+
+def test_the_page_counts_notes_that_it_does_not_show() -> None:
+    noted = {f"Dice is only {x}.": 1 for x in (0.1, 0.2, 0.3)}
+    page = Seen(render(made_up.material(account=Account(notes=noted)), date=DAY)).text
+    assert page.count("Dice is only") == 1 and "Notes like it" in page and "with one of them as an example" in page
+    alone = Seen(render(made_up.material(account=Account(notes={"Dice is only 0.1.": 3})), date=DAY)).text
+    assert "Notes like it" not in alone and "as an example" not in alone
+
+
+def test_a_network_that_is_a_file_is_told_by_its_name() -> None:
+    study = {"cohort": "phantom:0-1@24", "attacks": [{"attack": "fgsm"}], "audit": False, "study": "a"}
+    for network in ("builtin:brain-tumour-phantom", {"path": "builtin:brain-tumour-phantom", "trust": True}):
+        read = Study.of({**study, "networks": {"one": network}})
+        assert gather(read, MadeUpStore(made_up.results(patients=1))).account.networks == {
+            "one": "builtin:brain-tumour-phantom"
+        }
+
+
+def test_a_structure_without_a_distance_was_missed_or_made_up() -> None:
+    rows = made_up.results(patients=6, epsilons=(0.1,))
+    for row in rows:
+        row |= {"dice_after": 0.0, "hd95_after": float("inf"), "volume_after": 3.0}
+    (said,) = (x for x in limits(made_up.material(results=Results(rows))) if "HD95" in x)
+    assert "missed wholly, or found where the reference has none" in said
+
+
+def test_the_networks_that_are_left_out_of_the_summary_are_counted() -> None:
+    few, many = (made_up.results(patients=2, networks=[f"n{x}" for x in range(count)], epsilons=(0.1,)) for count in (12, 14))
+    said = {len(x.networks): findings(made_up.material(results=x), effects(x)) for x in map(Results, (few, many))}
+    about = "Of 14 networks that were attacked, the 6 that lost most and the 6 that lost least:"
+    assert about in said[14] and len([x for x in said[14] if "under the strongest" in x]) == 12
+    assert not [x for x in said[12] if "lost least" in x] and len([x for x in said[12] if "under the strongest" in x]) == 12
+
+
+@pytest.mark.parametrize(("regions", "sentence"), [(1, "stands WT, which counts in"), (2, "stand TC, WT, which count in")])
+def test_what_stands_beside_the_mean(regions: int, sentence: str) -> None:
+    rows = made_up.results(patients=2, epsilons=(0.1,))
+    for row in rows:
+        row["region"] = row["structure"] in ("WT", "TC")[:regions]
+    assert f"Beside it {sentence} no mean." in findings(made_up.material(results=Results(rows)), [])[0]
 
 
 def test_limits_say_what_few_patients_cannot_show() -> None:

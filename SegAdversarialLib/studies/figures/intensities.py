@@ -49,10 +49,10 @@ def histograms(intensities: Intensities) -> Any:
                     within = (low, high) if low < high else None
                     axis.hist(shown, _BINS, range=within, density=True, color=COLORS[column % len(COLORS)])
             axes[0, column].set_title(name)
-            axes[0, column].set_xlabel("intensity")
+            axes[0, column].set_xlabel("intensity (scanner units)")
             axes[1, column].set_xlabel("normalised (SD)")
         for axis, title in zip(axes[:, 0], ("raw", "normalised")):
-            axis.set_ylabel(title)
+            axis.set_ylabel(f"{title}: density")
     return figure
 
 
@@ -65,7 +65,7 @@ def quantile_plots(intensities: Intensities) -> Any:
                 _quantiles(axis, shown, COLORS[column % len(COLORS)])
             axes[0, column].set_title(name)
             axes[1, column].set_xlabel("normal quantiles")
-        for axis, title in zip(axes[:, 0], ("raw intensity", "normalised (SD)")):
+        for axis, title in zip(axes[:, 0], ("raw (scanner units)", "normalised (SD)")):
             axis.set_ylabel(title)
     return figure
 

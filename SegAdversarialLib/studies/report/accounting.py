@@ -9,6 +9,7 @@ from typing import Any
 from SegAdversarialLib.attacks.cost import duration
 from SegAdversarialLib.studies.report.markup import Markup, element
 from SegAdversarialLib.studies.report.material import Account, Trouble
+from SegAdversarialLib.studies.report.notes import Note, gathered
 from SegAdversarialLib.studies.report.page import Section, bullets, folded, heading, paragraph
 from SegAdversarialLib.studies.report.tables import sheet
 
@@ -32,7 +33,7 @@ def section(account: Account, files: Mapping[str, str]) -> Section:
         *_networks(account.networks),
         *_attacks(account.attacks),
         *_cases(account),
-        *_notes(account.notes),
+        *_notes(gathered(account)),
         *_versions(account),
     ]
     if account.text:
@@ -93,12 +94,17 @@ def _cases(account: Account) -> list[Markup]:
     return [heading("Cases"), paragraph(f"{said}."), folded("All cases by patient", paragraph("; ".join(names), quiet=True))]
 
 
-def _notes(notes: Mapping[str, int]) -> list[Markup]:
+def _notes(notes: Sequence[Note]) -> list[Markup]:
     if not notes:
         return []
-    texts = [[note, f"{count:,}"] for note, count in notes.items()]
-    numbers = [[None, float(count)] for count in notes.values()]
-    return [heading("What was odd"), sheet("What was odd", ("Note", "Jobs that said so"), texts, numbers)]
+    title, several = "What was odd", any(x.alike > 1 for x in notes)
+    counts = [[*([x.alike] if several else []), x.times] for x in notes]
+    columns = ("Note", *(["Notes like it"] if several else []), "Jobs that said so")
+    texts = [[x.example, *(f"{count:,}" for count in own)] for x, own in zip(notes, counts)]
+    numbers: list[list[float | None]] = [[None, *map(float, own)] for own in counts]
+    said = "Notes that differ in their numbers or cases alone are one line here, with one of them as an example."
+    beneath = [paragraph(said, quiet=True)] if several else []
+    return [heading(title), sheet(title, columns, texts, numbers), *beneath]
 
 
 def _versions(account: Account) -> list[Markup]:

@@ -149,4 +149,5 @@ def _what(network: Any) -> str:
     if isinstance(network, str):
         return network
     said = network.model_dump(mode="json", exclude_defaults=True) if hasattr(network, "model_dump") else dict(network)
-    return settings_in_words({name: value for name, value in said.items() if name != "trust"})
+    said.pop("trust", None)
+    return str(said["path"]) if set(said) == {"path"} else settings_in_words(said)

@@ -109,8 +109,8 @@ def limits(material: Material) -> list[str]:
     missed = sum(_is_infinite(row.get("hd95_after")) for row in averaged)
     if missed:
         said.append(
-            f"In {missed:,} of {len(averaged):,} rows a structure was missed altogether: its HD95 is infinite, and is "
-            "counted beside the means, never averaged."
+            f"In {missed:,} of {len(averaged):,} rows a structure was missed wholly, or found where the reference has none; "
+            "there its HD95 is infinite, and is counted beside the means, never averaged."
         )
     said.append(
         "An attack shows harm that can be done, never that no more can: a network that withstands these attacks may fall to "
@@ -159,7 +159,8 @@ def _extent(results: Results) -> str:
     attacks = in_order(x.attack for x in results.tried if x.changes)
     counted = results.counted
     beside = [x for x in results.structures if x not in counted]
-    shown = f" {_some(beside)} {'stands' if len(beside) == 1 else 'stand'} beside it, and count in no mean." if beside else ""
+    stands, counts = ("stands", "counts") if len(beside) == 1 else ("stand", "count")
+    shown = f" Beside it {stands} {_some(beside)}, which {counts} in no mean." if beside else ""
     return (
         f"{_several(len(results.networks), 'network')} segmented {_several(len(cases), 'case')} before and after "
         f"{_several(len(attacks), 'attack')} ({_some(attacks)}). Mean Dice is that of the network's own "
@@ -168,11 +169,12 @@ def _extent(results: Results) -> str:
 
 
 def _losses(found: Sequence[Effect]) -> list[str]:
-    shown = sorted(found, key=lambda x: x.after - x.before)
+    shown, said = sorted(found, key=lambda x: x.after - x.before), []
     if len(shown) > _MOST_NETWORKS:
         half = _MOST_NETWORKS // 2
+        said = [f"Of {len(shown)} networks that were attacked, the {half} that lost most and the {half} that lost least:"]
         shown = [*shown[:half], *shown[-half:]]
-    return [f"{x.network}: {_loss(x)}" for x in shown]
+    return [*said, *(f"{x.network}: {_loss(x)}" for x in shown)]
 
 
 def _loss(one: Effect) -> str:
