@@ -148,9 +148,14 @@ class Runner:
     def _onEvent(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "progress":
+            from SegAdversarialLib.jobs.time_left import says_time_left
+
             fraction = float(event["fraction"])
-            # a job that knows its own parts knows better than its fraction tells
-            left = event["left"] if "left" in event else self._timeLeft.after(fraction)
+            left = self._timeLeft.after(fraction)
+            if says_time_left(event["message"]):
+                left = None
+            elif "left" in event:  # a job that knows its own parts knows better than its fraction tells
+                left = event["left"]
             self._listener.onProgress(fraction, event["message"], left)
         elif kind == "log":
             self._listener.onLog(event["message"])

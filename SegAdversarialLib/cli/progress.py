@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+from SegAdversarialLib.jobs.time_left import says_time_left
+
 LINE_EVERY = 30.0
 """Seconds between two lines on the same part of a job, where there is no bar."""
 
 _BAR = "{percentage:3.0f}% |{bar}| {elapsed} < LEFT  {desc}"
+_BAR_ALONE = _BAR.replace(" < LEFT", "")
+"""Of a job whose message says how much time is left."""
 _NARROW = "{percentage:3.0f}% {desc}"
 
 _WIDE = 60
@@ -52,7 +56,7 @@ class Progress:
         part, now = message.partition(":")[0], self._clock()
         if part != self._part or now - self._last_line >= LINE_EVERY:
             self._part, self._last_line = part, now
-            told = "" if message.endswith(" left") else self._remaining(left)  # a message may say it itself
+            told = "" if says_time_left(message) else self._remaining(left)
             print(f"{self._fraction:4.0%}  {message}{told}", file=self._stream, flush=True)
 
     def pause(self) -> None:
@@ -71,7 +75,8 @@ class Progress:
 
         columns = shutil.get_terminal_size().columns
         wide = columns >= _WIDE
-        layout = _BAR.replace("LEFT", "{remaining}" if left is None else tqdm.format_interval(left)) if wide else _NARROW
+        layout = (_BAR_ALONE if says_time_left(message) else _BAR) if wide else _NARROW
+        layout = layout.replace("LEFT", "{remaining}" if left is None else tqdm.format_interval(left))
         if self._bar is None:
             self._bar = tqdm(total=1.0, file=self._stream, leave=False, ncols=columns - 1, nrows=24, bar_format=layout)
         self._bar.bar_format = layout

@@ -9,6 +9,11 @@ _SOONEST = 0.03
 """A forecast from less of the work than this is worth nothing."""
 
 
+def says_time_left(message: str) -> bool:
+    """Whether a message of progress says itself how much time is left, or that nobody knows: nothing is to be added to it."""
+    return message.endswith(" left")
+
+
 class TimeLeft:
     """Forecasts from the pace of the later half of what is done: what came before, such as opening a network or a first guess
     of the parts' shares, says little about what comes.

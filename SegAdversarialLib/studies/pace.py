@@ -64,13 +64,15 @@ class Pace:
         return any(count > 0 and self._expected(sort) is None for sort, count in self._left.items())
 
     def sentence(self, workers: int) -> str:
-        """How far it is: "12 of 40 jobs, 31 a minute, about 1 min left"."""
+        """How far it is: "12 of 40 jobs, 31 a minute, about 1 min left"; of the time that is left also that nobody knows."""
         text = f"{self._done:,} of {self._total:,} jobs"
         if (rate := self.per_minute) > 0:  # where single jobs take minutes it says nothing
             text += f", {rate:.3g} a minute"
         left = self.left(workers)
         about = "more than" if self.is_least else "about"
-        return text if left is None or self._done == self._total else f"{text}, {about} {duration(left)} left"
+        if self._done == self._total:
+            return text
+        return f"{text}, not known yet how much is left" if left is None else f"{text}, {about} {duration(left)} left"
 
     def _expected(self, sort: _Sort) -> float | None:
         """Seconds of one cell: as those of its sort took, or else those most like it; None where there are none."""

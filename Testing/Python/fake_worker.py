@@ -26,7 +26,8 @@ def answer(request: dict[str, Any]) -> None:
     if act == "echo":
         sys.stdout.write("a library prints\n")
         print("and writes to its log", file=sys.stderr, flush=True)
-        send(event="progress", id=identifier, fraction=0.5, message="half")
+        send(event="progress", id=identifier, fraction=0.5, message="half", left=30.0)
+        send(event="progress", id=identifier, fraction=0.6, message="6 of 10 jobs, about 5 minutes left", left=30.0)
         send(event="log", id=identifier, level="info", message="noted")
         # a line in two pieces
         text = json.dumps({"event": "done", "id": identifier, "rows": [{"ü": 1}]}) + "\n"

@@ -36,11 +36,13 @@ class Heard:
 
     def __init__(self) -> None:
         self.progress: list[tuple[float, str]] = []
+        self.left: list[float | None] = []
         self.log: list[str] = []
         self.ends: list[Any] = []
 
     def onProgress(self, fraction: float, message: str, remaining: float | None) -> None:
         self.progress.append((fraction, message))
+        self.left.append(remaining)
 
     def onLog(self, text: str) -> None:
         self.log.append(text)
@@ -98,6 +100,8 @@ def test_a_task_from_beginning_to_end(slicerHost: Any, runner: Any, tmp_path: Pa
     outcome = wait(slicerHost, heard)
     assert (outcome.kind, outcome.nodes, outcome.message) == ("done", "nodes", "")
     assert (0.5, "half") in heard.progress and "noted" in heard.log
+    said = dict(zip((message for _, message in heard.progress), heard.left))
+    assert said["half"] == 30 and said["6 of 10 jobs, about 5 minutes left"] is None, "the message tells it already"
     assert task.mode == 0o700 and not task.folder.exists() and not list(tmp_path.iterdir())
     assert not runner.busy
 

@@ -17,6 +17,8 @@ from SegAdversarialLib import attacks, recipes
 from SegAdversarialLib.attacks.documentation import settings_of
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.cli.progress import LINE_EVERY, Progress
+from SegAdversarialLib.studies.pace import Pace
+from SegAdversarialLib.studies.records import Cell
 
 
 @pytest.fixture
@@ -149,6 +151,17 @@ def test_a_job_that_knows_how_long_it_takes_is_believed() -> None:
     progress.close()
     known, guessed = stream.getvalue().splitlines()
     assert known.endswith("(about 40 seconds left)") and guessed.endswith("(about 24 minutes left)")
+
+
+def test_nothing_is_added_to_what_a_study_says_of_the_time_left() -> None:
+    """Two minutes before the first of its jobs made hours of some minutes."""
+    stream, clock = io.StringIO(), Clock()
+    progress = Progress(stream, clock)
+    clock.now += 4 * LINE_EVERY
+    told = Pace([Cell(kind="attack", network="n", case="c")]).sentence(1)
+    progress.show(0.02, f"jobs: {told}")
+    progress.close()
+    assert stream.getvalue() == f"  2%  jobs: {told}\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
