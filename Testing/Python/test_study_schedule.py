@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,7 +90,7 @@ def test_time_left_knows_that_attacks_differ() -> None:
     now = [0.0]
     cells = [attack("n", f"c{c}", name=name) for name in ("quick", "slow") for c in range(4)]
     pace = Pace(cells, clock=lambda: now[0])
-    assert pace.left(2) is None and pace.sentence(2) == "0 of 8 jobs"
+    assert pace.left(2) is None and pace.sentence(2) == "0 of 8 jobs, not known yet how much is left"
     for cell, seconds in ((cells[0], 1.0), (cells[1], 3.0), (cells[4], 20.0)):
         now[0] += seconds
         pace.finished(cell, seconds)
@@ -192,3 +194,21 @@ def test_of_equal_cases_always_the_same_is_the_worst() -> None:
     cells = grid(networks=1, cases=5, attacks=1)
     left = {cell.key: 0.25 for cell in cells}
     assert worst(cells, left) == worst(cells[::-1], left) == [min(cells, key=lambda x: x.key)]
+
+
+def test_the_page_s_forecast_for_a_cluster_follows_from_its_figures() -> None:
+    """Each job 5.5 gradients, a clean answer of 0.4 and the measuring; each case once the reading, the lines and an answer."""
+    page = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    known = re.search(r"reading r = ([\d.]+) s and QQ lines ([\d.]+) s for each case; m = (\d+) s of one core", page)
+    assert known is not None
+    reading, lines, measuring = map(float, known.groups())
+    measured = re.search(r"reading a case \(\.nii\.gz\); .* \| ([\d.]+) s; ([\d.]+) s; ([\d.]+) s; [\d.]+ s \|", page)
+    assert measured is not None
+    assert tuple(map(float, measured.groups())) == (reading, measuring - lines, lines)
+    rows = re.findall(r"\| (\d+) s \| (\d+) s \| ([\d.]+) h \| ([\d.]+) h \| ([\d.]+) h \|", page)
+    assert len(rows) == 3
+    for row in rows:
+        gradient, job, *hours = map(float, row)
+        each = (5.5 + 0.4) * gradient + measuring
+        whole = (20_000 * each + 1000 * (reading + lines + 0.4 * gradient)) / 3600
+        assert [job, *hours] == [float(f"{x:.2g}") for x in (each, whole, whole / 8, whole / 64)]
