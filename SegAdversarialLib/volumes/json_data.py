@@ -61,7 +61,7 @@ def object_in(content: bytes, path: Path, what: str, way_out: str = "") -> dict[
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"The {what} {path} is no text in UTF-8; save it as UTF-8{way_out}.") from error
+        raise InputError(f"The {what} {path} is no text in UTF-8; give a JSON file in UTF-8{way_out}.") from error
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:

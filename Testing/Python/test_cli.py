@@ -202,7 +202,7 @@ def spoil(tmp_path: Path) -> dict[str, str]:
         (lambda f, s: ["run", s["job"]], "name of an attack"),
         (lambda f, s: ["run", s["changes"]], "no setting trust"),
         (lambda f, s: ["run", "none.json"], "no job file"),
-        (lambda f, s: ["run", f["A"]], "no readable JSON"),
+        (lambda f, s: ["run", f["A"]], "no text in UTF-8; give a JSON file in UTF-8"),
     ],
 )
 def test_wrong_input_is_one_sentence(

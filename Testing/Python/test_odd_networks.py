@@ -123,7 +123,7 @@ def test_settings_as_windows_programs_write_them(mark: bytes, ends: str, tmp_pat
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (json.dumps(SETTINGS).encode("utf-16"), "is no text in UTF-8; save it as UTF-8"),
+        (json.dumps(SETTINGS).encode("utf-16"), "is no text in UTF-8; give a JSON file in UTF-8"),
         (json.dumps(SETTINGS | {"description": "T\u00fcm\u00f6r"}, ensure_ascii=False).encode("latin-1"), "no text in UTF-8"),
         (b"// mine\n" + json.dumps(SETTINGS).encode(), "JSON has no comments, so take them out"),
         (b"# mine\n{}", "JSON has no comments"),
