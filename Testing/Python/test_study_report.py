@@ -19,7 +19,7 @@ from report_helpers import HOSTILE, MadeUpStore, MadeUpStudy
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import report
 from SegAdversarialLib.studies.grouping import Results
-from SegAdversarialLib.studies.report import writing
+from SegAdversarialLib.studies.report import contents, writing
 from SegAdversarialLib.studies.report.gathering import gather
 from SegAdversarialLib.studies.report.markup import element, escaped
 from SegAdversarialLib.studies.report.material import Account
@@ -150,6 +150,25 @@ def test_what_an_earlier_report_alone_had_beside_it_goes(tmp_path: Path) -> None
     beside = [x.name for folder in ("tables", "figures") for x in (tmp_path / folder).iterdir() if x.suffix == ".csv"]
     assert beside and all(name in text for name in beside)
     assert (tmp_path / "study.sqlite").read_text() == "stays" and not list(tmp_path.glob(".*"))
+
+
+def test_the_tables_open_in_a_scene(tmp_path: Path) -> None:
+    pytest.importorskip("slicer")
+    from SegAdversarialLib import scene
+
+    store = MadeUpStore(made_up.results(patients=2, networks=("U-Net",), epsilons=(0.1,), channels=("all",)), ("U-Net",))
+    read = scene.read_scene(report.write_scene(MadeUpStudy(), store, tmp_path / "tables.mrb"))  # type: ignore[arg-type]
+    nodes = [read.GetNthNodeByClass(n, "vtkMRMLTableNode") for n in range(read.GetNumberOfNodesByClass("vtkMRMLTableNode"))]
+    (shown,) = (x for x in nodes if "Dice under FGSM" in x.GetName())
+    texts = {
+        shown.GetCellText(row, column)
+        for row in range(shown.GetNumberOfRows())
+        for column in range(shown.GetNumberOfColumns())
+    }
+    (wanted,) = (x.table for x in contents.tables(gather(MadeUpStudy(), store)) if x.table.title == "Dice under FGSM")  # type: ignore[arg-type]
+    assert {x for row in wanted.texts for x in row if "±" in x} <= texts
+    with pytest.raises(InputError, match="must end in .mrb"):
+        report.write_scene(MadeUpStudy(), store, tmp_path / "tables.mrml")  # type: ignore[arg-type]
 
 
 def test_a_study_without_results_has_a_report(tmp_path: Path) -> None:
