@@ -19,7 +19,7 @@ from report_helpers import HOSTILE, MadeUpStore, MadeUpStudy
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import report
 from SegAdversarialLib.studies.grouping import Results
-from SegAdversarialLib.studies.report import contents, writing
+from SegAdversarialLib.studies.report import claims, contents, writing
 from SegAdversarialLib.studies.report.gathering import gather
 from SegAdversarialLib.studies.report.markup import element, escaped
 from SegAdversarialLib.studies.report.material import Account
@@ -169,6 +169,28 @@ def test_the_tables_open_in_a_scene(tmp_path: Path) -> None:
     assert {x for row in wanted.texts for x in row if "±" in x} <= texts
     with pytest.raises(InputError, match="must end in .mrb"):
         report.write_scene(MadeUpStudy(), store, tmp_path / "tables.mrml")  # type: ignore[arg-type]
+
+
+def test_a_paper_s_tables_and_claims_lie_in_the_scene_and_beside_the_page(tmp_path: Path) -> None:
+    pytest.importorskip("slicer")
+    from SegAdversarialLib import scene
+
+    class Repeated(MadeUpStudy):
+        paper = "chen2019"
+
+    store = MadeUpStore(made_up.results(patients=2, networks=("U-Net",), epsilons=(0.1,), channels=("all",)), ("U-Net",))
+    read = scene.read_scene(report.write_scene(Repeated(), store, tmp_path / "tables.mrb"))  # type: ignore[arg-type]
+    nodes = [read.GetNthNodeByClass(n, "vtkMRMLTableNode") for n in range(read.GetNumberOfNodesByClass("vtkMRMLTableNode"))]
+    names = [x.GetName() for x in nodes]
+    material = gather(Repeated(), store)  # type: ignore[arg-type]
+    beside = claims.tables(*claims.judged(material, store))  # type: ignore[arg-type]
+    assert len(beside) >= 2 and all(any(x.title in name for name in names) for x in beside)
+    verdicts = {x.verdict for x in claims.judged(material, store)[0]}  # type: ignore[arg-type]
+    (judged,) = (x for x in nodes if beside[0].title in x.GetName())
+    shown = {judged.GetCellText(row, n) for row in range(judged.GetNumberOfRows()) for n in range(judged.GetNumberOfColumns())}
+    assert all(any(verdict in text for text in shown) for verdict in verdicts)
+    page = report.write(Repeated(), store, tmp_path / "report.html")  # type: ignore[arg-type]
+    assert len(list((page.parent / "tables").glob("*.csv"))) >= len(beside) + len(contents.tables(material))
 
 
 def test_a_study_without_results_has_a_report(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from SegAdversarialLib.studies import robustness_tables
+from SegAdversarialLib.studies.report.gathering import StoreLike
+from SegAdversarialLib.studies.report.material import Material
 from SegAdversarialLib.studies.report.page import Section, paragraph
 from SegAdversarialLib.studies.report.tables import table
 
@@ -21,6 +23,21 @@ _WORDS = {
 }
 
 
+def judged(material: Material, store: StoreLike) -> tuple[Sequence[Claim], Sequence[Table]]:
+    """The claims of the paper that the study repeats, and its tables beside the study's; nothing where it repeats none."""
+    if not material.paper:
+        return (), ()
+    from SegAdversarialLib.studies import papers
+
+    rows, beside = material.results.rows, {"channels": material.channels, "traces": list(store.traces())}
+    return papers.claims(material.paper, rows, **beside), papers.compared(material.paper, rows, **beside)
+
+
+def tables(claims: Sequence[Claim], compared: Sequence[Table]) -> list[Table]:
+    """The table of claims, and those with paper | here | difference."""
+    return [*([robustness_tables.claims(claims)] if claims else []), *compared]
+
+
 def section(paper: str, claims: Sequence[Claim], compared: Sequence[Table]) -> Section:
     """Claims with their verdicts, and tables with paper | here | difference."""
     count = Counter[str](x.verdict for x in claims)
@@ -30,5 +47,4 @@ def section(paper: str, claims: Sequence[Claim], compared: Sequence[Table]) -> S
         paragraph(f"Of the paper's {len(claims)} claims, on this cohort {said}." if claims else "No claim was judged."),
         paragraph(caution, quiet=True),
     ]
-    shown = [*([robustness_tables.claims(claims)] if claims else []), *compared]
-    return Section("paper", f"Beside the paper ({paper})", [*content, *map(table, shown)])
+    return Section("paper", f"Beside the paper ({paper})", [*content, *map(table, tables(claims, compared))])

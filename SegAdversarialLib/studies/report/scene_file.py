@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from SegAdversarialLib import __version__
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.studies import robustness_tables
-from SegAdversarialLib.studies.report import audits, contents
+from SegAdversarialLib.studies.report import audits, claims, contents
 from SegAdversarialLib.studies.report.gathering import StoreLike, gather
 from SegAdversarialLib.studies.report.material import Material
 from SegAdversarialLib.studies.tables import Table
@@ -36,7 +36,7 @@ def write_scene(study: Study, store: StoreLike, path: str | Path) -> Path:
 
     # a scene of its own: nothing else in this process must appear in the file
     application = scene.new_application()
-    tables = all_tables(material)
+    tables = all_tables(material, store)
     notes = {one.title: list(one.notes) for one in tables if one.notes}
     record = {"study": material.name, "tables": [one.title for one in tables], "notes": notes, "made with": __version__}
     rows = [(one.title, one.records) for one in tables]
@@ -44,8 +44,8 @@ def write_scene(study: Study, store: StoreLike, path: str | Path) -> Path:
     return scene.write_scene(path, application.scene)
 
 
-def all_tables(material: Material) -> list[Table]:
-    """The tables of a report, those of the audits among them."""
-    found = [x.table for x in contents.tables(material)]
+def all_tables(material: Material, store: StoreLike) -> list[Table]:
+    """The tables of a report, those beside the paper and those of the audits among them."""
+    found = [*claims.tables(*claims.judged(material, store)), *(x.table for x in contents.tables(material))]
     found += [audits.at_a_glance(material.checks), robustness_tables.checks(material.checks)]
     return [x for x in (*found, robustness_tables.audited(material.audited)) if x.rows]

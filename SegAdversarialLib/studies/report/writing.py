@@ -52,9 +52,9 @@ def write(study: Study, store: StoreLike, path: str | Path, *, progress: Progres
     material = gather(study, store, _text_beside(path))
     tell(0.2, "tables")
     chosen = contents.tables(material)
-    judged, compared = _beside_the_paper(material, store)
+    judged, compared = claims.judged(material, store)
     with whole_change(path.parent, [path.parent / TABLES, path.parent / FIGURES]) as folder:
-        files = write_tables(folder, [*(x.table for x in chosen), *compared])
+        files = write_tables(folder, [*(x.table for x in chosen), *claims.tables(judged, compared)])
         files |= write_rows(folder, store)
         tell(0.5, "figures")
         drawn = itertools.chain(contents.figures(material, store.traces()), contents.images(store, path.parent))
@@ -114,16 +114,6 @@ def write_page(text: str, path: str | Path) -> Path:
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return Path(path)
-
-
-def _beside_the_paper(material: Material, store: StoreLike) -> tuple[Sequence[Claim], Sequence[Table]]:
-    """The claims of the paper that the study repeats, and its tables beside the study's."""
-    if not material.paper:
-        return (), ()
-    from SegAdversarialLib.studies import papers
-
-    rows, beside = material.results.rows, {"channels": material.channels, "traces": list(store.traces())}
-    return papers.claims(material.paper, rows, **beside), papers.compared(material.paper, rows, **beside)
 
 
 def _text_beside(path: Path) -> str:
