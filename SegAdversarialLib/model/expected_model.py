@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from SegAdversarialLib.arguments import checked
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.model.bound_model import BoundModel, Loss
+from SegAdversarialLib.model.random_numbers import drawing
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.volumes.case import Case
 
@@ -70,7 +71,7 @@ class _ExpectedBound(BoundModel):
         """The mean logits (N, K, J, I) of an image (C, K, J, I), without a graph."""
         total: torch.Tensor | None = None
         for number in range(self._draws):
-            with self._drawing(number):
+            with drawing(self._seed_of(number), self._device):
                 found = self._base.logits(image)
             total = found.clone() if total is None else total.add_(found)
         assert total is not None
@@ -88,18 +89,12 @@ class _ExpectedBound(BoundModel):
         upstream /= self._draws
         gradient = torch.zeros_like(image)
         for number in range(self._draws):
-            with self._drawing(number):
+            with drawing(self._seed_of(number), self._device):
                 gradient += self._base.differentiate(image, lambda of_draw: (of_draw * upstream).sum())[1]
         return float(value.detach()), gradient, logits
 
-    @contextmanager
-    def _drawing(self, number: int) -> Iterator[None]:
-        """The random numbers of one draw; those of everybody else go on as if nothing had been."""
+    def _seed_of(self, number: int) -> int:
+        """The seed of one draw: 32 bits, as many as torch draws from on a CPU."""
         import numpy as np
-        import torch
 
-        # torch draws on a CPU from the lower 32 bits of a seed alone
-        seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
-        with torch.random.fork_rng(devices=[self._device.index or 0] if self._device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            yield
+        return int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])

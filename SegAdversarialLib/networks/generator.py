@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.model.preprocessing import Preprocessing
+from SegAdversarialLib.model.random_numbers import drawing
 from SegAdversarialLib.volumes.case import Case
 from SegAdversarialLib.volumes.files import whole_file
 from SegAdversarialLib.volumes.learned_files import LearnedKind
@@ -104,13 +105,10 @@ class Generator:
     @classmethod
     def new(cls, settings: GeneratorSettings, seed: int = 0) -> Generator:
         """An untrained one, with random weights from a seed."""
-        import torch
-
         from SegAdversarialLib.networks.deformation_intensity_vae import DeformationIntensityVAE
 
         order = {"k": 2, "j": 1, "i": 0}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with drawing(seed):
             network = DeformationIntensityVAE(
                 settings.dimensions,
                 len(settings.channels),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
 from SegAdversarialLib.errors import check_cancel
+from SegAdversarialLib.model.random_numbers import drawing
 from SegAdversarialLib.training import randomness
 from SegAdversarialLib.training.cohort import Item
 from SegAdversarialLib.training.failures import check_finite, check_weights
@@ -48,7 +48,8 @@ class Epochs:
             self._learner.set_rate(self._how.rate((epoch + number / len(batches)) / self._how.epochs))
             step = epoch * len(batches) + number
             batch = self._batch(items, epoch, step)
-            with _drawing(self._how.seed, step, self._fabric.global_rank, self._fabric.device):
+            seed = randomness.torch_seed(self._how.seed, randomness.STEP, step, self._fabric.global_rank)
+            with drawing(seed, self._fabric.device):
                 row = self._means(self._stepper.step(batch))
             check_finite(row, epoch, [self._cohort.names[x.case] for x in items], kept)
             rows.append(row)
@@ -101,11 +102,3 @@ class Epochs:
             check_cancel(self._plan.cancel)
         elif self._fabric.broadcast(self._plan.cancel is not None and self._plan.cancel()):
             check_cancel(lambda: True)
-
-
-@contextmanager
-def _drawing(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
-    """Torch's own random numbers (dropout) of one step, drawn from the seed and its number; outside, all is as it was."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(randomness.torch_seed(seed, randomness.STEP, step, rank))
-        yield

@@ -17,6 +17,7 @@ import torch
 
 from SegAdversarialLib.changes.fields import warp
 from SegAdversarialLib.errors import CancelCheck, check_cancel
+from SegAdversarialLib.model.random_numbers import drawing
 from SegAdversarialLib.networks.deformation_intensity_vae import Critic
 from SegAdversarialLib.networks.generator import BoundGenerator, Generator, Variation
 from SegAdversarialLib.training.generator_losses import Terms, masked_cross_entropy
@@ -35,8 +36,7 @@ class Trainer:
     ) -> None:
         self._model, self.how, self.cancel = model, how, cancel
         settings = generator.settings
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(how.seed)
+        with drawing(how.seed):
             critic = Critic(settings.dimensions, len(settings.channels), how.critic_features)
         self.critic = critic.to(model.device, model.dtype)
         self.generator = replace(generator, network=generator.network.to(model.device, model.dtype).train())

@@ -14,6 +14,7 @@ from SegAdversarialLib.formats.monai_network import architecture, architecture_c
 from SegAdversarialLib.formats.settings import NetworkSettings
 from SegAdversarialLib.model.freezing import frozen
 from SegAdversarialLib.model.network_outputs import parts_of
+from SegAdversarialLib.model.random_numbers import drawing
 from SegAdversarialLib.training import randomness
 
 if TYPE_CHECKING:
@@ -35,15 +36,12 @@ def made(given: str | Mapping[str, Any] | NetworkSettings, task: Task, seed: int
     Raises:
         InputError: there is no such architecture, or its arguments do not fit.
     """
-    import torch
-
     settings = _settings(given)
     known = {"spatial_dims": task.dimensions, "in_channels": len(task.channels), "out_channels": len(task.head.labels)}
     takes = inspect.signature(architecture_class(settings.name)).parameters
     implied = {name: value for name, value in known.items() if name in takes and name not in settings.arguments}
     settings = settings.model_copy(update={"arguments": {**implied, **settings.arguments}})
-    with torch.random.fork_rng():
-        torch.manual_seed(randomness.torch_seed(seed, randomness.WEIGHTS))
+    with drawing(randomness.torch_seed(seed, randomness.WEIGHTS)):
         return architecture(settings), settings
 
 

@@ -10,6 +10,7 @@ from certificate_helpers import case_of
 from SegAdversarialLib import attacks, objectives
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.model.expected_model import ExpectedModel
+from SegAdversarialLib.model.random_numbers import drawing
 from SegAdversarialLib.model.segmentation_model import SegmentationModel
 from SegAdversarialLib.volumes.case import Case
 
@@ -66,6 +67,23 @@ def test_it_says_the_same_each_time_and_leaves_everybody_elses_random_numbers_al
     np.testing.assert_array_equal(model.logits(case), first)
     assert torch.equal(torch.rand(3), wanted)
     assert not np.array_equal(model.base.logits(case), model.base.logits(case))
+
+
+def test_no_other_device_is_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.manual_seed` seeds all GPUs, also those on which somebody else draws, and nobody puts them back."""
+    base = model_()
+    seeded: list[int] = []
+    for device in (torch.cuda, torch.mps, torch.xpu):
+        monkeypatch.setattr(device, "manual_seed_all" if device is not torch.mps else "manual_seed", seeded.append)
+    torch.manual_seed(1)
+    assert seeded  # so torch says, and the test sees it
+    seeded.clear()
+    ExpectedModel(base, draws=2).value_and_gradient(subject(), objectives.SoftDice(subject().label))
+    with drawing(5):
+        first = torch.rand(3)
+    with drawing(5, "cpu"):
+        assert torch.equal(torch.rand(3), first)
+    assert not seeded
 
 
 @pytest.mark.parametrize("seed", [1, 65536, 2**32, 2**40])

@@ -17,6 +17,7 @@ from SegAdversarialLib.defenses.recipes import (
     Standard,
     Tempered,
 )
+from SegAdversarialLib.defenses.recipes.steps import numbers_of
 
 D = math.log(3)
 ADVERSARIAL = (0.0, -1.0)
@@ -141,6 +142,19 @@ def test_copies_on_the_network_as_each_epoch_finds_it() -> None:
         example.learner.network.weight.copy_(linear(0, -D).weight)
     run(stepper, [replace(example.batch, step=2, epoch=1)])
     assert example.learner.weights[1].item() == pytest.approx(-D - example.slope(-D, HELPED))
+
+
+def test_the_epochs_network_is_that_of_its_first_batch_whichever_is_copied_first() -> None:
+    recipe = AttackAugmentation(attack="fgsm", epsilon=0.5, network="epoch", originals=False, share=0.5)
+    example = TwoVoxels()
+    copied = [numbers_of(example.learner, replace(example.batch, step=x), "share").random() < 0.5 for x in range(50)]
+    first = next(x for x in range(49) if not copied[x] and copied[x + 1])
+    stepper = recipe.begin(example.learner)
+    run(stepper, [replace(example.batch, step=first)])  # learned from as it is
+    with torch.no_grad():
+        example.learner.network.weight.copy_(linear(0, -D).weight)  # which sees the classes the other way round
+    run(stepper, [replace(example.batch, step=first + 1)])
+    assert example.learner.weights[1].item() == pytest.approx(-D - example.slope(-2 * 0 - D, ADVERSARIAL))
 
 
 def test_noise_is_uniform_within_its_radius_and_the_batch_follows() -> None:

@@ -103,8 +103,8 @@ def _differences(
 
 
 def _quotient(bound: BoundModel, weights: torch.Tensor, direction: torch.Tensor, step: float) -> float:
-    """The central difference quotient; differences are summed in double precision, so that only the network's rounding "
-    "counts."""
+    """The central difference quotient; differences are summed in double precision, so that only the network's rounding
+    counts."""
     ahead, behind = (bound.logits(bound.image + sign * step * direction) for sign in (1, -1))
     return float(((ahead.double() - behind.double()) * weights.double()).sum()) / (2 * step)
 

@@ -17,7 +17,7 @@ from SegAdversarialLib.defenses.recipes.attack_setting import (
     sign_of,
     with_epsilon,
 )
-from SegAdversarialLib.defenses.recipes.copies import Augmentation, Copier
+from SegAdversarialLib.defenses.recipes.copies import Augmentation, CopyStepper
 from SegAdversarialLib.defenses.recipes.epsilon import SIZE_UNIT, UNITS_DESCRIPTION, UNITS_TEXTS, Units, unit_of
 from SegAdversarialLib.defenses.recipes.network_setting import TRUST_DESCRIPTION, NetworkSetting, TrustSetting
 from SegAdversarialLib.defenses.recipes.samples import AskedNetwork, opened
@@ -27,7 +27,7 @@ from SegAdversarialLib.training.standard import Standard
 if TYPE_CHECKING:
     import torch
 
-    from SegAdversarialLib.training.recipe import Batch, Learner, Recipe
+    from SegAdversarialLib.training.recipe import Batch, Learner, Recipe, Stepper
 
 
 class AttackAugmentation(Augmentation):
@@ -70,7 +70,12 @@ class AttackAugmentation(Augmentation):
         """Standard training, unless a network is there already."""
         return Standard() if self.network == "first" else None
 
-    def copier(self, learner: Learner) -> Copier:
+    def begin(self, learner: Learner) -> Stepper:
+        """The recipe at work on a network."""
+        copies = self.copier(learner)
+        return CopyStepper(self, copies, learner, copies.meet)
+
+    def copier(self, learner: Learner) -> _Copies:
         """Attacks the batches on the network."""
         return _Copies(self, self._chosen(), learner)
 
@@ -79,7 +84,7 @@ class AttackAugmentation(Augmentation):
 
 
 class _Copies:
-    """Makes the copies; which network it asks is settled when it is first needed."""
+    """Makes the copies, on a network that was trained before or on the one in training as an epoch found it."""
 
     def __init__(self, recipe: AttackAugmentation, attack: Attack, learner: Learner) -> None:
         self._recipe, self._attack, self._learner = recipe, attack, learner
@@ -92,16 +97,17 @@ class _Copies:
         elif recipe.network != "epoch":
             self._asked = opened(recipe.network, learner, "network for the copies", recipe.trust)
 
+    def meet(self, batch: Batch) -> None:
+        """Keep the network as it is where an epoch begins, whichever of its batches is the first to be copied."""
+        if self._recipe.network == "epoch" and batch.epoch != self._epoch:
+            network = deepcopy(self._learner.network).eval().requires_grad_(False)
+            self._asked, self._epoch = AskedNetwork(network, self._learner, "network in training"), batch.epoch
+
     def __call__(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        asked = self._at(batch.epoch)
+        asked = self._asked
+        assert asked is not None
         if not is_plain(self._attack):
             return asked.attacked(batch, self._attack)
         recipe = self._recipe
         step = sign_of(self._attack) * recipe.epsilon * unit_of(batch.images, recipe.epsilon_units)
         return batch.images + step * asked.gradient(batch).sign(), batch.targets
-
-    def _at(self, epoch: int) -> AskedNetwork:
-        if self._asked is None or (self._recipe.network == "epoch" and epoch != self._epoch):
-            network = deepcopy(self._learner.network).eval().requires_grad_(False)
-            self._asked, self._epoch = AskedNetwork(network, self._learner, "network in training"), epoch
-        return self._asked

@@ -33,7 +33,7 @@ class Augmentation(Recipe):
 
     def begin(self, learner: Learner) -> Stepper:
         """The recipe at work on a network."""
-        return _CopyStepper(self, self.copier(learner), learner)
+        return CopyStepper(self, self.copier(learner), learner)
 
     @abstractmethod
     def copier(self, learner: Learner) -> Copier:
@@ -44,13 +44,24 @@ class Augmentation(Recipe):
         """
 
 
-class _CopyStepper(Stateless):
-    def __init__(self, recipe: Augmentation, copier: Copier, learner: Learner) -> None:
-        self._recipe, self._copier, self._learner = recipe, copier, learner
+class CopyStepper(Stateless):
+    """Learns from batches and their copies.
+
+    Args:
+        recipe, learner: how, and what learns.
+        copier: makes the copies.
+        meet: told of each batch, also of one that is not copied, before anything is learned from it.
+    """
+
+    def __init__(
+        self, recipe: Augmentation, copier: Copier, learner: Learner, meet: Callable[[Batch], None] = lambda batch: None
+    ) -> None:
+        self._recipe, self._copier, self._learner, self._meet = recipe, copier, learner, meet
 
     def step(self, batch: Batch) -> Mapping[str, float]:
         """An update with the copy, where there is to be one, and an update with the batch."""
         copied = {}
+        self._meet(batch)
         if numbers_of(self._learner, batch, "share").random() < self._recipe.share:
             images, targets = self._copier(batch)
             copied["copies' loss"] = learn(self._learner, images, targets)
