@@ -207,7 +207,10 @@ class DefendSection:
         self.trainingForm = SettingsForm("trainingSettings", "training", lambda choose: [], self._trainingEdited)
         form.addRow(self.trainingForm.widget)
         self.folderLine = widgets.folderLine()
-        tip = _("Where the network goes, with a checkpoint of each epoch; a training that lies there is gone on with")
+        tip = _(
+            "Where the network goes, with a checkpoint of each epoch, and with a copy of the loaded images if it learns from "
+            "them; a training that lies there is gone on with"
+        )
         widgets.row(form, _("Save in"), self.folderLine, "trainFolderLine", tip)
         self.folderLine.comboBox().connect("editTextChanged(QString)", self._folderEdited)
 

@@ -115,6 +115,8 @@ class TrainTask(Task):
             "cases": self._cases,
             "validation": self._validation,
             "settings": dict(training.settings),
+            # what the worker is given of the scene lies in the task's own folder, which goes with the task
+            "keep_cases": not training.cohort,
             "device": training.device,
             "output": training.folder,
         }

@@ -28,6 +28,8 @@ MODULE_NAME = "SegAdversarial"
 SHOWN = "SegAdversarial.Shown"
 """The node attribute of the parameter node that a panel shows."""
 
+_STATE_CHANGED = "applicationStateChanged(Qt::ApplicationState)"
+
 
 class Panel(Work, VTKObservationMixin):
     """Everything that the module shows.
@@ -74,6 +76,7 @@ class Panel(Work, VTKObservationMixin):
         self._setTabOrder()
         self._showInstallation()
         self._showNetwork()
+        slicer.app.connect(_STATE_CHANGED, self._applicationStateChanged)
 
     @property
     def sections(self) -> list[Any]:
@@ -157,6 +160,7 @@ class Panel(Work, VTKObservationMixin):
         if self._closed:
             return
         self._closed = True
+        slicer.app.disconnect(_STATE_CHANGED, self._applicationStateChanged)
         self._timer.stop()
         self.logic.runner.cancel()
         self.network.cleanup()
@@ -224,6 +228,11 @@ class Panel(Work, VTKObservationMixin):
 
     def _stateChanged(self, _caller: Any = None, _event: Any = None) -> None:
         self.refresh()
+
+    def _applicationStateChanged(self, state: Any) -> None:
+        """The user comes back from another program, in which a chosen file may have been edited."""
+        if state == qt.Qt.ApplicationActive:
+            self.refresh()
 
     def _nodesChanged(self, _caller: Any = None, _event: Any = None) -> None:
         """Nodes often come and go by the dozen: look once, when all of them are there."""

@@ -240,6 +240,8 @@ class ResultsSection:
         if count < 2:
             tip = _('No iterations were kept: set "Keep every" in the section Attack before it runs.')
             self.iteration.toolTip = widgets.tip(tip)
+            with widgets.blocked(self.iteration):
+                self.iteration.setValue(self.iteration.minimum)
             return
         place = result_nodes.selectedIteration(result)
         with widgets.blocked(self.iteration):

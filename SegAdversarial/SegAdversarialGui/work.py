@@ -101,6 +101,9 @@ class Work:
 
     def runStudy(self) -> None:
         """Run the chosen study, or go on with it; each finished job is a row of the section's table."""
+        if self.study.problems():  # the file was edited since
+            self._showProblems()
+            return
         if not self.study.ensureTrust():
             return
         self.study.begin()

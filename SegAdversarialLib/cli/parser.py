@@ -16,6 +16,13 @@ class Parser(argparse.ArgumentParser):
         self.register("type", int, whole_number)
         self.register("type", float, number)
 
+    def parse_known_args(self, *arguments: Any, **settings: Any) -> Any:
+        """What is unknown to a command is refused by it: argparse leaves it to the parser of all, which cannot help."""
+        found, unknown = super().parse_known_args(*arguments, **settings)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
         """End with status 2, the sentence, and where to read on."""
         sentence = message.removeprefix("argument ")

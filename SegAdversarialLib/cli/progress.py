@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from SegAdversarialLib.jobs.time_left import says_time_left
+from SegAdversarialLib.jobs.time_left import TimeLeft, says_time_left
 
 LINE_EVERY = 30.0
 """Seconds between two lines on the same part of a job, where there is no bar."""
@@ -20,9 +20,6 @@ _NARROW = "{percentage:3.0f}% {desc}"
 
 _WIDE = 60
 """Columns from which on a bar fits beside its text."""
-
-_SOONEST = 0.02
-"""The finished fraction from which on the time that is left can be told."""
 
 
 class Progress:
@@ -42,14 +39,17 @@ class Progress:
         self._bar: Any = None
         self._part, self._last_line = "", float("-inf")
         self._fraction = 0.0
+        self._pace = TimeLeft(clock)
 
     def show(self, fraction: float, message: str, left: float | None = None) -> None:
         """A job is this far, and this is what it does; the text before a colon says which part of it.
 
         Args:
-            left: the seconds that are left, where the job can tell; else they follow from the fraction and the time spent.
+            left: the seconds that are left, where the job can tell; else they follow from the pace since the fraction grew.
         """
         self._fraction = max(self._fraction, fraction)
+        paced = self._pace.after(self._fraction)
+        left = paced if left is None else left
         if self._stream.isatty() and os.environ.get("TERM", "") != "dumb":
             self._show_bar(message, left)
             return
@@ -76,7 +76,7 @@ class Progress:
         columns = shutil.get_terminal_size().columns
         wide = columns >= _WIDE
         layout = (_BAR_ALONE if says_time_left(message) else _BAR) if wide else _NARROW
-        layout = layout.replace("LEFT", "{remaining}" if left is None else tqdm.format_interval(left))
+        layout = layout.replace("LEFT", "?" if left is None else tqdm.format_interval(left))
         if self._bar is None:
             self._bar = tqdm(total=1.0, file=self._stream, leave=False, ncols=columns - 1, nrows=24, bar_format=layout)
         self._bar.bar_format = layout
@@ -86,13 +86,8 @@ class Progress:
         self._bar.refresh()
 
     def _remaining(self, left: float | None) -> str:
-        spent = self._clock() - self._started
-        if spent < LINE_EVERY:
+        if left is None or self._fraction >= 1 or self._clock() - self._started < LINE_EVERY:
             return ""
-        if left is None:  # what came before (files, libraries) counts as if all went on at its pace
-            if not _SOONEST <= self._fraction < 1:
-                return ""
-            left = spent * (1 - self._fraction) / self._fraction
         from SegAdversarialLib.attacks.cost import duration
 
         return f" (about {duration(left)} left)"

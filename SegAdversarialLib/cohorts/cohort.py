@@ -56,10 +56,11 @@ class Cohort:
         patients = len(self.patients)
         of_whom = f" of {patients} patient{'s' if patients != 1 else ''}" if patients != len(self) else ""
         reference = "with references" if self.labelled else "without references"
+        channels = ", ".join(self.channels) or "no channel that half of them have"
         wrong = sum(bool(self.problems(x)) for x in self.entries)
         return (
             f"<Cohort {self.name} ({self.kind}): {len(self)} case{'s' if len(self) != 1 else ''}{of_whom}; "
-            f"{', '.join(self.channels)}; {reference}{f'; {wrong} wrong' if wrong else ''}>"
+            f"{channels}; {reference}{f'; {wrong} wrong' if wrong else ''}>"
         )
 
     def _repr_html_(self) -> str:

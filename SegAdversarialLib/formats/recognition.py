@@ -78,6 +78,7 @@ _SAVE_AS_PROGRAM = "save the network as TorchScript (torch.jit.trace) with the s
 _AGAIN = "download or copy it again"
 _GIVE_THE_BUNDLE = "give the bundle's folder, which holds configs/inference.json and models, or its zip archive"
 _JOIN = "join them: safetensors.torch.save_file({**load_file(PART1), **load_file(PART2)}, FILE)"
+_OF_STUDIES = {"study", "paper", "cohort", "networks", "attacks"}
 _NO_NETWORK = "give a network file: TorchScript, or weights of a MONAI network"
 _AN_IMAGE = "give it as an image of the case (--channel NAME=FILE), and as the network a network file (--model)"
 
@@ -292,6 +293,8 @@ def _of_text(head: bytes) -> Content | None:
         return Content("other", "a JSON file", _NO_NETWORK)
     if start.startswith("<"):
         return Content("other", "an XML file", _NO_NETWORK)
+    if {"study", "paper"} & (keys := set(re.findall(r"^(\w+):", text, re.MULTILINE))) and len(_OF_STUDIES & keys) > 1:
+        return Content("other", "a study of this software", "segadversarial study plan tells what it asks for")
     first = (text.strip().splitlines() or [""])[0][:40].strip()
     return Content("other", f'a text file (it begins with "{first}")' if first else "a file of blanks", _NO_NETWORK)
 
@@ -328,6 +331,8 @@ def recognise_json(data: Any) -> Content:
         what, way_out = "nnU-Net's plans", "give the folder of a configuration, with fold_0/checkpoint_final.pth in it"
     elif "labels" in keys and {"channel_names", "modality"} & keys:
         what, way_out = "nnU-Net's description of a data set", _NO_NETWORK
+    elif "kind" in keys and {"output", "study"} & keys:
+        what, way_out = "a job of this software", "segadversarial run does it again"
     else:
         shown = ", ".join(sorted(map(str, keys))[:4])
         what = f"a JSON file of something else ({shown or 'no object with names'})"

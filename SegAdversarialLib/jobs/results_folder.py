@@ -172,6 +172,11 @@ class ResultsFolder:
             (self.path / PICTURES).rmdir()
 
     @property
+    def keeps_cases(self) -> bool:
+        """Whether the earlier job kept its cases there."""
+        return bool((self._job_before or {}).get("keep_cases"))
+
+    @property
     def overwrites(self) -> bool:
         """Whether the next change takes earlier results away as a whole."""
         return self._overwrite and (bool(self._found) or self._job_before is not None)

@@ -156,7 +156,7 @@ def _run_segment(job: SegmentJob, emit: Emit, cancel: CancelCheck | None, networ
     place.check_same_inputs()
     case, model = unopened.opened()
     announce(place, [], emit)
-    prediction = model.predict(case, part_of(emit, 0.1, 0.95), cancel)
+    prediction = model.predict(case, part_of(emit, 0.0, 0.95), cancel)
     _warn(notes_on_prediction(prediction, model.head, case.label))
     rows = results.clean_rows(prediction, model, case)
     with place.change(everything=True) as folder:
@@ -179,8 +179,8 @@ def _run_evaluate(job: EvaluateJob, emit: Emit, cancel: CancelCheck | None, netw
     about = {"fingerprints": fingerprints(case, job.model, model, job.regions)}
     place.check_same(about["fingerprints"], case.name)
     announce(place, [results.EVALUATION], emit)
-    clean = model.predict(case, part_of(emit, 0.1, 0.5), cancel)
-    attacked = model.predict(adversarial, part_of(emit, 0.5, 0.9), cancel)
+    clean = model.predict(case, part_of(emit, 0.0, 0.45), cancel)
+    attacked = model.predict(adversarial, part_of(emit, 0.45, 0.9), cancel)
     emit(progress_event(0.9, "measuring"))
     evaluation = evaluate_pair(case, adversarial, model, job.regions, clean, attacked)
     check_cancel(cancel)

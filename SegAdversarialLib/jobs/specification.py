@@ -14,6 +14,7 @@ from SegAdversarialLib.jobs.certify_job import CertifyJob
 from SegAdversarialLib.jobs.sources import CaseSource, Overwriting, WithOutput, WithVolumes
 from SegAdversarialLib.jobs.study_job import StudyJob
 from SegAdversarialLib.jobs.train_job import TrainJob
+from SegAdversarialLib.volumes.files import is_file
 from SegAdversarialLib.volumes.json_data import read_object
 
 
@@ -117,6 +118,8 @@ def read_job(path: str | Path) -> AnyJob:
     Raises:
         InputError: the file is missing, no JSON, or says something that no job takes.
     """
+    if Path(path).suffix.lower() in (".yaml", ".yml") and is_file(Path(path)):
+        raise InputError(f"{path} is a YAML file, not a job's JSON file; a study is run by segadversarial study run {path}.")
     return make_job(read_object(Path(path), "job file"), f"The job file {path}")
 
 

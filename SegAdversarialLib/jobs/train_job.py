@@ -30,6 +30,11 @@ class TrainJob(WithOutput):
     cases: tuple[CaseSource, ...] = Field(min_length=1, description="What it learns from, with references; read when needed.")
     validation: tuple[CaseSource, ...] = Field((), description="Cases on which it is measured after each epoch.")
     settings: dict[str, Any] = Field(default_factory=dict, description='How it is trained: {"epochs": 100}.')
+    keep_cases: bool = Field(
+        False,
+        description="Keep the cases as they were read in the output folder, where its job.json names them: for files that "
+        "will be gone.",
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
 
     @field_validator("network", mode="before")

@@ -9,8 +9,9 @@ from typing import Any
 from SegAdversarialLib.errors import CancelCheck
 from SegAdversarialLib.evaluation.tables import write_table
 from SegAdversarialLib.jobs import results
+from SegAdversarialLib.jobs.kept_cases import KeptCases
 from SegAdversarialLib.jobs.opening import CasesOnDemand, Emit, open_case, part_of, progress_event
-from SegAdversarialLib.jobs.results_folder import ResultsFolder, write_job
+from SegAdversarialLib.jobs.results_folder import ResultsFolder
 from SegAdversarialLib.jobs.sources import CaseSource
 from SegAdversarialLib.jobs.train_job import TrainJob
 from SegAdversarialLib.volumes.json_data import plain
@@ -30,6 +31,7 @@ def run_train(job: TrainJob, emit: Emit, cancel: CancelCheck | None) -> list[dic
     folder = Path(job.output)
     place = ResultsFolder(job, [WEIGHTS_FILE, SETTINGS_FILE])
     place.check_inputs([], [path for case in (*job.cases, *job.validation) for path in case.files])
+    kept = KeptCases(job, place)
     _warn_of_shared(job)
     emit(progress_event(0.0, "reading"))
     head = Task.of(open_case(job.cases[0]), job.described).head
@@ -47,7 +49,7 @@ def run_train(job: TrainJob, emit: Emit, cancel: CancelCheck | None) -> list[dic
         validation=CasesOnDemand(job.validation, head),
         folder=folder,
         device=job.device,
-        on_begin=lambda: write_job(folder, job),
+        on_begin=lambda: kept.write_job(head),
         on_epoch=tell,
         progress=part_of(emit, 0.0, 1.0),
         cancel=cancel,

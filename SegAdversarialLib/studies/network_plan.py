@@ -138,9 +138,10 @@ class NetworkPlan:
             Misplaced: it cannot be described, or is a program that does not open.
         """
         try:
-            return self._word_on(describe_file(path), said, path, place)
+            found = describe_file(path)
         except InputError as error:
             raise Misplaced(place, str(error)) from None
+        return self._word_on(found, said, path, place)
 
     def _word_on(self, found: NetworkDescription, said: Trust, path: str, place: Place) -> Trust:
         if not found.needs_trust:
@@ -160,9 +161,9 @@ class NetworkPlan:
         try:
             found = describe_file(network.path, network.settings, **network.changes)
             files, head = self._files.of_paths(found.files), found.output_head()
-            word = self._word_on(found, network.trust, network.path, place)
         except InputError as error:
             raise Misplaced(place, str(error)) from None
+        word = self._word_on(found, network.trust, network.path, place)
         model = network.source.model_dump(mode="json", exclude_defaults=True) | ({} if word is False else {"trust": word})
         is_random = bool(network.changes.get("allow_random"))
         return Use({"path": network.path, **model}, found.channels, (), files, is_random, head)

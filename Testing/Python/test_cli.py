@@ -47,6 +47,13 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_what_a_command_does_not_know_is_said_with_its_own_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--phantom", "7", "--adversarial", "T1=a.nii.gz", "--output", "x", "--scene", "a.mrb"])
+    said = capsys.readouterr().err
+    assert said.startswith("segadversarial evaluate: unrecognized arguments: --scene a.mrb") and "evaluate --help" in said
+
+
 def test_attack_writes_everything(
     files: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

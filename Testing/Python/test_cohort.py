@@ -202,6 +202,8 @@ def test_a_place_without_cases_says_what_was_looked_for(tmp_path: Path) -> None:
 def test_one_line_and_one_table(mixed: Cohort) -> None:
     assert repr(mixed[:3]).endswith("(brats): 3 cases; T1, T1ce, T2, FLAIR; with references; 1 wrong>")
     assert "2 cases of 1 patient" in repr(made_of(["a", "a"]))
+    entries = [Entry(name=x, patient=x, channels={x: f"{x}.nii.gz"}) for x in ("CT", "MR", "PET")]
+    assert "3 cases; no channel that half of them have; without references" in repr(Cohort.of("all", "folders", entries))
     assert "<td>channel T2 missing (there: T1, T1ce, FLAIR)</td>" in mixed._repr_html_()
 
 

@@ -243,6 +243,22 @@ def test_moving_the_browser_from_outside_moves_the_slider_and_the_views(stage: S
     assert stage.section.iteration.value == 2 and stage.manager.layout == 3, "the user has left the comparison"
 
 
+def test_the_slider_says_nothing_of_a_run_without_iterations(stage: Stage) -> None:
+    attacked, (result, evaluation) = stage.add(), made()
+    slider = stage.section.iteration
+    assert slider.value == 3
+    nodes = scenes.add_segmentation_result(
+        result.original, evaluation.clean, [], attacked.inputs, stage.scene, title="network"
+    )
+    stage.section._findResults = lambda: [attacked, nodes]
+    stage.section.select(nodes.run)
+    settle()
+    assert not slider.enabled and slider.value == slider.minimum
+    stage.section.select(attacked.run)
+    settle()
+    assert slider.enabled and slider.value == 3
+
+
 def test_no_timer_is_left_behind(stage: Stage, slicerHost: Any) -> None:
     import qt
     import slicer

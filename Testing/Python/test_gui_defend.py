@@ -11,6 +11,8 @@ import pytest
 from gui_helpers import click, finish, messages, openModule, sceneState, waitUntil
 
 from SegAdversarialLib import phantom
+from SegAdversarialLib.jobs.running import run
+from SegAdversarialLib.jobs.specification import read_job
 
 TINY = {"name": "UNet", "arguments": {"channels": [4, 8], "strides": [2], "num_res_units": 0, "norm": "INSTANCE"}}
 
@@ -134,6 +136,10 @@ def test_cancelling_keeps_the_last_checkpoint_and_training_goes_on(slicerHost: A
     assert not messages(), messages()
     nodes = latest(FigureNodes)
     assert nodes.table.GetNumberOfRows() == reached + 1
+    for name in ("checkpoint.pt", "model.safetensors"):
+        (folder / name).unlink()
+    run(read_job(folder / "job.json").model_copy(update={"settings": {"epochs": 1}}))
+    assert (folder / "model.safetensors").is_file(), "the job can be run again after the scene's files are gone"
     shutil.rmtree(folder)
     panel.refresh()
     assert not panel.defend.useButton.enabled

@@ -78,6 +78,26 @@ def test_what_is_wrong_with_a_file_is_one_sentence(panel: Any, tmp_path: Path, t
     assert len(panel.study.problemNote.text.splitlines()) == 1
 
 
+def test_a_file_that_is_edited_meanwhile_is_read_again(slicerHost: Any, panel: Any, tmp_path: Path) -> None:
+    """By the button, and when the user comes back to Slicer's window."""
+    import qt
+    import slicer
+
+    path = tmp_path / "edited.yaml"
+    path.write_text(STUDY, encoding="utf-8")
+    panel.study.fileLine.currentPath = str(path)
+    assert panel.study.runButton.enabled, panel.study.runButton.toolTip
+    path.write_text("study: [", encoding="utf-8")
+    panel.study.runButton.click()
+    assert not slicerHost.slotErrors and not panel.logic.runner.busy and not messages()
+    assert not panel.study.runButton.enabled and "line" in panel.study.problemNote.text
+    path.write_text(STUDY + "\n", encoding="utf-8")
+    slicer.app.applicationStateChanged.emit(qt.Qt.ApplicationInactive)
+    assert not panel.study.runButton.enabled
+    slicer.app.applicationStateChanged.emit(qt.Qt.ApplicationActive)
+    assert panel.study.runButton.enabled and not panel.study.problemNote.text
+
+
 def test_run_watched_reported_and_loaded(slicerHost: Any, panel: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import slicer
     from SegAdversarialGui import work

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -20,6 +22,7 @@ from conftest import ROOT
 from monai.networks.nets import UNet
 from nnunet_helpers import DATASET, PLANS, plans_with, write_checkpoint, write_folder
 
+from SegAdversarialLib import phantom
 from SegAdversarialLib.cli import main
 from SegAdversarialLib.errors import InputError
 from SegAdversarialLib.formats import nnunet_network, open_model
@@ -116,9 +119,26 @@ OTHER: dict[str, tuple[Callable[[Path], Any], str, str]] = {
         "a folder of images (0.png is a picture (PNG))",
         "segment --channel NAME=",
     ),
-    "scans": (lambda p: shutil.copytree(NETWORKS / "monai-cases", p), "a folder of images", "segment --channel NAME="),
+    "scans": (lambda p: shutil.copytree(NETWORKS / "monai-cases", p), "a folder of images", "segment --channel "),
+    "job.json": (lambda p: p.write_text('{"kind": "attack", "output": "x"}'), "a job of this software", "segadversarial run"),
+    "study.yaml": (lambda p: p.write_text("study: x\ncohort: y\n"), "a study of this software", "segadversarial study plan"),
 }
 """What does not open here: what it is, and what would help."""
+
+
+def test_the_line_for_images_gives_each_file_its_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of files is no DICOM series, and a file of several channels has several names: the line works as it stands."""
+    folder, several = tmp_path / "case Ü", tmp_path / "several.nii.gz"
+    phantom.subject(seed=7, shape=(32, 32, 32)).write(folder)
+    nibabel.save(nibabel.Nifti1Image(np.ones((16, 16, 16, 4), np.float32), np.eye(4)), several)
+    for path, names in ((folder, {"T1", "T1ce", "T2", "FLAIR"}), (several, {"NAME1,NAME2,NAME3,NAME4"})):
+        line = info(path, capsys=capsys)["open_with"]
+        words = shlex.split(line)
+        channels = dict(words[n + 1].split("=", 1) for n, word in enumerate(words) if word == "--channel")
+        assert set(channels) == names and all(Path(x).is_file() for x in channels.values())
+        assert ("--label" in words) == (path == folder)
+    filled = line.replace("NAME1,NAME2,NAME3,NAME4", "T1,T1ce,T2,FLAIR").replace("NETWORK", "builtin:brain-tumour-phantom")
+    assert main([*shlex.split(filled.replace("FOLDER", str(tmp_path / "results")))[1:], "--device", "cpu"]) == 0
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -64,6 +64,9 @@ def test_whose_word_opens_the_programs_of_a_study(tmp_path: Path) -> None:
             ValueError, match=r"net.ts is a program .* if you trust its source, (run the study with|trust its)"
         ):
             plan(study, trust=nobody)
+    with pytest.raises(ValueError) as refused:
+        plan(study)
+    assert str(refused.value).count("networks.net") == 1, "the place is said once"
     plain = Study.of({**STUDY, "networks": {"net": "builtin:brain-tumour-phantom"}})
     assert len({cell.key for said in (True, False, sums) for cell in plan(plain, trust=said).cells}) == 1
     # a file that says nothing opens by sums, which the panel gives; and by nothing else, also where a setting names it

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +108,64 @@ def test_events_of_a_job(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
     with pytest.raises(InputError, match="another learning rate"):
         run(make_job({**job.model_dump(), "settings": {"epochs": 2, "learning_rate": 0.5}}))
     assert (tmp_path / "job.json").read_bytes() == before
+
+
+def train_job(folder: Path, cases: list[Path], **more: Any) -> Any:
+    """A training of one epoch, which keeps its cases."""
+    sources = [
+        {
+            "channels": {name: str(x / f"{name}.nii.gz") for name in ("A", "B")},
+            "label": str(x / "label.nii.gz"),
+            "name": x.name,
+        }
+        for x in cases
+    ]
+    network = {"name": "UNet", "arguments": {"channels": [4, 8], "strides": [2]}}
+    classes = {str(value): name for value, name in CLASSES.items()}
+    settings = {"epochs": 1, "tensorboard": False}
+    data = {"kind": "train", "network": network, "cases": sources, "validation": sources[:1], "settings": settings}
+    return make_job(
+        {**data, "described": {"classes": classes}, "device": "cpu", "keep_cases": True, "output": str(folder), **more}
+    )
+
+
+def test_kept_cases_are_trained_on_again_when_their_files_are_gone(tmp_path: Path) -> None:
+    """To the same weights, in the folder itself and in another one."""
+    subjects(tmp_path / "cases", 2)
+    originals = [Case.read({x: tmp_path / "cases" / f"subject-{n}" / f"{x}.nii.gz" for x in ("A", "B")}) for n in range(2)]
+    run(train_job(first := tmp_path / "first", sorted((tmp_path / "cases").iterdir())))
+    weights = (first / "model.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / "cases")
+    job = json.loads((first / "job.json").read_text())
+    assert job["validation"] == job["cases"][:1] and len(list((first / "cases").iterdir())) == 2
+    for original, kept in zip(originals, job["cases"]):
+        np.testing.assert_array_equal(Case.read(kept["channels"]).image, original.image)
+    for name in ("checkpoint.pt", "model.safetensors"):
+        (first / name).unlink()
+    assert main(["run", str(first / "job.json")]) == 0 and (first / "model.safetensors").read_bytes() == weights
+    job["output"] = str(tmp_path / "second")
+    (tmp_path / "second.json").write_text(json.dumps(job))
+    assert main(["run", str(tmp_path / "second.json")]) == 0
+    again = json.loads((tmp_path / "second" / "job.json").read_text())
+    assert (tmp_path / "second" / "model.safetensors").read_bytes() == weights
+    assert all("second" in path for case in again["cases"] for path in case["channels"].values())
+
+
+def test_keeping_cases_overwrites_nobodys_folder(tmp_path: Path) -> None:
+    """Neither a strange folder of that name, nor the cohort of an earlier training that lies there."""
+    output = tmp_path / "trained"
+    inside = sorted(subjects(output / "cases", 2).iterdir())
+    outside = sorted(subjects(tmp_path / "elsewhere", 2).iterdir())
+    before = sorted(x for x in output.rglob("*") if x.is_file())
+    with pytest.raises(InputError, match="is not from this software"):
+        run(train_job(output, outside))
+    assert sorted(x for x in output.rglob("*") if x.is_file()) == before
+    run(train_job(output, inside, keep_cases=False))
+    with pytest.raises(InputError, match="is not from this software"):
+        run(train_job(output, outside))
+    with pytest.raises(InputError, match="is not from this software"):
+        run(train_job(output, [inside[0], outside[1]]))
+    assert all(x.is_file() for x in before)
 
 
 def test_n4_takes_a_slow_change_of_brightness_away() -> None:
