@@ -95,6 +95,8 @@ class Threshold:
         """What was tried, from the shares of the largest budget that each attack was allowed, in order."""
         if len(shares) == 1:
             return "one attack was tried"
+        if len(set(shares)) == 1:
+            return f"{len(shares)} attacks were tried with {self._number(shares[0] * self.largest)}, the second from the first"
         *first, last = (share * self.largest for share in shares)
         with_these = f"{', '.join(map(self._shown, first))} and {self._number(last)}"
         how = "a smaller budget from nothing, others from the one before"

@@ -135,7 +135,7 @@ def test_not_within_the_largest_budget() -> None:
     assert found.upper is None and found.lower == found.largest == 0.1
     assert "not within 0.1 of the largest intensity" in found.sentence
     assert len(result.trace) == 3  # nothing, everything that is allowed, and on from there
-    assert "2 attacks were tried, with 0.1 and 0.1 of the largest intensity" in found.sentence
+    assert "2 attacks were tried with 0.1 of the largest intensity, the second from the first" in found.sentence
 
 
 @dataclass
