@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slicer.i18n import tr as _
 
@@ -91,17 +91,19 @@ class TrainTask(Task):
         if training.cohort:
             self._enter("looking for cases")
             found = yield from in_background(lambda: _casesOf(training.cohort, self.source))
-            self._cases, self._validation, self._described, notes = found
+            self._cases, self._validation, self._described, classes, notes = found
             for note in notes:
                 self.say(note)
         else:
             yield from self._prepareCase(folder)
             self._cases = [{"channels": self._files, "label": self._label, "name": self._case.name or "case"}]
             self._validation, self._described = self._cases, _describedBy(self._head, list(self._files))
+            classes = self._described["classes"]
         assert self.subject is not None
         title = _("{recipe}, {network}").format(recipe=recipe.title, network=training.network["name"])
         record = {"training": {**vars(training), "recipe": withoutTrust(dict(training.recipe))}, "folder": training.folder}
-        self._curves = scene.TrainingCurves(self.subject.scene, title=title, record=record)
+        values = {int(label): name for label, name in classes.items() if label.isdigit()}
+        self._curves = scene.TrainingCurves(self.subject.scene, title=title, record=record, classes=values)
         yield
 
     def job(self, folder: Path) -> dict[str, Any]:
@@ -252,10 +254,18 @@ def networkName(source: Mapping[str, Any]) -> str:
     return Path(source["path"]).name.removeprefix("builtin:")
 
 
-def _casesOf(
-    name: str, source: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any], list[str]]:
-    """What a training learns from and is measured on, what is said of its network, and what is worth noting.
+class _FoundCases(NamedTuple):
+    """What a training learns from and is measured on, what is said of its network, its classes by label value, and notes."""
+
+    cases: list[dict[str, Any]]
+    validation: list[dict[str, Any]]
+    described: dict[str, Any]
+    classes: Mapping[str, str]
+    notes: list[str]
+
+
+def _casesOf(name: str, source: Mapping[str, Any]) -> _FoundCases:
+    """The cases of a cohort.
 
     Raises:
         InputError: there are no cases with references.
@@ -273,10 +283,10 @@ def _casesOf(
     if wrong:
         notes.append(_("{n} cases without a reference or with other channels are left out.").format(n=len(wrong)))
     parts = usable.split(_VALIDATION_SHARE) if len(usable.patients) > 1 else (usable, usable)
-    known = any(x.names for x in usable.entries)
+    known = next((x.names for x in usable.entries if x.names), {})
     described = {} if known else _describedBy(describe_file(source["path"], source.get("settings")).output_head(), None)
     sources = [[x.source() for x in part.entries] for part in parts]
-    return sources[0], sources[1], described, notes
+    return _FoundCases(sources[0], sources[1], described, known or described["classes"], notes)
 
 
 def _describedBy(head: Any, channels: list[str] | None) -> dict[str, Any]:

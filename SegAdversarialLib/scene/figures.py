@@ -99,13 +99,22 @@ class TrainingCurves:
         scene: Slicer's own unless given.
         title: the folder's name, which the nodes' names end with.
         record: how it is trained, as plain JSON data.
+        classes: name by label value; the Dice of a structure with such a name gets the class's colour.
 
     Attributes:
         nodes: what is in the scene; None before the first row.
     """
 
-    def __init__(self, scene: Any = None, *, title: str = "training", record: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        scene: Any = None,
+        *,
+        title: str = "training",
+        record: Mapping[str, Any] | None = None,
+        classes: Mapping[int, str] | None = None,
+    ) -> None:
         self._scene, self._title, self._record = current_scene(scene), title, dict(record or {})
+        self._values = {name: value for value, name in (classes or {}).items()}
         self._rows: list[dict[str, float]] = []
         self.nodes: FigureNodes | None = None
 
@@ -138,7 +147,8 @@ class TrainingCurves:
         structures = [x for x in columns if x.startswith(f"{DICE} ")][:_MOST_STRUCTURES]
         for place, column in enumerate([x for x in (LOSS, DICE, *structures) if x in columns]):
             thick = column in (LOSS, DICE)
-            color = {LOSS: _LOSS_COLOR, DICE: _DARK}.get(column) or color_of(place - 1)
+            value = self._values.get(column.removeprefix(f"{DICE} "), place - 1)
+            color = {LOSS: _LOSS_COLOR, DICE: _DARK}.get(column) or color_of(value)
             series.append(add_series(self._scene, column, table, column, color, thick, EPOCH))
             chart.AddAndObservePlotSeriesNodeID(series[-1].GetID())
         yield None

@@ -38,6 +38,16 @@ def test_a_training_grows_by_a_row_for_each_epoch(scene: Any) -> None:
     assert configuration_of(found) == {"folder": "somewhere"}
 
 
+def test_a_structure_has_the_colour_that_it_has_in_images(scene: Any) -> None:
+    from SegAdversarialLib.scene import TrainingCurves
+    from SegAdversarialLib.scene.segmentations import color_of
+
+    made = TrainingCurves(scene, classes={1: "necrosis", 2: "oedema", 4: "core"})
+    made.add({**ROWS[0], "Dice oedema": 0.3, "Dice WT": 0.4})
+    drawn = {x.GetYColumnName(): x.GetColor() for x in made.nodes.series}
+    assert drawn["Dice core"] == pytest.approx(color_of(4)) and drawn["Dice oedema"] == pytest.approx(color_of(2))
+
+
 def test_an_epoch_that_is_told_again_takes_its_own_place(scene: Any) -> None:
     made = curves(scene)
     for row in (*ROWS, {**ROWS[2], "loss": 7.0}, {"epoch": 3, "loss": None, "Dice": 0.5, "new": 1.0}):
