@@ -91,7 +91,7 @@ def test_it_starts_with_the_first_request_and_stays(slicerHost: Any, make: Calla
     assert not worker.running and worker.processId == 0
     asked = Asked(slicerHost, worker, "echo")
     assert asked.end() == {"event": "done", "id": asked.id, "rows": [{"ü": 1}]}
-    assert [x["event"] for x in asked.events] == ["progress", "log", "done"]
+    assert [x["event"] for x in asked.events] == ["progress", "progress", "log", "done"]
     assert "a library prints" in worker.lines and "and writes to its log" in worker.lines
     first = worker.processId
     Asked(slicerHost, worker, "done").end()

@@ -109,7 +109,8 @@ def test_a_study_file_does_not_say_that_it_is_trusted_itself(tmp_path: Path) -> 
 
 @pytest.fixture(name="cell")
 def _cell(tmp_path: Path) -> Iterator[Cell]:
-    """FGSM on a network that is a trusted program."""
+    """FGSM on a network that is a trusted program, in a process that holds no network yet."""
+    work._memory.cache_clear()
     model = {"path": str(made(tmp_path / "net.ts", 0)), "trust": True, "device": "cpu"}
     yield attack_cell(model, write_cases(tmp_path / "cases", 1)[0])
     apart._processes().end()
