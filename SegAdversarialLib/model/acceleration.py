@@ -176,7 +176,12 @@ class AcceleratedNetwork:
         precision = self.precision
         if precision in _HALF:
             return self._ask_roughly(run, batch, getattr(torch, precision))
-        return run(batch)
+        if run is not self._network or self._device.type != "cpu":
+            return run(batch)
+        from SegAdversarialLib.model.single_image import SingleImageConvolutions
+
+        with SingleImageConvolutions():
+            return run(batch)
 
     def _ask_roughly(self, run: Callable[[torch.Tensor], Any], batch: torch.Tensor, low: torch.dtype) -> Any:
         import torch

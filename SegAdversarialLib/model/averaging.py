@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from SegAdversarialLib.model.single_image import SingleImageConvolutions
 from SegAdversarialLib.model.treatment import Treatment
 
 TOGETHER = 1 << 30
@@ -104,7 +105,8 @@ class _AskedAgain(torch.autograd.Function):
         ctx.member, ctx.low = member, (torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None)
         ctx.drawn = torch.get_rng_state(), (torch.cuda.get_rng_state(batch.device) if kind == "cuda" else None)
         ctx.save_for_backward(batch)
-        return member(batch)
+        with SingleImageConvolutions():
+            return member(batch)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -117,6 +119,7 @@ class _AskedAgain(torch.autograd.Function):
             torch.enable_grad(),
             torch.random.fork_rng(devices),
             torch.autocast(kind, ctx.low, enabled=ctx.low is not None),
+            SingleImageConvolutions(),
         ):
             torch.set_rng_state(drawn)
             if drawn_there is not None:
