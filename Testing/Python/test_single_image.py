@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.autograd.profiler import profile
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.checkpoint import checkpoint
 
 import SegAdversarialLib.model.single_image as single_image
@@ -31,7 +31,7 @@ SLOW = "aten::slow_conv3d_forward"
 
 def operators(work: Callable[[], object]) -> set[str]:
     """What torch computes meanwhile."""
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(use_kineto=False) as seen:
         work()
     return {x.key for x in seen.key_averages()}
 
