@@ -178,9 +178,9 @@ class AcceleratedNetwork:
             return self._ask_roughly(run, batch, getattr(torch, precision))
         if run is not self._network or self._device.type != "cpu":
             return run(batch)
-        from SegAdversarialLib.model.single_image import SingleImageConvolutions
+        from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 
-        with SingleImageConvolutions():
+        with QuickConvolutions():
             return run(batch)
 
     def _ask_roughly(self, run: Callable[[torch.Tensor], Any], batch: torch.Tensor, low: torch.dtype) -> Any:

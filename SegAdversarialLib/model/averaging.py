@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from SegAdversarialLib.model.single_image import SingleImageConvolutions
+from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 from SegAdversarialLib.model.treatment import Treatment
 
 TOGETHER = 1 << 30
@@ -105,7 +105,7 @@ class _AskedAgain(torch.autograd.Function):
         ctx.member, ctx.low = member, (torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None)
         ctx.drawn = torch.get_rng_state(), (torch.cuda.get_rng_state(batch.device) if kind == "cuda" else None)
         ctx.save_for_backward(batch)
-        with SingleImageConvolutions():
+        with QuickConvolutions():
             return member(batch)
 
     @staticmethod
@@ -119,7 +119,7 @@ class _AskedAgain(torch.autograd.Function):
             torch.enable_grad(),
             torch.random.fork_rng(devices),
             torch.autocast(kind, ctx.low, enabled=ctx.low is not None),
-            SingleImageConvolutions(),
+            QuickConvolutions(),
         ):
             torch.set_rng_state(drawn)
             if drawn_there is not None:

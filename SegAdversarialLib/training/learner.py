@@ -12,7 +12,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from SegAdversarialLib.errors import InputError, detail_of
 from SegAdversarialLib.model.memory import is_of_memory
 from SegAdversarialLib.model.network_outputs import NetworkOutputs, parts_of
-from SegAdversarialLib.model.single_image import SingleImageConvolutions
+from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 from SegAdversarialLib.model.window_grid import WindowGrid
 from SegAdversarialLib.training.losses import loss_of
 from SegAdversarialLib.training.settings import TrainingSettings
@@ -60,7 +60,7 @@ class NetworkLearner:
         """Logits with their graph, and what the network itself adds to the loss, if anything."""
         padded, unpad = self._padding(images)
         try:
-            with ThinConvolutionsInSinglePrecision(), SingleImageConvolutions():
+            with ThinConvolutionsInSinglePrecision(), QuickConvolutions():
                 given = self._wrapped(padded)
         except RuntimeError as error:
             if is_of_memory(error):

@@ -1,9 +1,10 @@
-"""Convolutions of a single image are given to oneDNN: the same answers and gradients, where torch is slow with them alone."""
+"""Convolutions with which torch is slow have the same answers and gradients when they are computed in another way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -14,18 +15,17 @@ from torch.autograd.profiler import profile
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-import SegAdversarialLib.model.single_image as single_image
 from SegAdversarialLib import Preprocessing, open_model, phantom
-from SegAdversarialLib.model import averaging
+from SegAdversarialLib.model import averaging, quick_convolutions
 from SegAdversarialLib.model.graph_memory import with_its_bytes
-from SegAdversarialLib.model.single_image import SingleImageConvolutions
+from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 from SegAdversarialLib.structures.output_head import OutputHead
 from SegAdversarialLib.training.learner import NetworkLearner
 from SegAdversarialLib.training.machine import machine
 from SegAdversarialLib.training.settings import TrainingSettings
 from SegAdversarialLib.training.task import Task
 
-needs_onednn = pytest.mark.skipif(not single_image._ONEDNN, reason="oneDNN is not asked on this processor")
+needs_onednn = pytest.mark.skipif(not quick_convolutions._ONEDNN, reason="oneDNN is not asked on this processor")
 SLOW = "aten::slow_conv3d_forward"
 
 
@@ -53,7 +53,9 @@ strides = st.one_of(st.integers(1, 2), st.tuples(st.integers(1, 2), st.integers(
 paddings = st.one_of(st.integers(0, 2), st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)))
 
 
+@pytest.mark.parametrize("avx512", [False, True])
 @given(
+    st.integers(1, 2),
     st.integers(1, 9),
     st.integers(1, 17),
     sizes,
@@ -66,6 +68,8 @@ paddings = st.one_of(st.integers(0, 2), st.tuples(st.integers(0, 2), st.integers
 )
 @settings(max_examples=150, deadline=None)
 def test_a_convolution_and_its_gradients_are_those_in_double_precision(
+    avx512: bool,
+    images: int,
     channels: int,
     outputs: int,
     size: tuple[int, ...],
@@ -77,22 +81,37 @@ def test_a_convolution_and_its_gradients_are_those_in_double_precision(
     wanted: list[bool],
 ) -> None:
     source = torch.Generator().manual_seed(0)
-    given = [torch.randn(x, generator=source) for x in ((1, channels, *size), (outputs, channels, *kernel), (outputs,))]
-    tensors = [given[0], given[1], given[2] if biased else None]
+    shapes = (images, channels, *size), (outputs, channels, *kernel), (outputs,)
+    image, weight, bias = (torch.randn(x, generator=source) for x in shapes)
+    tensors = [image, weight, bias if biased else None]
     how = stride, padding, dilation
-    try:
-        expected = with_gradients(torch.float64, tensors, wanted, how)
-    except RuntimeError as error:  # a kernel is larger than what it goes over
-        with pytest.raises(RuntimeError) as found, SingleImageConvolutions():
-            with_gradients(torch.float32, tensors, wanted, how)
-        assert str(found.value) == str(error)
-        return
-    with SingleImageConvolutions():
-        found_here = with_gradients(torch.float32, tensors, wanted, how)
-    assert len(found_here) == len(expected)
-    for here, there in zip(found_here, expected):
+    with mock.patch.object(quick_convolutions, "_AVX512", avx512):
+        try:
+            expected = with_gradients(torch.float64, tensors, wanted, how)
+        except RuntimeError as error:  # a kernel is larger than what it goes over
+            with pytest.raises(RuntimeError) as failed, QuickConvolutions():
+                with_gradients(torch.float32, tensors, wanted, how)
+            assert str(failed.value) == str(error)
+            return
+        with QuickConvolutions():
+            found = with_gradients(torch.float32, tensors, wanted, how)
+    assert len(found) == len(expected)
+    for here, there in zip(found, expected):
         assert here.layout is torch.strided
         torch.testing.assert_close(here.double(), there, rtol=1e-4, atol=1e-4)
+
+
+def test_a_narrow_layer_is_pulled_back_by_the_kernel_turned_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quick_convolutions, "_AVX512", True)
+    layer = nn.Conv3d(3, 5, (3, 2, 1), padding=(1, 1, 0), dilation=(2, 1, 1)).requires_grad_(False)
+    leaf = torch.randn(2, 3, 7, 6, 5).requires_grad_(True)
+    with QuickConvolutions():
+        answer = layer(leaf)
+    back = "aten::convolution_backward"
+    gradients: list[torch.Tensor] = []
+    done = operators(lambda: gradients.extend(torch.autograd.grad(answer.sum(), leaf)))  # a gradient that is one number
+    assert (back not in done) == quick_convolutions._ONEDNN
+    torch.testing.assert_close(gradients[0], torch.autograd.grad(layer(leaf).sum(), leaf)[0], rtol=1e-5, atol=1e-5)
 
 
 @needs_onednn
@@ -104,18 +123,19 @@ def test_nothing_is_left_to_the_slow_way(channels: int, size: int) -> None:
     def work() -> None:
         layer(image)
 
-    assert SLOW in operators(work), "torch asks oneDNN by itself now: SingleImageConvolutions can go"
-    with SingleImageConvolutions():
+    assert SLOW in operators(work), "torch asks oneDNN by itself now"
+    with QuickConvolutions():
         assert SLOW not in operators(work)
 
 
 @pytest.mark.parametrize(
-    "case", ["two images", "double precision", "groups", "same padding", "one voxel", "bfloat16 around", "no batch", "2D"]
+    "case", ["many outputs", "double precision", "groups", "same padding", "one voxel", "bfloat16 around", "no batch", "2D"]
 )
 def test_other_convolutions_are_torchs_own_to_the_last_bit(case: str) -> None:
     torch.manual_seed(0)
     image, how, low = torch.randn(1, 4, 8, 8, 8), dict[str, Any](kernel_size=3, padding=1), False
-    if case == "two images":
+    outputs = 18 if case == "many outputs" else 6
+    if case == "many outputs":
         image = torch.randn(2, 4, 8, 8, 8)
     elif case == "double precision":
         image = image.double()
@@ -131,10 +151,10 @@ def test_other_convolutions_are_torchs_own_to_the_last_bit(case: str) -> None:
         image = image[0]
     kind = nn.Conv2d if case == "2D" else nn.Conv3d
     image = image[..., 0] if case == "2D" else image
-    layer = kind(4, 6, **how).to(image.dtype)
+    layer = kind(4, outputs, **how).to(image.dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=low):
         expected = layer(image)
-        with SingleImageConvolutions():
+        with QuickConvolutions():
             found = layer(image)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
@@ -158,7 +178,7 @@ class Network(nn.Module):
 
 def gradient_of(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
     leaf = image.clone().requires_grad_(True)
-    with SingleImageConvolutions():
+    with QuickConvolutions():
         answer = network(leaf)
     return torch.autograd.grad(answer.square().sum(), leaf)[0]
 
@@ -178,7 +198,7 @@ def test_a_graph_takes_no_more_memory() -> None:
         return network(image.clone().requires_grad_(True))  # type: ignore[no-any-return]
 
     expected = with_its_bytes(graph, lambda answer: [answer])[1]
-    with SingleImageConvolutions():
+    with QuickConvolutions():
         assert with_its_bytes(graph, lambda answer: [answer])[1] == expected
 
 
@@ -186,7 +206,7 @@ def test_nested_it_does_the_same() -> None:
     torch.manual_seed(0)
     network, image = Network(), torch.randn(1, 2, 8, 9, 10)
     expected = gradient_of(network, image)
-    with SingleImageConvolutions():
+    with QuickConvolutions():
         assert torch.equal(gradient_of(network, image), expected)
 
 

@@ -1,9 +1,9 @@
 """What it brings that 3D convolutions of a single image in single precision go to oneDNN on a CPU.
 
-    python Testing/Benchmarks/single_image.py [--sizes 32 64 96] [--rounds 5] [--threads 1] [--output CSV]
+    python Testing/Benchmarks/quick_convolutions.py [--sizes 32 64 96] [--rounds 5] [--threads 1] [--output CSV]
 
 A row is a network with windows of one size: what an answer, a gradient by the image, and one by the weights take with
-`SingleImageConvolutions`, as a share of what they take as torch does it, each in its quickest round, in turns. Processor time
+`QuickConvolutions`, as a share of what they take as torch does it, each in its quickest round, in turns. Processor time
 of all threads.
 """
 
@@ -22,7 +22,7 @@ from common import machine, save_table
 from measuring import interleaved
 
 from SegAdversarialLib.evaluation.tables import format_table
-from SegAdversarialLib.model.single_image import SingleImageConvolutions
+from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 from SegAdversarialLib.networks.liu_unet import LiuUNet3D
 
 CHANNELS = 4
@@ -65,7 +65,7 @@ def row_of(name: str, network: torch.nn.Module, size: int, rounds: int) -> dict[
     """The shares of one network and size."""
     row: dict[str, Any] = {"network": name, "window": f"{size}^3"}
     for task, work in tasks(network, torch.randn(1, CHANNELS, *(size,) * 3)).items():
-        both = [partial(work, SingleImageConvolutions), partial(work, nullcontext)]
+        both = [partial(work, QuickConvolutions), partial(work, nullcontext)]
         quickest = interleaved(both, rounds, time.process_time).min(0)
         row |= {f"{task} s": float(quickest[0]), f"{task}, share": float(quickest[0] / quickest[1])}
     return row
