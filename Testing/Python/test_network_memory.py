@@ -73,9 +73,9 @@ def test_a_network_that_writes_into_its_input(settings: str, writing: str, form:
     """It answers as its twin that does not, each time; the case stays what it was."""
     some = SETTINGS[settings]
     dimensions = 2 if settings == "slices" else 3
-    network, case, kept = Writes(writing, dimensions), case_of(), case_of()
-    model = model_of(torch.jit.script(network) if form == "scripted" else network, **some)
-    twin = model_of(Writes(f"no {writing}", dimensions), **some)
+    case, kept = case_of(), case_of()
+    networks = Writes(writing, dimensions), Writes(f"no {writing}", dimensions)
+    model, twin = (model_of(torch.jit.script(x) if form == "scripted" else x, **some) for x in networks)
     loss = objectives.SoftDice(case.label)
     value, gradient = twin.value_and_gradient(kept, loss)
     expected = twin.logits(kept)
