@@ -1,7 +1,7 @@
 """How many windows go through a network at once on a CPU: measured where nobody says, and kept.
 
-Together, windows take more memory and rarely less time. But torch is several times slower with the small inner levels of a
-network in single precision for one window than for two.
+Together, windows take more memory and rarely less time. But in programs (TorchScript) torch is several times slower with the
+small inner levels of a network in single precision for one window than for two; see `quick_convolutions`.
 """
 
 from __future__ import annotations
