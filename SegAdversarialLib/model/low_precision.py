@@ -74,7 +74,7 @@ class LowPrecision:
         with torch.autocast(self._device.type, self._low):
             if self._device.type != "cpu":
                 return self._network(batch)
-            with QuickInHalfPrecision(self._low, self._casts):
+            with _Quick(self._low, self._casts):
                 return self._network(batch)
 
 
@@ -83,12 +83,12 @@ def _weights_of(network: torch.nn.Module) -> tuple[tuple[int, int], ...]:
     return tuple((x.data_ptr(), x._version) for x in (*network.parameters(), *network.buffers()))
 
 
-class QuickInHalfPrecision(TorchFunctionMode):
-    """Within it and autocast on a CPU, a network asks torch in quicker ways to the same, where there are some.
+class _Quick(TorchFunctionMode):
+    """What a network asks of torch, where there is a quicker way to the same.
 
     Args:
         low: what weights are cast to.
-        casts: those frozen parameters that were, by their identity, with their version.
+        casts: those that were, by the parameter's identity, with its version.
     """
 
     def __init__(self, low: torch.dtype, casts: dict[int, tuple[torch.nn.Parameter, int, torch.Tensor]]) -> None:

@@ -10,7 +10,6 @@ import torch.nn.functional as functional
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from SegAdversarialLib.errors import InputError, detail_of
-from SegAdversarialLib.model.low_precision import QuickInHalfPrecision
 from SegAdversarialLib.model.memory import is_of_memory
 from SegAdversarialLib.model.network_outputs import NetworkOutputs, parts_of
 from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
@@ -61,7 +60,8 @@ class NetworkLearner:
         """Logits with their graph, and what the network itself adds to the loss, if anything."""
         padded, unpad = self._padding(images)
         try:
-            given = self._answered(padded)
+            with ThinConvolutionsInSinglePrecision(), QuickConvolutions():
+                given = self._wrapped(padded)
         except RuntimeError as error:
             if is_of_memory(error):
                 raise
@@ -76,16 +76,6 @@ class NetworkLearner:
         self._beside[logits] = [unpad(_resized(x, padded)) for x in others if _is_answer(x, logits)]
         own = [x.reshape(()) for x in others if x.numel() == 1]
         return logits, self._settings.network_loss_weight * torch.stack(own).sum() if own else None
-
-    def _answered(self, images: torch.Tensor) -> Any:
-        """What the network gives."""
-        if images.device.type != "cpu" or self._settings.precision == "32-true":
-            with QuickConvolutions():
-                return self._wrapped(images)
-        if images.ndim == 5:  # oneDNN is quicker with bfloat16 in this order
-            images = images.contiguous(memory_format=torch.channels_last_3d)
-        with ThinConvolutionsInSinglePrecision(), QuickInHalfPrecision(torch.bfloat16, {}):
-            return self._wrapped(images)
 
     def measure(self, logits: torch.Tensor, targets: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
         """The loss; with deep supervision of all outputs, each counting half of the one before, in sum 1."""
