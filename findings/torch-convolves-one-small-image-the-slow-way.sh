@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # torch 2.13.0 on an x86 CPU: a 3D convolution of ONE float32 image is handed to oneDNN only where channels x depth x height are above
-# 20480. The width does not count: a volume turned on its side may be computed by other code. At or below, torch's own code runs
-# (slow_conv3d), several times slower, forwards and backwards, with one thread or more; two images at once, or the same image in oneDNN's
-# memory layout (to_mkldnn), go to oneDNN. So two images can take less time than one. Windows of 64^3 with 4 channels are below.
+# 20480, or the kernel is longer than three voxels along height and width. The width does not count: a volume turned on its side may be
+# computed by other code. At or below, with the usual kernels, torch's own code runs (slow_conv3d), several times slower where there is
+# much to compute; two images at once, or the same image in oneDNN's memory layout (to_mkldnn), go to oneDNN. So two images can take less
+# time than one. Windows of 64^3 with 4 channels are below.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

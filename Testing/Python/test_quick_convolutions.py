@@ -48,7 +48,7 @@ def with_gradients(
 
 
 sizes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
-kernels = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3))
+kernels = st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4))
 strides = st.one_of(st.integers(1, 2), st.tuples(st.integers(1, 2), st.integers(1, 2), st.integers(1, 2)))
 paddings = st.one_of(st.integers(0, 2), st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2)))
 
@@ -85,7 +85,7 @@ def test_a_convolution_and_its_gradients_are_those_in_double_precision(
     image, weight, bias = (torch.randn(x, generator=source) for x in shapes)
     tensors = [image, weight, bias if biased else None]
     how = stride, padding, dilation
-    with mock.patch.object(quick_convolutions, "_AVX512", avx512):
+    with mock.patch.multiple(quick_convolutions, _AVX512=avx512, _WORTH=0):
         try:
             expected = with_gradients(torch.float64, tensors, wanted, how)
         except RuntimeError as error:  # a kernel is larger than what it goes over
@@ -103,7 +103,8 @@ def test_a_convolution_and_its_gradients_are_those_in_double_precision(
 
 def test_a_narrow_layer_is_pulled_back_by_the_kernel_turned_round(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quick_convolutions, "_AVX512", True)
-    layer = nn.Conv3d(3, 5, (3, 2, 1), padding=(1, 1, 0), dilation=(2, 1, 1)).requires_grad_(False)
+    monkeypatch.setattr(quick_convolutions, "_WORTH", 0)
+    layer = nn.Conv3d(3, 5, (3, 2, 1), padding=(2, 0, 0), dilation=(2, 1, 1)).requires_grad_(False)
     leaf = torch.randn(2, 3, 7, 6, 5).requires_grad_(True)
     with QuickConvolutions():
         answer = layer(leaf)
@@ -115,7 +116,7 @@ def test_a_narrow_layer_is_pulled_back_by_the_kernel_turned_round(monkeypatch: p
 
 
 @needs_onednn
-@pytest.mark.parametrize(("channels", "size"), [(16, 32), (1, 24), (2, 96), (64, 8)])
+@pytest.mark.parametrize(("channels", "size"), [(16, 32), (1, 32), (2, 96), (64, 8)])
 def test_nothing_is_left_to_the_slow_way(channels: int, size: int) -> None:
     layer = nn.Conv3d(channels, 8, 3, padding=1)
     image = torch.randn(1, channels, size, size, 8)
@@ -129,14 +130,30 @@ def test_nothing_is_left_to_the_slow_way(channels: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", ["many outputs", "double precision", "groups", "same padding", "one voxel", "bfloat16 around", "no batch", "2D"]
+    "case",
+    [
+        "many outputs",
+        "little to compute",
+        "long kernel",
+        "double precision",
+        "groups",
+        "same padding",
+        "one voxel",
+        "bfloat16 around",
+        "no batch",
+        "2D",
+    ],
 )
-def test_other_convolutions_are_torchs_own_to_the_last_bit(case: str) -> None:
+def test_other_convolutions_are_torchs_own_to_the_last_bit(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
+    if case != "little to compute":
+        monkeypatch.setattr(quick_convolutions, "_WORTH", 0)
     image, how, low = torch.randn(1, 4, 8, 8, 8), dict[str, Any](kernel_size=3, padding=1), False
     outputs = 18 if case == "many outputs" else 6
     if case == "many outputs":
         image = torch.randn(2, 4, 8, 8, 8)
+    elif case == "long kernel":
+        how |= {"kernel_size": 9, "padding": 4}
     elif case == "double precision":
         image = image.double()
     elif case == "groups":
@@ -158,6 +175,12 @@ def test_other_convolutions_are_torchs_own_to_the_last_bit(case: str) -> None:
             found = layer(image)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also small convolutions are computed in the other way."""
+    monkeypatch.setattr(quick_convolutions, "_WORTH", 0)
 
 
 class Network(nn.Module):
@@ -183,7 +206,7 @@ def gradient_of(network: nn.Module, image: torch.Tensor) -> torch.Tensor:
     return torch.autograd.grad(answer.square().sum(), leaf)[0]
 
 
-def test_a_network_may_compute_again_what_it_did_not_keep() -> None:
+def test_a_network_may_compute_again_what_it_did_not_keep(always: None) -> None:
     torch.manual_seed(0)
     network, image = Network().eval().requires_grad_(False), torch.randn(1, 2, 8, 9, 10)
     expected = gradient_of(network, image)
@@ -191,7 +214,7 @@ def test_a_network_may_compute_again_what_it_did_not_keep() -> None:
     torch.testing.assert_close(gradient_of(network, image), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_graph_takes_no_more_memory() -> None:
+def test_a_graph_takes_no_more_memory(always: None) -> None:
     network, image = Network(), torch.randn(1, 2, 16, 16, 16)
 
     def graph() -> torch.Tensor:
@@ -202,7 +225,32 @@ def test_a_graph_takes_no_more_memory() -> None:
         assert with_its_bytes(graph, lambda answer: [answer])[1] == expected
 
 
-def test_nested_it_does_the_same() -> None:
+@pytest.mark.parametrize("how", ["once more", "forwards", "mapped", "inside autocast"])
+def test_other_ways_of_differentiating_are_right(always: None, how: str) -> None:
+    """Also within a network: what it makes of its own gradient."""
+    torch.manual_seed(0)
+    network, image = Network().requires_grad_(False), torch.randn(1, 2, 5, 6, 7)
+
+    def asked(image: torch.Tensor) -> torch.Tensor:
+        if how == "forwards":
+            return torch.func.jvp(network, (image,), (torch.ones_like(image),))[1]  # type: ignore[no-any-return]
+        if how == "mapped":
+            return torch.func.vmap(network)(torch.stack([image, 2 * image]))  # type: ignore[no-any-return]
+        leaf = image.clone().requires_grad_(True)
+        answer = network(leaf).square().sum()
+        if how == "inside autocast":
+            with torch.autocast("cpu", torch.bfloat16):
+                return torch.autograd.grad(answer, leaf)[0]
+        (first,) = torch.autograd.grad(answer, leaf, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), leaf)[0]
+
+    expected = asked(image)
+    with QuickConvolutions():
+        found = asked(image)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_nested_it_does_the_same(always: None) -> None:
     torch.manual_seed(0)
     network, image = Network(), torch.randn(1, 2, 8, 9, 10)
     expected = gradient_of(network, image)
@@ -210,7 +258,7 @@ def test_nested_it_does_the_same() -> None:
         assert torch.equal(gradient_of(network, image), expected)
 
 
-def test_members_that_are_asked_again_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_are_asked_again_give_the_same_bits(always: None, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     network = averaging.MeanLogits([Network() for _ in range(3)]).eval().requires_grad_(False)
     image = torch.randn(1, 2, 8, 9, 10)
@@ -220,7 +268,7 @@ def test_members_that_are_asked_again_give_the_same_bits(monkeypatch: pytest.Mon
 
 
 @needs_onednn
-def test_a_model_and_a_training_ask_so() -> None:
+def test_a_model_and_a_training_ask_so(always: None) -> None:
     model = open_model("builtin:brain-tumour-phantom", device="cpu", acceleration={"mixed_precision": False})
     case = phantom.subject(seed=0, shape=(32, 32, 32))
     with model.on(case) as bound:
