@@ -1,5 +1,7 @@
 """What an attack's step costs beside the bare gradient, and beside a step of torchattacks' PGD.
 
+The bare network's convolutions are computed as ours are; torchattacks has PyTorch's.
+
 Each size is measured in a process of its own (this file with a task as JSON).
 """
 
@@ -16,6 +18,7 @@ from measuring import in_own_process, interleaved, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, attacks, objectives, open_model, phantom
 from SegAdversarialLib.attacks.engine.watch import Watch
+from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 
 STEP_LIMIT = 1.05
 
@@ -83,7 +86,9 @@ def compared(
 
         def bare() -> None:
             leaf = run.original.detach().requires_grad_(True)
-            torch.autograd.grad(loss(model.network(prepare(leaf)[None])[0]), leaf)
+            with QuickConvolutions():
+                logits = model.network(prepare(leaf)[None])[0]
+            torch.autograd.grad(loss(logits), leaf)
 
         def step() -> None:
             value, gradient, logits = run.differentiate(run.original, loss)

@@ -15,6 +15,7 @@ import torch
 from measuring import PeakMemory, in_own_process, without_preprocessing
 
 from SegAdversarialLib import Case, SegmentationModel, objectives, open_model
+from SegAdversarialLib.model.quick_convolutions import QuickConvolutions
 
 VOLUMES_LIMIT, TIME_LIMIT, ERROR_LIMIT = 12, 1.1, 1e-4
 BLOCKS, SAMPLES = 2, 6
@@ -114,14 +115,14 @@ def _noise(model: SegmentationModel, shape: tuple[int, ...]) -> Case:
 
 
 def _bare_forward(model: SegmentationModel, window: torch.Tensor) -> None:
-    with torch.no_grad():
+    with torch.no_grad(), QuickConvolutions():
         model.network(window)
 
 
 def _bare_gradient(model: SegmentationModel, window: torch.Tensor) -> None:
     """One window's forward and input gradient with nothing around it."""
     leaf = window.detach().requires_grad_(True)
-    with torch.enable_grad():
+    with torch.enable_grad(), QuickConvolutions():
         logits = model.network(leaf)
     torch.autograd.grad(logits, leaf, torch.ones_like(logits))
 
