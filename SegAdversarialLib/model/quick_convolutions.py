@@ -59,7 +59,7 @@ def _convolved(
     if not isinstance(padding, str) and groups == 1 and _are_plain(input, weight):
         how = _three(stride), _three(padding), _three(dilation)
         pulled = input.requires_grad and torch.is_grad_enabled()
-        if _is_worth_it(input, weight, *how[1:]) and (_is_alone(input, weight) or (pulled and _is_narrow(weight, *how))):
+        if _is_worth_it(input, weight, *how[1:]) and (_is_alone(input, weight) or (pulled and _is_narrow(weight, how[0]))):
             answer: torch.Tensor = _Convolution.apply(input, weight, bias, how)
             return answer
     return torch.conv3d(input, weight, bias, stride, padding, dilation, groups)  # type: ignore[arg-type]
@@ -104,12 +104,10 @@ def _asked_of_onednn(
     return torch.conv3d(input, weight, bias, *how)  # type: ignore[arg-type]
 
 
-def _is_narrow(weight: torch.Tensor, stride: list[int], padding: list[int], dilation: list[int]) -> bool:
+def _is_narrow(weight: torch.Tensor, stride: list[int]) -> bool:
     """Whether the gradient by the input is quicker with the kernel turned round."""
     outputs, channels = weight.shape[:2]
-    if not _AVX512 or max(stride) > 1:
-        return False
-    return max(channels, outputs) <= _REGISTER and 8 * channels >= outputs
+    return _AVX512 and max(stride) == 1 and max(channels, outputs) <= _REGISTER and 8 * channels >= outputs
 
 
 def _turned(weight: torch.Tensor, padding: list[int], dilation: list[int]) -> list[int]:
@@ -148,8 +146,8 @@ class _Convolution(torch.autograd.Function):
             if torch.is_grad_enabled() or _are_transformed():  # it is differentiated once more
                 return *_by_torch(gradient, input, weight, ctx, wanted), None
             found: list[torch.Tensor | None] = [None, None, None]
-            if wanted[0] and _is_narrow(weight, *ctx.how):
-                _, padding, dilation = ctx.how
+            stride, padding, dilation = ctx.how
+            if wanted[0] and _is_narrow(weight, stride):
                 kernel = weight.flip(2, 3, 4).transpose(0, 1).contiguous()
                 found[0] = _asked_of_onednn(gradient, kernel, None, 1, _turned(weight, padding, dilation), dilation)
                 wanted[0] = False

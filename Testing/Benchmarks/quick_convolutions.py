@@ -1,4 +1,4 @@
-"""What it brings that 3D convolutions of a single image in single precision go to oneDNN on a CPU.
+"""What it brings that 3D convolutions in single precision with which PyTorch is slow on a CPU are computed in another way.
 
     python Testing/Benchmarks/quick_convolutions.py [--sizes 32 64 96] [--rounds 5] [--threads 1] [--output CSV]
 
